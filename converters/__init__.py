@@ -1,0 +1,1 @@
+"""From a checkpoint to a proven bundle. Needs torch; the runtime never imports this package."""

@@ -1,0 +1,335 @@
+"""From a checkpoint to a bundle: every step verified before the next, all or nothing on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from converters.checkpoints import Checkpoint, read_checkpoint
+from converters.clips import Clips, generated_clip, random_clips, real_clips
+from converters.export import export_onnx, stamp
+from converters.ir import write_ir
+from converters.models import build_reference
+from converters.recipe import Options, Recipe, resolve
+from converters.report import Report, Step
+from converters.simplify import TIMEOUT_S, simplify
+from converters.verify import TOLERANCE, Reference
+from edge_tsm.agreement import Golden, measure
+from edge_tsm.backends import RuntimeOptions
+from edge_tsm.card import (
+    CARD_FILE,
+    SCHEMA,
+    Card,
+    File,
+    Input,
+    Output,
+    Precision,
+    Preprocess,
+    Provenance,
+    Resize,
+    Sampling,
+    checksum,
+)
+from edge_tsm.errors import ConversionError, VerificationError
+from edge_tsm.preprocess import Preprocessor
+from edge_tsm.recognizer import load
+
+RANDOM_CLIPS = 4
+GOLDEN_CLIPS = 2
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to convert: what to write, what to check with, whether to replace."""
+
+    f16: bool = False
+    clips: Path | None = None
+    force: bool = False
+    simplify_timeout_s: float = TIMEOUT_S
+
+
+def plan(checkpoint: Path, options: Options) -> tuple[Checkpoint, Recipe]:
+    """Read a checkpoint and settle its facts, writing nothing.
+
+    Raises:
+        CheckpointError: see `read_checkpoint` and `resolve`.
+        ConversionError: an unreadable label file.
+    """
+    read = read_checkpoint(checkpoint)
+    return read, resolve(read.topology, options)
+
+
+def convert(
+    checkpoint: Path,
+    bundle: Path,
+    options: Options | None = None,
+    settings: Settings | None = None,
+    *,
+    tell: Tell = lambda line: None,
+) -> Path:
+    """Convert a checkpoint file into a proven bundle folder, and return the folder.
+
+    Raises:
+        ConversionError: see its subclasses; nothing is left behind then.
+    """
+    read, recipe = plan(checkpoint, options or Options())
+    return build(read, recipe, bundle, settings or Settings(), tell=tell)
+
+
+def build(
+    read: Checkpoint, recipe: Recipe, bundle: Path, settings: Settings, *, tell: Tell
+) -> Path:
+    """Write the bundle of a planned conversion; `tell` gets a line per step."""
+    with _temporary_bundle(bundle, force=settings.force) as folder:
+        _Builder(read, recipe, bundle.name, folder, settings, tell).run()
+    return bundle
+
+
+def default_bundle(checkpoint: Path) -> Path:
+    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
+    name = checkpoint.name
+    for suffix in (".tar", ".pth", ".pt", ".best"):
+        name = name.removesuffix(suffix)
+    parent = checkpoint.absolute().parent.name
+    return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")
+
+
+class _Builder:
+    """One conversion: runs the steps, keeps what the card and the report will say."""
+
+    def __init__(  # noqa: PLR0913 - the parts of one conversion, each used by several steps
+        self,
+        read: Checkpoint,
+        recipe: Recipe,
+        name: str,
+        folder: Path,
+        settings: Settings,
+        tell: Tell,
+    ) -> None:
+        self._read, self._recipe, self._folder = read, recipe, folder
+        self._settings, self._tell = settings, tell
+        self._card = _card(read, recipe, name.removesuffix(".bundle"))
+        self._preprocess = Preprocessor(self._card.preprocess)
+        self._warnings = list(recipe.warnings)
+        self._steps: list[Step] = []
+        self._files: dict[str, File] = {}
+
+    def run(self) -> None:
+        model = build_reference(self._recipe, self._read.tensors)
+        golden = np.stack([self._generated(seed) for seed in range(GOLDEN_CLIPS)])
+        started = time.perf_counter()
+        reference = Reference(
+            model, self._groups(golden), order_sensitive=self._recipe.order_sensitive
+        )
+        self._tell(f"torch reference answers  {time.perf_counter() - started:5.1f} s")
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
+            graph = self._graph(model, reference, Path(work))
+            del model
+            self._artefacts(graph, reference)
+        tensors = np.stack([self._preprocess.tensor(list(clip)) for clip in golden])
+        Golden(golden, reference.run(tensors)).write(self._folder)
+        self._finish()
+
+    def _graph(self, model: object, reference: Reference, work: Path) -> Path:
+        """Export and simplify; without a simplified graph the plain one serves."""
+        plain = work / "exported.onnx"
+        step = self._step("export", plain, reference, "f32")
+        with step:
+            export_onnx(model, self._card, plain)  # type: ignore[arg-type]
+        simple = work / "simplified.onnx"
+        started = time.perf_counter()
+        problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
+        self._tell(f"simplify                 {time.perf_counter() - started:5.1f} s")
+        if problem:
+            self._warn(f"{problem}; the graph stays unsimplified")
+            return plain
+        return simple
+
+    def _artefacts(self, graph: Path, reference: Reference) -> None:
+        card, folder = self._card, self._folder
+        onnx = folder / "model.onnx"
+        with self._step("ONNX", onnx, reference, "f32"):
+            stamp(graph, card, onnx)
+        precisions: tuple[Precision, ...] = ("f32", "f16") if self._settings.f16 else ("f32",)
+        for precision in precisions:
+            xml = folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
+            with self._step("OpenVINO IR", xml, reference, precision):
+                write_ir(onnx, card, xml, f16=precision == "f16")
+
+    @contextmanager
+    def _step(
+        self, name: str, path: Path, reference: Reference, precision: Precision
+    ) -> Iterator[None]:
+        """Time what happens inside, verify its file, report both."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
+        check = reference.check(path, self._card, engine=engine, precision=precision)
+        self._steps.append(Step(name, path.name, round(seconds, 2), check))
+        total = check.total
+        self._tell(
+            f"{path.name:<24} {seconds:5.1f} s   max |Δ| {total.max_rel_diff:.1e} of the logit "
+            f"range (allowed {total.tolerance:g}), {total.clips} clips"
+        )
+        if path.parent == self._folder:
+            self._files[path.name] = _file(path, precision, engine)
+
+    def _groups(self, golden: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> dict[str, Clips]:
+        groups = {
+            "random": random_clips(RANDOM_CLIPS, self._card.input.shape[1:]),
+            "generated": np.stack([self._preprocess.tensor(list(clip)) for clip in golden]),
+        }
+        if self._settings.clips is not None:
+            groups["real"] = real_clips(
+                self._settings.clips,
+                self._preprocess,
+                rule=self._card.sampling.rule,
+                segments=self._card.sampling.segments,
+                warn=self._warn,
+            )
+        return groups
+
+    def _generated(self, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        return generated_clip(seed, self._recipe.segments, self._card.preprocess.crop_px)
+
+    def _finish(self) -> None:
+        """Write the reports, the card last, and answer the golden clips as a device would."""
+        verification = {
+            step.file: step.check.total for step in self._steps if step.file in self._files
+        }
+        card = dataclasses.replace(self._card, files=self._files, verification=verification)
+        report = Report(
+            str(self._read.path), self._recipe.facts, tuple(self._steps), tuple(self._warnings)
+        )
+        report.write(self._folder, card)
+        (self._folder / CARD_FILE).write_text(card.to_json() + "\n", encoding="utf-8")
+        golden = Golden.read(self._folder)
+        for entry in card.files.values():
+            with load(
+                self._folder / entry.path, engine=entry.engine, options=RuntimeOptions()
+            ) as recognizer:
+                answers = [p.logits for p in recognizer.predict_many(map(list, golden.clips))]
+            result = measure(
+                golden.logits, np.stack(answers), tolerance=TOLERANCE[entry.precision]
+            )
+            if not result.max_rel_diff <= result.tolerance:
+                raise VerificationError(f"{entry.path} fails its own golden clips")
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        self._tell(f"warning: {text}")
+
+
+def _card(read: Checkpoint, recipe: Recipe, name: str) -> Card:
+    network, segments = recipe.network, recipe.segments
+    preprocess = Preprocess(
+        color=recipe.color,  # type: ignore[arg-type]
+        resize=Resize(short_side_px=256, filter="bilinear", antialias=True),
+        crop_px=224,
+        scale=1 / 255,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    return Card(
+        schema=SCHEMA,
+        name=name,
+        labels=recipe.labels.names,
+        arch={
+            "backbone": network.name,
+            "segments": segments,
+            "shift_div": recipe.shift_div,
+            "shift_place": recipe.shift_place,
+            "shift_direction": recipe.direction if recipe.shift_place != "none" else "none",
+            "shifted_blocks": str(recipe.facts["shifted blocks"].value),
+            "non_local_blocks": int(recipe.facts["non-local"].value),
+            "temporal_pool": network.temporal_pool,
+            "consensus": "avg",
+            "mode": "clip",
+        },
+        sampling=Sampling("uniform", segments, recipe.window_s, every_s=0.5),
+        preprocess=preprocess,
+        input=Input("clip", (recipe.batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
+        output=Output("logits", "softmax"),
+        state=(),
+        files={},
+        provenance=Provenance(
+            checkpoint_sha256=read.sha256,
+            inferred={fact: found.source for fact, found in recipe.facts.items()},
+            tools=_tools(),
+        ),
+        verification={},
+    )
+
+
+def _tools() -> dict[str, str]:
+    return {n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")}
+
+
+def _file(path: Path, precision: Precision, engine: str) -> File:
+    twin = path.with_suffix(".bin")
+    parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
+    return File(path.name, checksum(path), precision, engine, version(engine), parts)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
+    """Yield a hidden folder beside `bundle` that becomes it at the end, and is removed on failure."""
+    _refuse_existing(bundle, force=force)
+    try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-", dir=bundle.parent))
+    except OSError as error:
+        raise ConversionError(f"{bundle.parent}: cannot write there ({error.strerror})") from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        _replace(folder, bundle, force=force)
+    except OSError as error:
+        raise ConversionError(f"{bundle}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_existing(bundle: Path, *, force: bool) -> None:
+    if not bundle.exists() and not bundle.is_symlink():
+        return
+    if not force:
+        raise ConversionError(f"{bundle} exists; pass --force to replace it, or another -o")
+    if not (bundle / CARD_FILE).is_file():
+        raise ConversionError(f"{bundle} is not a bundle (no {CARD_FILE}); it is not replaced")
+
+
+def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
+    """Move the finished folder into place; an old bundle goes only when the new one is there."""
+    _refuse_existing(bundle, force=force)
+    if not bundle.exists():
+        folder.rename(bundle)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-old-", dir=bundle.parent))
+    bundle.rename(old / "bundle")
+    try:
+        folder.rename(bundle)
+    except OSError:
+        (old / "bundle").rename(bundle)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,67 @@
+"""The clips on which conversions are checked: noise, generated video, and the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.datatypes import Image
+from edge_tsm.errors import ConversionError, SourceError
+from edge_tsm.preprocess import Preprocessor
+from edge_tsm.sampling import index_rule
+from edge_tsm.sources import VideoFile, list_videos
+
+MOST_REAL_CLIPS = 64
+
+Clips = NDArray[np.float32]  # (K, T*3, H, W)
+
+
+def random_clips(count: int, shape: tuple[int, ...]) -> Clips:
+    """Return `count` clips of normal noise, the domain of normalized input."""
+    generator = np.random.default_rng(20190401)
+    return generator.standard_normal((count, *shape), dtype=np.float32)
+
+
+def generated_clip(seed: int, segments: int, size: int) -> Image:
+    """Return (T, size, size, 3) uint8: discs that move and grow over a drifting gradient."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    slope, base = generator.uniform(-1, 1, (2, 3)), generator.uniform(60, 180, 3)
+    discs = generator.uniform((0, 0, -0.6, -0.6, 0.05), (1, 1, 0.6, 0.6, 0.2), (4, 5))
+    colors = generator.uniform(0, 255, (4, 3))
+    frames = []
+    for t in np.linspace(0, 1, segments):
+        image = base + 70 * (slope[0] * (x + t / 4)[..., None] + slope[1] * y[..., None])
+        for (cx, cy, vx, vy, radius), color in zip(discs, colors, strict=True):
+            inside = (x - cx - vx * t) ** 2 + (y - cy - vy * t) ** 2 < (radius * (1 + t / 2)) ** 2
+            image[inside] = color
+        frames.append(np.clip(image, 0, 255).astype(np.uint8))
+    return np.stack(frames)
+
+
+def real_clips(
+    folder: Path, preprocess: Preprocessor, *, rule: str, segments: int, warn: Callable[[str], None]
+) -> Clips:
+    """Return the videos below `folder`, sampled and prepared as on the device.
+
+    A video that cannot be read is reported and left out; more than 64 are thinned evenly.
+
+    Raises:
+        ConversionError: no readable video there.
+    """
+    files = list_videos(folder) if folder.is_dir() else []
+    step = max(1, -(-len(files) // MOST_REAL_CLIPS))
+    tensors = []
+    for path in files[::step]:
+        try:
+            frames = VideoFile(path).sample(lambda count: index_rule(rule)(count, segments))
+        except SourceError as error:
+            warn(f"left out of the check: {error}")
+            continue
+        tensors.append(preprocess.tensor([preprocess.crop(frame.image) for frame in frames]))
+    if not tensors:
+        raise ConversionError(f"{folder} holds no readable video to check with (--clips)")
+    return np.stack(tensors)

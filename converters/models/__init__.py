@@ -1,0 +1,90 @@
+"""The reference network: one nn.Module for every recipe, loaded strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from converters.models.mobilenet_v2 import MobileNetV2Features
+from converters.models.resnet import ResNetFeatures
+from converters.recipe import Recipe, ResNet
+from edge_tsm.errors import CheckpointError
+
+
+COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
+
+
+class VideoClassifier(nn.Module):
+    """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames."""
+
+    def __init__(self, backbone: nn.Module, features: int, classes: int, segments: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(features, classes)
+        self.segments = segments
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of N clips."""
+        clips, _, height, width = x.shape
+        frames = x.reshape(clips, self.segments, 3, height, width).transpose(0, 1)
+        features = self.backbone(frames.reshape(-1, 3, height, width))  # time-major
+        logits: Tensor = self.head(features).reshape(-1, clips, self.head.out_features)
+        return logits.mean(0)
+
+
+def build(recipe: Recipe) -> VideoClassifier:
+    """Return the network of a recipe, untrained, in eval mode."""
+    spec = recipe.network
+    if isinstance(spec, ResNet):
+        backbone: nn.Module = ResNetFeatures(spec, recipe.segments, recipe.shift_div)
+    else:
+        backbone = MobileNetV2Features(spec, recipe.segments, recipe.shift_div)
+    return VideoClassifier(backbone, spec.features, recipe.classes, recipe.segments).eval()
+
+
+def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:
+    """Return the network with its weights, loaded strictly.
+
+    Raises:
+        CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
+    """
+    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+        model = build(recipe)
+    check_tensors(model, tensors)
+    state = {key: value.to(torch.float32) for key, value in tensors.items()}
+    counters = (key for key in model.state_dict() if key.endswith(COUNTER))
+    model.load_state_dict(state | dict.fromkeys(counters, torch.tensor(0)), assign=True)
+    return model.requires_grad_(False)
+
+
+def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that do not fit the model exactly, naming the first few."""
+    expected = {
+        key: tuple(value.shape)
+        for key, value in model.state_dict().items()
+        if not key.endswith(COUNTER)
+    }
+    problems = {
+        "missing": [key for key in expected if key not in tensors],
+        "unexpected": [key for key in tensors if key not in expected],
+        "wrong shape": [
+            f"{key} {tuple(tensors[key].shape)}, not {shape}"
+            for key, shape in expected.items()
+            if key in tensors and tuple(tensors[key].shape) != shape
+        ],
+        "not finite floats": [k for k, v in tensors.items() if k in expected and not _finite(v)],
+    }
+    told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
+    if told:
+        raise CheckpointError("the weights do not fit the network. " + "; ".join(told))
+
+
+def _finite(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+
+
+def _few(keys: list[str], count: int = 3) -> str:
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(keys[:count]) + more

@@ -1,0 +1,94 @@
+"""What was found and measured, for machines (report.json) and for people (report.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.recipe import Fact
+from converters.verify import Check
+from edge_tsm.card import Card
+
+
+@dataclass(frozen=True)
+class Step:
+    """One conversion step: its file, how long it took, what the check said."""
+
+    name: str
+    file: str
+    seconds: float
+    check: Check
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a conversion can tell about itself."""
+
+    checkpoint: str
+    facts: Mapping[str, Fact]
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+
+    def write(self, bundle: Path, card: Card) -> None:
+        """Write report.json and report.md into the bundle."""
+        sizes = {p.name: p.stat().st_size for p in sorted(bundle.iterdir())}
+        data = {**dataclasses.asdict(self), "tools": card.provenance.tools, "bytes": sizes}
+        text = json.dumps(data, indent=1, ensure_ascii=False, default=str)
+        (bundle / "report.json").write_text(text + "\n", encoding="utf-8")
+        (bundle / "report.md").write_text(self._markdown(card, sizes), encoding="utf-8")
+
+    def _markdown(self, card: Card, sizes: Mapping[str, int]) -> str:
+        facts = [(name, str(fact.value), fact.source) for name, fact in self.facts.items()]
+        checks = [
+            (
+                step.file,
+                step.name,
+                group,
+                str(result.clips),
+                f"{result.max_abs_diff:.2e}",
+                f"{result.max_rel_diff:.2e}",
+                f"{result.tolerance:g}",
+                f"{result.top1_agreement:.0%}",
+            )
+            for step in self.steps
+            for group, result in step.check.groups.items()
+        ]
+        proofs = [
+            (
+                step.file,
+                step.name,
+                f"{step.check.proof.input_effect:.2e}",
+                f"{step.check.proof.order_effect:.2e}",
+                f"{step.check.proof.order_expected:.2e}",
+            )
+            for step in self.steps
+        ]
+        shape = "x".join(map(str, card.input.shape))
+        parts = [
+            f"# {card.name}\n\nFrom `{self.checkpoint}` "
+            f"(SHA-256 {card.provenance.checkpoint_sha256}).\nInput {shape}, channel index "
+            f"`t*3 + c`; {len(card.labels)} classes.",
+            "## What it is\n\n" + _table(("fact", "value", "from"), facts),
+            "## Against the checkpoint in torch\n\nDifferences of logits, as they are and as a "
+            "share of the range of the reference's logits.\n\n"
+            + _table(
+                ("file", "step", "clips", "n", "max abs", "max rel", "allowed", "same top-1"),
+                checks,
+            ),
+            "## Does time reach the answer?\n\nShare of the logit range by which the answer "
+            "moves.\n\n"
+            + _table(("file", "step", "other clip", "frames reversed", "torch, reversed"), proofs),
+            "## Files\n\n" + _table(("file", "bytes"), [(n, f"{s:,}") for n, s in sizes.items()]),
+            "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items())),
+        ]
+        if self.warnings:
+            parts.insert(1, "## Warnings\n\n" + "\n".join(f"- {text}" for text in self.warnings))
+        return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines)

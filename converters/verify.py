@@ -1,0 +1,162 @@
+"""Every artefact against the torch reference, and the proof that time reaches the answer.
+
+A graph whose shift was folded into a constant passes a test on zeros, and one with the shift the
+wrong way round is off by about one percent: so the clips are noise, moving pictures and, if given,
+real ones, and the order of frames is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from converters.clips import Clips
+from edge_tsm.agreement import measure
+from edge_tsm.backends import Backend, RuntimeOptions, open_backend
+from edge_tsm.card import Card, Verification
+from edge_tsm.errors import VerificationError
+
+Logits = NDArray[np.float32]
+
+# Relative to the range of the reference's logits. Measured over all variants: f32 at most 5e-6.
+TOLERANCE = {"f32": 1e-4, "f16": 2e-2}
+# An effect of the input or of frame order counts when it is this many times the numerical noise.
+_CLEARLY = 10.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What other input and reversed frames change, as shares of the logit range."""
+
+    input_effect: float
+    order_effect: float
+    order_expected: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One artefact's result per group of clips, and over all of them."""
+
+    groups: dict[str, Verification]
+    total: Verification
+    proof: Proof
+
+
+class Reference:
+    """The torch network's answers on the clips that artefacts will see."""
+
+    def __init__(self, model: nn.Module, groups: Mapping[str, Clips], *, order_sensitive: bool):
+        self._model = model
+        self._groups = {name: (clips, self.run(clips)) for name, clips in groups.items()}
+        self._probe = np.concatenate([clips[:2] for clips in groups.values()])
+        segments = self._probe.shape[1] // 3
+        frames = self._probe.reshape(len(self._probe), segments, 3, *self._probe.shape[2:])
+        self._reversed = np.ascontiguousarray(frames[:, ::-1]).reshape(self._probe.shape)
+        self._probe_logits, self._reversed_logits = self.run(self._probe), self.run(self._reversed)
+        self._order_sensitive = order_sensitive
+
+    def run(self, clips: Clips) -> Logits:
+        """Return the reference's logits, (K, classes), one clip at a time."""
+        with torch.no_grad():
+            rows = [self._model(torch.from_numpy(clip[None])).numpy()[0] for clip in clips]
+        return np.stack(rows).astype(np.float32)
+
+    def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
+        """Compare an artefact with the reference.
+
+        Raises:
+            VerificationError: a difference above the tolerance, or an artefact that does not look
+                at its input or at the order of frames.
+        """
+        tolerance = TOLERANCE[precision]
+        backend = open_backend(engine, path, RuntimeOptions())
+        try:
+            groups = {
+                name: measure(logits, run_artifact(backend, card, clips), tolerance=tolerance)
+                for name, (clips, logits) in self._groups.items()
+            }
+            straight = run_artifact(backend, card, self._probe)
+            turned = run_artifact(backend, card, self._reversed)
+        finally:
+            backend.close()
+        for name, result in groups.items():
+            self._enforce(path, name, result)
+        self._enforce(path, "reversed", measure(self._reversed_logits, turned, tolerance=tolerance))
+        total = _total(groups.values())
+        return Check(groups, total, self._prove(path, straight, turned, total.max_rel_diff))
+
+    def _enforce(self, path: Path, name: str, result: Verification) -> None:
+        if not result.max_rel_diff <= result.tolerance:
+            raise VerificationError(
+                f"{path.name} does not answer as the checkpoint does: on {name} clips the logits "
+                f"differ by {result.max_rel_diff:.2g} of their range, allowed {result.tolerance:g}"
+            )
+
+    def _prove(self, path: Path, straight: Logits, turned: Logits, noise: float) -> Proof:
+        spread = float(self._probe_logits.max() - self._probe_logits.min())
+        proof = Proof(
+            input_effect=float(np.abs(straight - straight[::-1]).max()) / spread,
+            order_effect=float(np.abs(straight - turned).max()) / spread,
+            order_expected=float(np.abs(self._probe_logits - self._reversed_logits).max()) / spread,
+        )
+        clearly = _CLEARLY * max(noise, 1e-6)
+        if proof.input_effect <= clearly:
+            raise VerificationError(f"{path.name}: the answer does not depend on the input")
+        if self._order_sensitive and proof.order_effect <= clearly:
+            raise VerificationError(
+                f"{path.name}: reversing the frames does not change the answer, although the "
+                "network has a temporal shift; its weights may be untrained or zero"
+            )
+        if not self._order_sensitive and proof.order_effect > clearly:
+            raise VerificationError(
+                f"{path.name}: reversing the frames changes the answer by {proof.order_effect:.2g} "
+                "of its range, although the network has no temporal shift"
+            )
+        return proof
+
+
+def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
+    """Return an artefact's logits, (K, classes).
+
+    With a batch size N every clip is run in each of the N places, among different neighbours; the
+    answer that is furthest from the mean over places is the one that counts.
+    """
+    batch = card.input.shape[0]
+    count = -(-len(clips) // batch) * batch
+    padded = np.concatenate([clips, clips[: count - len(clips)]]) if batch <= len(clips) else None
+    source = padded if padded is not None else np.resize(clips, (count, *clips.shape[1:]))
+    answers = np.stack([_in_place(backend, card, source, place) for place in range(batch)])
+    answers = answers[:, : len(clips)]
+    furthest = np.abs(answers - answers.mean(0)).max(2).argmax(0)
+    result: Logits = answers[furthest, np.arange(len(clips))]
+    return result
+
+
+def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
+    """Run all clips with each moved `place` places on within the sequence of batches."""
+    batch, moved = card.input.shape[0], np.roll(clips, place, axis=0)
+    rows = [
+        backend.run({card.input.name: moved[i : i + batch]})[card.output.name].copy()
+        for i in range(0, len(moved), batch)
+    ]
+    return np.roll(np.concatenate(rows), -place, axis=0).astype(np.float32)
+
+
+def _total(parts: object) -> Verification:
+    results: list[Verification] = list(parts)  # type: ignore[call-overload]
+    clips = sum(part.clips for part in results)
+    return Verification(
+        clips=clips,
+        max_abs_diff=max(part.max_abs_diff for part in results),
+        max_rel_diff=max(part.max_rel_diff for part in results),
+        tolerance=results[0].tolerance,
+        cosine=min(part.cosine for part in results),
+        top1_agreement=sum(part.top1_agreement * part.clips for part in results) / clips,
+        top5_agreement=sum(part.top5_agreement * part.clips for part in results) / clips,
+    )

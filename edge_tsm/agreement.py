@@ -1,0 +1,70 @@
+"""How far two sets of logits agree, and the golden clips that every bundle carries."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.card import GOLDEN_FILE, Verification
+from edge_tsm.datatypes import Image
+from edge_tsm.errors import CardError
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Prepared clips, (K, T, crop_px, crop_px, 3) uint8, and the reference's (K, classes) logits."""
+
+    clips: Image
+    logits: NDArray[np.float32]
+
+    @classmethod
+    def read(cls, bundle: Path) -> Golden:
+        """Read `golden.npz` of a bundle.
+
+        Raises:
+            CardError: the file is missing or damaged.
+        """
+        path = bundle / GOLDEN_FILE
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return cls(data["clips"], data["logits"])
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise CardError(f"{path}: not readable ({error}); convert the checkpoint again") from error
+
+    def write(self, bundle: Path) -> None:
+        """Write `golden.npz` into a bundle."""
+        np.savez_compressed(bundle / GOLDEN_FILE, clips=self.clips, logits=self.logits)
+
+
+def measure(
+    reference: NDArray[np.float32], answer: NDArray[np.float32], *, tolerance: float
+) -> Verification:
+    """Compare (K, classes) logits; differences are related to the range of the reference's logits.
+
+    Top-5 agreement is the mean share of the reference's five best classes (all, if there are
+    fewer) among the answer's five best.
+    """
+    diff = float(np.abs(reference - answer).max())
+    spread = float(reference.max() - reference.min())
+    norms = np.linalg.norm(reference, axis=1) * np.linalg.norm(answer, axis=1)
+    cosine = (reference * answer).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    return Verification(
+        clips=len(reference),
+        max_abs_diff=diff if np.isfinite(diff) else float("inf"),
+        max_rel_diff=diff / spread if spread > 0 and np.isfinite(diff) else float("inf"),
+        tolerance=tolerance,
+        cosine=float(cosine.min()),
+        top1_agreement=_overlap(reference, answer, 1),
+        top5_agreement=_overlap(reference, answer, 5),
+    )
+
+
+def _overlap(reference: NDArray[np.float32], answer: NDArray[np.float32], k: int) -> float:
+    k = min(k, reference.shape[1])
+    best = [np.argsort(-x, axis=1, kind="stable")[:, :k] for x in (reference, answer)]
+    shares = [len(np.intersect1d(a, b)) / k for a, b in zip(*best, strict=True)]
+    return float(np.mean(shares))

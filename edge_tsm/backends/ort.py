@@ -1,0 +1,108 @@
+"""ONNX Runtime: CPU, and on a Jetson or any NVIDIA machine CUDA and TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import platformdirs
+
+from edge_tsm.backends.base import RuntimeOptions, default_threads
+from edge_tsm.card import METADATA_KEY
+from edge_tsm.datatypes import Tensor
+from edge_tsm.errors import BackendError
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+# ONNX Runtime's error classes share no base but Exception.
+_ORT_ERRORS = tuple(
+    kind
+    for kind in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+) + (RuntimeError, ValueError)
+_MATH = {"cpu": ("f32",), "cuda": ("f32",), "tensorrt": ("f32", "f16", "int8")}
+
+
+class OnnxRuntimeBackend:
+    """One ONNX model on one execution provider, which is never silently replaced."""
+
+    engine = "onnxruntime"
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        self.device = options.device.lower()
+        provider = self._provider()
+        providers = provider_options(options)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads or default_threads()
+        settings.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), settings, providers=providers
+            )
+        except _ORT_ERRORS as error:
+            raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
+        # ORT drops a provider that fails to start and goes on with the CPU.
+        if provider not in self._session.get_providers():
+            raise BackendError(f"{provider} failed to start; ONNX Runtime would use the CPU instead")
+        self.card_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(
+            METADATA_KEY
+        )
+
+    def _provider(self) -> str:
+        here = [d for d, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()]
+        if self.device not in here:
+            raise BackendError(
+                f"device {self.device!r} is not there; ONNX Runtime here offers {', '.join(here)}"
+            )
+        return PROVIDERS[self.device]
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return every output by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except _ORT_ERRORS as error:
+            raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the session."""
+        del self._session
+
+
+def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]]:
+    """Return ONNX Runtime's provider list for `options`.
+
+    TensorRT gets an engine and timing cache (a first build takes minutes) and hands what it cannot
+    run to CUDA.
+
+    Raises:
+        BackendError: the device has no such precision.
+    """
+    device = options.device.lower()
+    if options.precision not in _MATH[device]:
+        raise BackendError(
+            f"precision {options.precision!r} is not offered by ONNX Runtime on {device}; "
+            f"choose {', '.join(_MATH[device])}"
+        )
+    if device != "tensorrt":
+        return [(PROVIDERS[device], {})]
+    cache = options.cache_dir or Path(platformdirs.user_cache_dir("edge-tsm")) / "tensorrt"
+    cache.mkdir(parents=True, exist_ok=True)
+    tensorrt = {
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(cache),
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": str(cache),
+        "trt_fp16_enable": options.precision == "f16",
+        "trt_int8_enable": options.precision == "int8",
+    }
+    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], {})]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

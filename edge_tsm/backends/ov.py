@@ -1,0 +1,89 @@
+"""OpenVINO: Intel CPU, iGPU, and whatever else it finds on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import openvino
+
+from edge_tsm.backends.base import RuntimeOptions, default_threads
+from edge_tsm.card import METADATA_KEY
+from edge_tsm.datatypes import Tensor
+from edge_tsm.errors import BackendError
+
+_MATH = ("f32", "f16", "bf16")
+
+
+class OpenVinoBackend:
+    """One IR (or ONNX) model on one OpenVINO device, which is never silently replaced."""
+
+    engine = "openvino"
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        self.device = options.device.lower()
+        core = openvino.Core()
+        device = _device(core, options.device)
+        try:
+            model = core.read_model(path)
+            self.card_text: str | None = _card_text(model)
+            compiled = core.compile_model(model, device, _properties(device, options))
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise BackendError(f"{path}: OpenVINO refuses it on {device}: {_last(error)}") from error
+        self._names = [output.get_any_name() for output in compiled.outputs]
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return every output by name."""
+        try:
+            results = self._request.infer(dict(inputs), share_inputs=True)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_last(error)}") from error
+        return {name: results[i] for i, name in enumerate(self._names)}
+
+    def close(self) -> None:
+        """Release the compiled model."""
+        del self._request
+
+
+def _device(core: openvino.Core, wanted: str) -> str:
+    here = list(core.available_devices)
+    if wanted.upper() == "AUTO" or wanted.upper() in here:
+        return wanted.upper()
+    # One GPU is listed as "GPU", several as "GPU.0", "GPU.1": plain "gpu" means the first.
+    first = [name for name in here if name.startswith(wanted.upper() + ".")]
+    if first:
+        return first[0]
+    offered = ", ".join(name.lower() for name in here)
+    raise BackendError(f"device {wanted!r} is not there; OpenVINO here offers {offered} and auto")
+
+
+def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
+    """Return compile properties; the precision hint keeps f32 where engines would take less."""
+    if options.precision not in _MATH:
+        raise BackendError(
+            f"precision {options.precision!r} is not offered by OpenVINO; choose {', '.join(_MATH)}"
+        )
+    properties: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": options.precision,
+    }
+    if device == "CPU":
+        properties["INFERENCE_NUM_THREADS"] = options.threads or default_threads()
+    if options.cache_dir is not None:
+        properties["CACHE_DIR"] = str(options.cache_dir)
+    return properties
+
+
+def _card_text(model: openvino.Model) -> str | None:
+    for path in (["edge_tsm", "card"], ["framework", METADATA_KEY]):  # IR, ONNX
+        if model.has_rt_info(path):
+            return str(model.get_rt_info(path).value)
+    return None
+
+
+def _last(error: RuntimeError) -> str:
+    """Return the line of an OpenVINO error that says what is wrong; the first ones are C++ places."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

@@ -1,0 +1,260 @@
+"""The card: the contract between the converters and the runtime (schema 1).
+
+It says what a model is, what it must be fed, what it answers and what was proven. The same JSON
+stands in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
+hold its own checksum), inside every artefact, so that a single `.onnx` or `.xml` still loads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from edge_tsm.errors import CardError
+
+SCHEMA = 1
+CARD_FILE = "card.json"
+GOLDEN_FILE = "golden.npz"
+METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
+
+Scalar = Union[str, int, float, bool]
+Precision = Literal["f32", "f16", "int8"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How `segments` frames are taken from a clip (`rule`) or from a live stream (seconds)."""
+
+    rule: str
+    segments: int
+    window_s: float
+    every_s: float
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize of the shorter side; `antialias` is what Pillow and torchvision do by default."""
+
+    short_side_px: int
+    filter: Literal["bilinear"]
+    antialias: bool
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize, center crop, colour order, `x * scale`, then `(x - mean) / std` per channel."""
+
+    color: Literal["rgb", "bgr"]
+    resize: Resize
+    crop_px: int
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Input:
+    """The input tensor. Layout `N(T*C)HW` has channel index `t*3 + c`, colour fastest."""
+
+    name: str
+    shape: tuple[int, ...]
+    layout: Literal["N(T*C)HW"]
+    dtype: Literal["float32"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output tensor; `activation` names what is still to be applied to get probabilities."""
+
+    name: str
+    activation: Literal["softmax"]
+
+
+@dataclass(frozen=True)
+class State:
+    """One cache of an online model: fed as `input`, returned as `output`, zeros at reset."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class File:
+    """One artefact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`."""
+
+    path: str
+    sha256: str
+    precision: Precision
+    engine: Literal["onnxruntime", "openvino"]
+    engine_version: str
+    parts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the model came from: checkpoint checksum, source of each fact, tool versions."""
+
+    checkpoint_sha256: str
+    inferred: dict[str, str]
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was measured against the torch reference, and the tolerance that was enforced.
+
+    `max_abs_diff` is in logits; `tolerance` and `max_rel_diff` are relative to the logit range.
+    """
+
+    clips: int
+    max_abs_diff: float
+    max_rel_diff: float
+    tolerance: float
+    cosine: float
+    top1_agreement: float
+    top5_agreement: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything the runtime needs to know about a model; see the module docstring."""
+
+    schema: int
+    name: str
+    labels: tuple[str, ...]
+    arch: dict[str, Scalar]
+    sampling: Sampling
+    preprocess: Preprocess
+    input: Input
+    output: Output
+    state: tuple[State, ...]
+    files: dict[str, File]
+    provenance: Provenance
+    verification: dict[str, Verification]
+
+    def to_json(self) -> str:
+        """Return the card as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+
+    def embedded(self) -> str:
+        """Return the compact JSON that goes into an artefact: no `files`, no `verification`."""
+        card = dataclasses.replace(self, files={}, verification={})
+        return json.dumps(dataclasses.asdict(card), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Card:
+        """Read a card strictly; `where` names its origin in errors.
+
+        Raises:
+            CardError: not JSON, another schema, or a key that is missing, unknown or of a wrong type.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise CardError(f"{where}: not JSON ({error}); convert the checkpoint again") from error
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else None
+            raise CardError(
+                f"{where}: card schema {found!r}, this edge-tsm reads {SCHEMA}; "
+                "convert again or install the matching edge-tsm"
+            )
+        card: Card = _decode(cls, data, f"{where}: card")
+        card._check(where)
+        return card
+
+    @classmethod
+    def read(cls, bundle: Path) -> Card:
+        """Read `card.json` of a bundle folder.
+
+        Raises:
+            CardError: no card there, or not a valid one.
+        """
+        path = bundle / CARD_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CardError(f"{bundle}: no readable {CARD_FILE} ({error}); not a bundle") from error
+        return cls.from_json(text, where=str(path))
+
+    def _check(self, where: str) -> None:
+        """Refuse a card whose parts contradict each other."""
+        crop = self.preprocess.crop_px
+        frame = (self.sampling.segments * 3, crop, crop)
+        if self.input.shape[1:] != frame:
+            raise CardError(f"{where}: card.input.shape is {self.input.shape}, not N x {frame}")
+        if len(self.labels) < 1 or self.sampling.window_s <= 0 or self.sampling.every_s <= 0:
+            raise CardError(f"{where}: card needs labels, sampling.window_s > 0 and every_s > 0")
+        if crop > self.preprocess.resize.short_side_px:
+            raise CardError(f"{where}: card.preprocess.crop_px {crop} exceeds the resized side")
+        for file in self.files.values():
+            for name in (file.path, *file.parts):
+                if Path(name).name != name:
+                    raise CardError(f"{where}: card.files names {name!r}, outside the bundle")
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into `kind` (a dataclass or typing form), naming the key that is wrong."""
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, value, where)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _one_of(args, value, where)
+    if origin is dict:
+        items = _expect(value, Mapping, where).items()
+        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in items}
+    if origin is tuple:
+        return _decode_tuple(args, value, where)
+    if origin in (Union, types.UnionType):
+        return _expect(value, args, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, bool):
+        raise CardError(f"{where} is {value!r}, expected int")
+    return _expect(value, kind, where)
+
+
+def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
+    data = _expect(value, Mapping, where)
+    hints = get_type_hints(kind)
+    for key in sorted(data.keys() ^ hints.keys()):
+        raise CardError(f"{where}.{key} is {'unknown' if key in data else 'missing'}")
+    return kind(**{key: _decode(hint, data[key], f"{where}.{key}") for key, hint in hints.items()})
+
+
+def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    items = _expect(value, list, where)
+    if args[-1] is not Ellipsis and len(items) != len(args):
+        raise CardError(f"{where} has {len(items)} items, expected {len(args)}")
+    return tuple(_decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(items))
+
+
+def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value not in choices:
+        raise CardError(f"{where} is {value!r}, this edge-tsm knows {', '.join(map(str, choices))}")
+    return value
+
+
+def _expect(value: Any, kind: Any, where: str) -> Any:
+    if not isinstance(value, kind):
+        raise CardError(f"{where} is {value!r:.60}, expected {_name(kind)}")
+    return value
+
+
+def _name(kind: Any) -> str:
+    return " or ".join(map(_name, kind)) if isinstance(kind, tuple) else kind.__name__.lower()

@@ -1,0 +1,65 @@
+"""The errors of edge-tsm: one root, each leaf with the exit code the command line uses."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeTsmError(Exception):
+    """Root of every error edge-tsm raises on purpose: what happened, which value, what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(EdgeTsmError, ValueError):
+    """An argument or array handed in by the caller cannot be used."""
+
+    exit_code = 2
+
+
+class CardError(EdgeTsmError, ValueError):
+    """A bundle, artefact or card is missing, malformed, or of an unknown schema."""
+
+    exit_code = 3
+
+
+class SourceError(EdgeTsmError, OSError):
+    """A video, image or camera cannot be opened or read."""
+
+    exit_code = 4
+
+
+class BackendError(EdgeTsmError, RuntimeError):
+    """An inference engine or device is not there, or refuses the model."""
+
+    exit_code = 5
+
+
+class SinkError(EdgeTsmError, OSError):
+    """An answer cannot be delivered or a file cannot be written."""
+
+    exit_code = 6
+
+
+class ConversionError(EdgeTsmError, RuntimeError):
+    """A checkpoint could not be turned into a bundle."""
+
+    exit_code = 7
+
+
+class CheckpointError(ConversionError):
+    """A checkpoint cannot be read, is not a TSM model, or its facts contradict each other."""
+
+    exit_code = 8
+
+
+class ExportError(ConversionError):
+    """The reference network could not be written as ONNX or OpenVINO IR."""
+
+    exit_code = 9
+
+
+class VerificationError(ConversionError):
+    """An artefact does not answer as its reference does."""
+
+    exit_code = 10

@@ -1,0 +1,153 @@
+"""From a source to answers: one per recording, a stream of them from a live source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import cast
+
+from edge_tsm.datatypes import Frame, Image, Prediction, Window
+from edge_tsm.recognizer import Recognizer
+from edge_tsm.sampling import TimeWindow
+from edge_tsm.sources import Progress, Recording, Source
+
+OnFrame = Callable[[Frame], None]
+CLOSE_TIMEOUT_S = 2.0
+
+
+class Pipeline:
+    """Iterate it for predictions.
+
+    A recording gives one answer, on the frames that the card's rule chooses. A live source gives
+    one every `every_s` seconds of capture time, on the last `window_s` seconds, as soon as these
+    hold real frames; a thread reads and prepares each frame once, so that answers never lag behind.
+
+    Args:
+        source: what `open_source` returned, or an own object with that protocol.
+        recognizer: the model.
+        window_s: seconds that the segments span; by default the card's.
+        every_s: seconds between answers; by default the card's.
+        on_frame: called with every live frame, in the reading thread.
+        progress: called with (frames decoded, frames expected) for a recording.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only settings of the outermost door
+        self,
+        source: Source,
+        recognizer: Recognizer,
+        *,
+        window_s: float | None = None,
+        every_s: float | None = None,
+        on_frame: OnFrame | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.source, self.recognizer = source, recognizer
+        sampling = recognizer.card.sampling
+        self._window_s = window_s or sampling.window_s
+        self._every_s = every_s or sampling.every_s
+        self._on_frame, self._progress = on_frame, progress
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Yield predictions until the source ends or fails (SourceError)."""
+        if self.source.live:
+            return self._live()
+        return iter([self._recording(cast("Recording", self.source))])
+
+    def _recording(self, source: Recording) -> Prediction:
+        frames = source.sample(self.recognizer.sample, progress=self._progress)
+        crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
+        window = _window([(frame.time_s, frame.index) for frame in frames])
+        return self.recognizer.predict([crops[frame.index] for frame in frames], window=window)
+
+    def _live(self) -> Iterator[Prediction]:
+        segments = self.recognizer.card.sampling.segments
+        with _Capture(self.source, self._keep, TimeWindow(segments, self._window_s)) as capture:
+            due_s = 0.0
+            while (clip := capture.wait(due_s)) is not None:
+                window = _window([(time_s, index) for time_s, (index, _) in clip])
+                yield self.recognizer.predict([crop for _, (_, crop) in clip], window=window)
+                due_s = clip[-1][0] + self._every_s
+
+    def _keep(self, frame: Frame) -> Image:
+        if self._on_frame:
+            self._on_frame(frame)
+        return self.recognizer.prepare(frame.image)
+
+
+Item = tuple[int, Image]  # frame index, prepared crop
+Clip = list[tuple[float, Item]]
+
+
+class _Capture:
+    """The thread that reads a live source into a time window; its owner gets its exception."""
+
+    def __init__(
+        self, source: Source, keep: Callable[[Frame], Image], window: TimeWindow[Item]
+    ) -> None:
+        self._source, self._keep, self._window = source, keep, window
+        self._changed = threading.Condition()
+        self._newest_s, self._ended, self._stopping = 0.0, False, False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="edge-tsm capture", daemon=True)
+
+    def __enter__(self) -> _Capture:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._source.close()
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def wait(self, due_s: float) -> Clip | None:
+        """Return the first full window that ends at `due_s` or later; None at the source's end."""
+        with self._changed:
+            while True:
+                clip = self._window.clip() if self._newest_s >= due_s else None
+                if clip is not None:
+                    return clip
+                if self._ended:
+                    if self._error is not None:
+                        raise self._error
+                    return None
+                self._changed.wait()
+
+    def _read(self) -> None:
+        with _Handover(self._end):
+            for frame in self._source:
+                if self._stopping:
+                    return
+                item = (frame.index, self._keep(frame))
+                with self._changed:
+                    self._window.push(frame.time_s, item)
+                    self._newest_s = frame.time_s
+                    self._changed.notify()
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._error, self._ended = error, True
+            self._changed.notify()
+
+
+class _Handover:
+    """Ends a thread: whatever it raised goes to its owner and not to stderr."""
+
+    def __init__(self, deliver: Callable[[BaseException | None], None]) -> None:
+        self._deliver = deliver
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        self._deliver(error)
+        return True
+
+
+def _window(stamps: list[tuple[float, int]]) -> Window:
+    return Window(tuple(index for _, index in stamps), stamps[0][0], stamps[-1][0])

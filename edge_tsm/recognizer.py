@@ -1,0 +1,150 @@
+"""Frames in, `Prediction` out: no threads, no files but the model's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edge_tsm.backends import Backend, RuntimeOptions, candidates, open_backend
+from edge_tsm.card import Card, File
+from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
+from edge_tsm.errors import BackendError, CardError, InputError
+from edge_tsm.postprocess import softmax
+from edge_tsm.preprocess import Preprocessor
+from edge_tsm.sampling import index_rule
+
+
+class Recognizer:
+    """A TSM model ready to answer, built from a card and an opened backend.
+
+    `recognizer(frames)` samples, prepares and classifies one clip. Live code prepares each frame
+    once with `prepare` and classifies windows of prepared crops with `predict`.
+    """
+
+    def __init__(self, card: Card, backend: Backend) -> None:
+        self.card = card
+        self.backend = backend
+        self._rule = index_rule(card.sampling.rule)
+        self._preprocess = Preprocessor(card.preprocess)
+
+    def __call__(self, frames: Sequence[Image], *, color: Color = "bgr") -> Prediction:
+        """Classify one clip of any length.
+
+        Args:
+            frames: (H, W, 3) uint8 pictures in time order, all of the clip; the card's rule
+                chooses among them.
+            color: their channel order; OpenCV delivers "bgr", PIL "rgb".
+
+        Raises:
+            InputError: no frames, or arrays that are not pictures.
+        """
+        if len(frames) == 0:
+            raise InputError("no frames to classify; a clip needs at least one")
+        indices = self.sample(len(frames))
+        crops = {i: self.prepare(frames[i], color=color) for i in set(indices)}
+        return self.predict([crops[i] for i in indices])
+
+    def sample(self, frame_count: int) -> list[int]:
+        """Return the indices, 0-based, of the frames to show of a clip of `frame_count` frames."""
+        return self._rule(frame_count, self.card.sampling.segments)
+
+    def prepare(self, image: Image, *, color: Color = "bgr") -> Image:
+        """Return the crop of one picture as the model wants it; see `Preprocessor.crop`."""
+        return self._preprocess.crop(image, color=color)
+
+    def predict(self, crops: Sequence[Image], *, window: Window | None = None) -> Prediction:
+        """Classify one clip of exactly T prepared crops, each (crop_px, crop_px, 3) uint8."""
+        return replace(next(self.predict_many([crops])), window=window)
+
+    def predict_many(self, clips: Iterable[Sequence[Image]]) -> Iterator[Prediction]:
+        """Classify clips of T prepared crops each, as many at a time as the model's batch size."""
+        batch: list[Tensor] = []
+        for clip in clips:
+            batch.append(self._tensor(clip))
+            if len(batch) == self.card.input.shape[0]:
+                yield from self._run(batch)
+                batch = []
+        if batch:
+            yield from self._run(batch)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self.backend.close()
+
+    def __enter__(self) -> Recognizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tensor(self, crops: Sequence[Image]) -> Tensor:
+        size, segments = self.card.preprocess.crop_px, self.card.sampling.segments
+        if len(crops) != segments or any(crop.shape != (size, size, 3) for crop in crops):
+            shapes = sorted({crop.shape for crop in crops})
+            raise InputError(
+                f"a clip is {segments} crops of ({size}, {size}, 3), got {len(crops)} of {shapes}"
+            )
+        return self._preprocess.tensor(crops)
+
+    def _run(self, batch: list[Tensor]) -> list[Prediction]:
+        """Run one batch; the graph is static, so a short one is filled by repeating the last."""
+        filled = batch + batch[-1:] * (self.card.input.shape[0] - len(batch))
+        tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
+        started = time.perf_counter()
+        output = self.backend.run({self.card.input.name: tensor})[self.card.output.name]
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        logits = np.array(output[: len(batch)], np.float32)
+        return [
+            Prediction(self.card.labels, row, p, elapsed_ms)
+            for row, p in zip(logits, softmax(logits), strict=True)
+        ]
+
+
+def load(
+    path: str | Path, *, engine: str | None = None, options: RuntimeOptions | None = None
+) -> Recognizer:
+    """Open a bundle folder, or a single `.onnx` or `.xml` made by edge-tsm.
+
+    Args:
+        path: the bundle or artefact.
+        engine: onnxruntime or openvino; by default the preferred installed one for the device.
+        options: device, threads, precision, cache folder.
+
+    Raises:
+        CardError: not a bundle or artefact of edge-tsm.
+        BackendError: engine or device not there, or the file is refused.
+    """
+    path, options = Path(path), options or RuntimeOptions()
+    if path.is_dir():
+        card = Card.read(path)
+        entry = _choose(card, path, candidates(options.device, engine))
+        return Recognizer(card, open_backend(entry.engine, path / entry.path, options))
+    if path.suffix not in (".onnx", ".xml") or not path.is_file():
+        found = "is of another kind" if path.exists() else "does not exist"
+        raise CardError(f"{path} {found}; pass a bundle folder, or its .onnx or .xml")
+    return _load_file(path, engine, options)
+
+
+def _load_file(path: Path, engine: str | None, options: RuntimeOptions) -> Recognizer:
+    native = "onnxruntime" if path.suffix == ".onnx" else "openvino"
+    engines = candidates(options.device, engine)
+    if path.suffix == ".xml" and "openvino" not in engines:
+        raise BackendError(f"{path} is an OpenVINO IR; {' or '.join(engines)} cannot read it")
+    backend = open_backend(native if native in engines else engines[0], path, options)
+    if backend.card_text is None:
+        raise CardError(f"{path} holds no card; make it with `edge-tsm convert`")
+    return Recognizer(Card.from_json(backend.card_text, where=str(path)), backend)
+
+
+def _choose(card: Card, bundle: Path, engines: Sequence[str]) -> File:
+    """Return the first artefact, in the order of `engines`, that the bundle has."""
+    for engine in engines:
+        for entry in card.files.values():
+            if entry.engine == engine and (bundle / entry.path).is_file():
+                return entry
+    listed = ", ".join(entry.path for entry in card.files.values()) or "none"
+    raise CardError(f"{bundle}: no artefact for {' or '.join(engines)}; the card lists {listed}")

@@ -1,0 +1,80 @@
+"""Which frames a model sees: index rules for whole clips, a sliding time window for live video."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from edge_tsm.errors import CardError, InputError
+
+Item = TypeVar("Item")
+IndexRule = Callable[[int, int], list[int]]
+
+
+def uniform_indices(frame_count: int, segments: int) -> list[int]:
+    """Return the center frame of each of `segments` equal parts, 0-based.
+
+    Upstream's test-time rule (mit-han-lab/temporal-shift-module, ops/dataset.py,
+    `_get_test_indices`). Clips shorter than `segments` repeat frames, as they do there.
+    """
+    if frame_count < 1 or segments < 1:
+        raise InputError(f"cannot take {segments} segments from {frame_count} frames")
+    tick = frame_count / float(segments)
+    return [int(tick / 2.0 + tick * x) for x in range(segments)]
+
+
+RULES: dict[str, IndexRule] = {"uniform": uniform_indices}
+
+
+def index_rule(name: str) -> IndexRule:
+    """Return the rule a card names in `sampling.rule`.
+
+    Raises:
+        CardError: this version knows no such rule.
+    """
+    if name not in RULES:
+        raise CardError(f"card.sampling.rule is {name!r}, this edge-tsm knows {', '.join(RULES)}")
+    return RULES[name]
+
+
+class TimeWindow(Generic[Item]):
+    """The last `window_s` seconds of a live stream, cut into `segments` equal parts.
+
+    Segments are spread over seconds and not over frames, so that camera rate, jitter and dropped
+    frames do not change what the model sees. The window ends at the newest item.
+    """
+
+    def __init__(self, segments: int, window_s: float) -> None:
+        self._window_s = window_s
+        self._segment_s = window_s / segments
+        self._centers_s = [(i + 0.5) * self._segment_s for i in range(segments)]
+        # Two segments with nothing in them are a hole in the action, whatever the camera's rate.
+        self._gap_s = max(2 * self._segment_s, 0.5)
+        self._items: deque[tuple[float, Item]] = deque()
+
+    def push(self, time_s: float, item: Item) -> None:
+        """Add the newest item; a gap in time, or time running backwards, empties the window."""
+        if self._items and not 0 <= time_s - self._items[-1][0] <= self._gap_s:
+            self._items.clear()
+        self._items.append((time_s, item))
+        while self._items[0][0] < time_s - self._window_s:
+            self._items.popleft()
+
+    def clip(self) -> list[tuple[float, Item]] | None:
+        """Return the item nearest to each segment center, or None until the window is full."""
+        if not self._items:
+            return None
+        start_s = self._items[-1][0] - self._window_s
+        if self._items[0][0] > start_s + self._centers_s[0]:
+            return None
+        items = list(self._items)
+        times = [time_s for time_s, _ in items]
+        return [items[_nearest(times, start_s + center)] for center in self._centers_s]
+
+
+def _nearest(times: list[float], wanted: float) -> int:
+    right = min(bisect_left(times, wanted), len(times) - 1)
+    left = max(right - 1, 0)
+    return left if wanted - times[left] <= times[right] - wanted else right

@@ -1,0 +1,232 @@
+"""Where frames come from: video files, folders of images, cameras.
+
+A source says whether it is `live`: a file gives every frame, a camera the latest (R6).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import monotonic
+from types import ModuleType
+from typing import Protocol, runtime_checkable
+
+from edge_tsm.datatypes import Frame
+from edge_tsm.errors import SourceError
+
+Choose = Callable[[int], Sequence[int]]
+Progress = Callable[[int, int], None]
+VIDEO_SUFFIXES = frozenset(".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .wmv .flv .3gp".split())
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames in time order."""
+
+    uri: str
+    live: bool
+    fps: float
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames; a live source ends only when it is closed or fails."""
+        ...
+
+    def close(self) -> None:
+        """Release the device or file; a running iteration ends."""
+        ...
+
+
+class Recording(Source, Protocol):
+    """A source that can be read again: a file or a folder."""
+
+    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+        """Return the frames that `choose(frame count)` picks, in its order, repeats included."""
+        ...
+
+
+def open_source(uri: str | int | Path) -> Source:
+    """Open a video file, a folder of images, or a camera (index or /dev/video path).
+
+    Raises:
+        SourceError: nothing there, not readable, or no pictures in it.
+    """
+    text = str(uri)
+    if text.isdecimal() or text.startswith("/dev/"):
+        return Camera(int(text) if text.isdecimal() else text)
+    path = Path(text)
+    if path.is_dir():
+        return ImageFolder(path)
+    if not path.exists():
+        raise SourceError(f"{text} does not exist; pass a video, a folder of images or a camera")
+    return VideoFile(path)
+
+
+class VideoFile:
+    """A video file read by OpenCV. Frame counts in containers lie: the decoded frames count."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.uri = str(path)
+        self._path = path
+        capture = self._open()
+        self._claimed = int(capture.get(_cv2().CAP_PROP_FRAME_COUNT))
+        rate = capture.get(_cv2().CAP_PROP_FPS)
+        self.fps = float(rate) if 0 < rate < 1000 else 25.0
+        capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame that can be decoded."""
+        capture = self._open()
+        try:
+            index = 0
+            while capture.grab():
+                yield self._frame(capture, index)
+                index += 1
+        finally:
+            capture.release()
+
+    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+        """Return the frames `choose` picks; only those are converted to pictures.
+
+        One pass when the container tells the truth, a second one with the real count when not.
+
+        Raises:
+            SourceError: no frame can be decoded.
+        """
+        wanted = choose(self._claimed) if self._claimed > 0 else []
+        count, frames = self._pass(wanted, progress)
+        if count == 0:
+            raise SourceError(f"{self.uri}: no frame can be decoded; is it a video?")
+        if count != self._claimed:
+            wanted = choose(count)
+            _, frames = self._pass(wanted, progress)
+        return [frames[i] for i in wanted]
+
+    def close(self) -> None:
+        """Nothing is held open between passes."""
+
+    def _pass(
+        self, wanted: Sequence[int], progress: Progress | None
+    ) -> tuple[int, dict[int, Frame]]:
+        """Decode to the end; return the real frame count and the wanted frames."""
+        capture, frames, count = self._open(), dict[int, Frame](), 0
+        needed = frozenset(wanted)
+        try:
+            while capture.grab():
+                if count in needed:
+                    frames[count] = self._frame(capture, count)
+                count += 1
+                if progress:
+                    progress(count, max(self._claimed, count))
+        finally:
+            capture.release()
+        return count, frames
+
+    def _open(self) -> cv2.VideoCapture:  # type: ignore[name-defined]  # noqa: F821
+        if self._path.stat().st_size == 0:
+            raise SourceError(f"{self.uri} is empty")
+        cv2 = _cv2()
+        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise SourceError(f"{self.uri} holds no video that OpenCV can read")
+        return capture
+
+    def _frame(self, capture: cv2.VideoCapture, index: int) -> Frame:  # type: ignore[name-defined]  # noqa: F821
+        ok, image = capture.retrieve()
+        if not ok:
+            raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
+        stamp_s = capture.get(_cv2().CAP_PROP_POS_MSEC) / 1000
+        return Frame(image, index, stamp_s if stamp_s > 0 else index / self.fps)
+
+
+class ImageFolder:
+    """Frames as images in one folder, in order of name (upstream's `img_00001.jpg` among them)."""
+
+    live = False
+    fps = 25.0
+
+    def __init__(self, path: Path) -> None:
+        self.uri = str(path)
+        self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self._files:
+            raise SourceError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every image."""
+        return (self._frame(i) for i in range(len(self._files)))
+
+    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+        """Return the frames `choose` picks; each file is read once."""
+        wanted = choose(len(self._files))
+        frames = {i: self._frame(i) for i in dict.fromkeys(wanted)}
+        if progress:
+            progress(len(self._files), len(self._files))
+        return [frames[i] for i in wanted]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _frame(self, index: int) -> Frame:
+        image = _cv2().imread(str(self._files[index]))
+        if image is None:
+            raise SourceError(f"{self._files[index]} cannot be decoded")
+        return Frame(image, index, index / self.fps)
+
+
+class Camera:
+    """A local camera through OpenCV; frames carry the monotonic time at which they were read."""
+
+    live = True
+
+    def __init__(self, device: int | str) -> None:
+        self.uri = f"camera {device}" if isinstance(device, int) else device
+        cv2 = _cv2()
+        self._capture = cv2.VideoCapture(device)
+        self._closed = False
+        if not self._capture.isOpened():
+            cameras = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
+            raise SourceError(f"{self.uri} cannot be opened; cameras here: {cameras}")
+        # Honoured by some drivers only; the reading thread of the pipeline is what keeps up.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = float(rate) if 0 < rate < 1000 else 30.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as the camera delivers them."""
+        index = 0
+        try:
+            while not self._closed:
+                ok, image = self._capture.read()
+                if not ok:
+                    raise SourceError(f"{self.uri} stopped delivering frames after {index}")
+                yield Frame(image, index, monotonic())
+                index += 1
+        finally:
+            self._capture.release()
+
+    def close(self) -> None:
+        """End the iteration after the frame being read."""
+        self._closed = True
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """Return the video files below `folder`, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _cv2() -> ModuleType:
+    """Import OpenCV when the first picture is needed; FFmpeg's own chatter stays off stderr."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    try:
+        import cv2
+    except ImportError as error:
+        raise SourceError(
+            "OpenCV is needed to read video: pip install 'edge-tsm[camera]' "
+            f"or opencv-python-headless ({error})"
+        ) from error
+    module: ModuleType = cv2
+    return module
