@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.clips import Clips, generated_clip, random_clips, real_clips
@@ -24,12 +25,12 @@ from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import TOLERANCE, Reference
-from edge_tsm.agreement import Golden, measure
-from edge_tsm.backends import RuntimeOptions
+from edge_tsm.agreement import Golden
 from edge_tsm.card import (
     CARD_FILE,
     SCHEMA,
     Card,
+    Engine,
     File,
     Input,
     Output,
@@ -40,6 +41,7 @@ from edge_tsm.card import (
     Sampling,
     checksum,
 )
+from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, VerificationError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import load
@@ -60,7 +62,15 @@ class Settings:
     simplify_timeout_s: float = TIMEOUT_S
 
 
-def plan(checkpoint: Path, options: Options) -> tuple[Checkpoint, Recipe]:
+@dataclass(frozen=True)
+class Plan:
+    """A checkpoint that was read, and what will be made of it."""
+
+    checkpoint: Checkpoint
+    recipe: Recipe
+
+
+def plan(checkpoint: Path, options: Options) -> Plan:
     """Read a checkpoint and settle its facts, writing nothing.
 
     Raises:
@@ -68,7 +78,21 @@ def plan(checkpoint: Path, options: Options) -> tuple[Checkpoint, Recipe]:
         ConversionError: an unreadable label file.
     """
     read = read_checkpoint(checkpoint)
-    return read, resolve(read.topology, options)
+    return Plan(read, resolve(read.topology, options))
+
+
+def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
+    """Write the bundle of a plan and return it.
+
+    `tell` gets a line per step; a line that ends with "…" announces what takes a while.
+
+    Raises:
+        ConversionError: see its subclasses; nothing is left behind then.
+    """
+    with _temporary_bundle(bundle, force=settings.force) as folder:
+        card = _card(plan, bundle.name.removesuffix(".bundle"))
+        _Builder(plan, card, folder, settings, tell).run()
+    return bundle
 
 
 def convert(
@@ -84,17 +108,7 @@ def convert(
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
     """
-    read, recipe = plan(checkpoint, options or Options())
-    return build(read, recipe, bundle, settings or Settings(), tell=tell)
-
-
-def build(
-    read: Checkpoint, recipe: Recipe, bundle: Path, settings: Settings, *, tell: Tell
-) -> Path:
-    """Write the bundle of a planned conversion; `tell` gets a line per step."""
-    with _temporary_bundle(bundle, force=settings.force) as folder:
-        _Builder(read, recipe, bundle.name, folder, settings, tell).run()
-    return bundle
+    return build(plan(checkpoint, options or Options()), bundle, settings or Settings(), tell=tell)
 
 
 def default_bundle(checkpoint: Path) -> Path:
@@ -109,122 +123,115 @@ def default_bundle(checkpoint: Path) -> Path:
 class _Builder:
     """One conversion: runs the steps, keeps what the card and the report will say."""
 
-    def __init__(  # noqa: PLR0913 - the parts of one conversion, each used by several steps
-        self,
-        read: Checkpoint,
-        recipe: Recipe,
-        name: str,
-        folder: Path,
-        settings: Settings,
-        tell: Tell,
+    def __init__(
+        self, plan: Plan, card: Card, folder: Path, settings: Settings, tell: Tell
     ) -> None:
-        self._read, self._recipe, self._folder = read, recipe, folder
+        self._plan, self._card, self._folder = plan, card, folder
         self._settings, self._tell = settings, tell
-        self._card = _card(read, recipe, name.removesuffix(".bundle"))
-        self._preprocess = Preprocessor(self._card.preprocess)
-        self._warnings = list(recipe.warnings)
+        self._preprocess = Preprocessor(card.preprocess)
+        self._warnings = list(plan.recipe.warnings)
         self._steps: list[Step] = []
         self._files: dict[str, File] = {}
 
     def run(self) -> None:
-        model = build_reference(self._recipe, self._read.tensors)
+        """Write everything into the folder, the card last."""
         golden = np.stack([self._generated(seed) for seed in range(GOLDEN_CLIPS)])
-        started = time.perf_counter()
-        reference = Reference(
-            model, self._groups(golden), order_sensitive=self._recipe.order_sensitive
-        )
-        self._tell(f"torch reference answers  {time.perf_counter() - started:5.1f} s")
+        groups = self._groups(golden)
+        recipe, tensors = self._plan.recipe, self._plan.checkpoint.tensors
+        model = build_reference(recipe, tensors)
+        with self._timed("torch"):
+            reference = Reference(model, groups, order_sensitive=recipe.order_sensitive)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
-            graph = self._graph(model, reference, Path(work))
-            del model
-            self._artefacts(graph, reference)
-        tensors = np.stack([self._preprocess.tensor(list(clip)) for clip in golden])
-        Golden(golden, reference.run(tensors)).write(self._folder)
-        self._finish()
+            self._artefacts(self._graph(model, reference, Path(work)), reference)
+        Golden(golden, reference.run(groups["generated"])).write(self._folder)
+        self._describe()
+        self._replay()
 
-    def _graph(self, model: object, reference: Reference, work: Path) -> Path:
+    def _graph(self, model: nn.Module, reference: Reference, work: Path) -> Path:
         """Export and simplify; without a simplified graph the plain one serves."""
-        plain = work / "exported.onnx"
-        step = self._step("export", plain, reference, "f32")
-        with step:
-            export_onnx(model, self._card, plain)  # type: ignore[arg-type]
-        simple = work / "simplified.onnx"
-        started = time.perf_counter()
-        problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
-        self._tell(f"simplify                 {time.perf_counter() - started:5.1f} s")
-        if problem:
-            self._warn(f"{problem}; the graph stays unsimplified")
-            return plain
-        return simple
+        plain, simple = work / "exported.onnx", work / "simplified.onnx"
+        with self._step("export", plain, reference, "f32"):
+            export_onnx(model, self._card, plain)
+        with self._timed("simplify"):
+            problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
+        if problem is None:
+            return simple
+        self._warn(f"{problem}; the graph stays unsimplified")
+        return plain
 
     def _artefacts(self, graph: Path, reference: Reference) -> None:
-        card, folder = self._card, self._folder
-        onnx = folder / "model.onnx"
+        onnx = self._folder / "model.onnx"
         with self._step("ONNX", onnx, reference, "f32"):
-            stamp(graph, card, onnx)
+            stamp(graph, self._card, onnx)
         precisions: tuple[Precision, ...] = ("f32", "f16") if self._settings.f16 else ("f32",)
         for precision in precisions:
-            xml = folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
+            xml = self._folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
             with self._step("OpenVINO IR", xml, reference, precision):
-                write_ir(onnx, card, xml, f16=precision == "f16")
+                write_ir(onnx, self._card, xml, f16=precision == "f16")
 
     @contextmanager
     def _step(
         self, name: str, path: Path, reference: Reference, precision: Precision
     ) -> Iterator[None]:
-        """Time what happens inside, verify its file, report both."""
+        """Time what happens inside, verify the file it writes, report both."""
+        self._tell(f"{path.name} …")
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
+        engine: Engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
         check = reference.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
         total = check.total
         self._tell(
-            f"{path.name:<24} {seconds:5.1f} s   max |Δ| {total.max_rel_diff:.1e} of the logit "
-            f"range (allowed {total.tolerance:g}), {total.clips} clips"
+            f"{path.name:<14}{seconds:6.1f} s  max |Δ| {total.max_rel_diff:.1e} of range "
+            f"(≤ {total.tolerance:.0e}), {total.clips} clips"
         )
         if path.parent == self._folder:
             self._files[path.name] = _file(path, precision, engine)
 
-    def _groups(self, golden: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> dict[str, Clips]:
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        self._tell(f"{name} …")
+        started = time.perf_counter()
+        yield
+        self._tell(f"{name:<14}{time.perf_counter() - started:6.1f} s")
+
+    def _groups(self, golden: Image) -> dict[str, Clips]:
+        """Return the clips to check with, prepared, by kind."""
         groups = {
             "random": random_clips(RANDOM_CLIPS, self._card.input.shape[1:]),
             "generated": np.stack([self._preprocess.tensor(list(clip)) for clip in golden]),
         }
         if self._settings.clips is not None:
-            groups["real"] = real_clips(
-                self._settings.clips,
-                self._preprocess,
-                rule=self._card.sampling.rule,
-                segments=self._card.sampling.segments,
-                warn=self._warn,
-            )
+            with self._timed("real clips"):
+                sampling = self._card.sampling
+                groups["real"] = real_clips(
+                    self._settings.clips, self._preprocess, sampling, warn=self._warn
+                )
         return groups
 
-    def _generated(self, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        return generated_clip(seed, self._recipe.segments, self._card.preprocess.crop_px)
+    def _generated(self, seed: int) -> Image:
+        return generated_clip(seed, self._card.sampling.segments, self._card.preprocess.crop_px)
 
-    def _finish(self) -> None:
-        """Write the reports, the card last, and answer the golden clips as a device would."""
-        verification = {
-            step.file: step.check.total for step in self._steps if step.file in self._files
-        }
-        card = dataclasses.replace(self._card, files=self._files, verification=verification)
+    def _describe(self) -> None:
+        """Write the reports, then the card."""
+        proven = {s.file: s.check.total for s in self._steps if s.file in self._files}
+        self._card = dataclasses.replace(self._card, files=self._files, verification=proven)
         report = Report(
-            str(self._read.path), self._recipe.facts, tuple(self._steps), tuple(self._warnings)
+            checkpoint=str(self._plan.checkpoint.path),
+            facts=self._plan.recipe.facts,
+            steps=tuple(self._steps),
+            warnings=tuple(self._warnings),
         )
-        report.write(self._folder, card)
-        (self._folder / CARD_FILE).write_text(card.to_json() + "\n", encoding="utf-8")
+        report.write(self._folder, self._card)
+        (self._folder / CARD_FILE).write_text(self._card.to_json() + "\n", encoding="utf-8")
+
+    def _replay(self) -> None:
+        """Answer the golden clips from the finished files, as a device will."""
         golden = Golden.read(self._folder)
-        for entry in card.files.values():
-            with load(
-                self._folder / entry.path, engine=entry.engine, options=RuntimeOptions()
-            ) as recognizer:
-                answers = [p.logits for p in recognizer.predict_many(map(list, golden.clips))]
-            result = measure(
-                golden.logits, np.stack(answers), tolerance=TOLERANCE[entry.precision]
-            )
+        for entry in self._card.files.values():
+            with load(self._folder / entry.path, engine=entry.engine) as recognizer:
+                result = golden.replay(recognizer, tolerance=TOLERANCE[entry.precision])
             if not result.max_rel_diff <= result.tolerance:
                 raise VerificationError(f"{entry.path} fails its own golden clips")
 
@@ -233,10 +240,11 @@ class _Builder:
         self._tell(f"warning: {text}")
 
 
-def _card(read: Checkpoint, recipe: Recipe, name: str) -> Card:
+def _card(plan: Plan, name: str) -> Card:
+    recipe = plan.recipe
     network, segments = recipe.network, recipe.segments
     preprocess = Preprocess(
-        color=recipe.color,  # type: ignore[arg-type]
+        color=recipe.color,
         resize=Resize(short_side_px=256, filter="bilinear", antialias=True),
         crop_px=224,
         scale=1 / 255,
@@ -266,7 +274,7 @@ def _card(read: Checkpoint, recipe: Recipe, name: str) -> Card:
         state=(),
         files={},
         provenance=Provenance(
-            checkpoint_sha256=read.sha256,
+            checkpoint_sha256=plan.checkpoint.sha256,
             inferred={fact: found.source for fact, found in recipe.facts.items()},
             tools=_tools(),
         ),
@@ -275,18 +283,20 @@ def _card(read: Checkpoint, recipe: Recipe, name: str) -> Card:
 
 
 def _tools() -> dict[str, str]:
-    return {n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")}
+    return {
+        n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")
+    }
 
 
-def _file(path: Path, precision: Precision, engine: str) -> File:
+def _file(path: Path, precision: Precision, engine: Engine) -> File:
     twin = path.with_suffix(".bin")
     parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
-    return File(path.name, checksum(path), precision, engine, version(engine), parts)  # type: ignore[arg-type]
+    return File(path.name, checksum(path), precision, engine, version(engine), parts)
 
 
 @contextmanager
 def _temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside `bundle` that becomes it at the end, and is removed on failure."""
+    """Yield a hidden folder beside `bundle`; it becomes the bundle, or goes on failure."""
     _refuse_existing(bundle, force=force)
     try:
         bundle.parent.mkdir(parents=True, exist_ok=True)

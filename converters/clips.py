@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.card import Sampling
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
 from edge_tsm.preprocess import Preprocessor
@@ -43,7 +44,7 @@ def generated_clip(seed: int, segments: int, size: int) -> Image:
 
 
 def real_clips(
-    folder: Path, preprocess: Preprocessor, *, rule: str, segments: int, warn: Callable[[str], None]
+    folder: Path, preprocess: Preprocessor, sampling: Sampling, *, warn: Callable[[str], None]
 ) -> Clips:
     """Return the videos below `folder`, sampled and prepared as on the device.
 
@@ -54,10 +55,10 @@ def real_clips(
     """
     files = list_videos(folder) if folder.is_dir() else []
     step = max(1, -(-len(files) // MOST_REAL_CLIPS))
-    tensors = []
+    rule, tensors = index_rule(sampling.rule), []
     for path in files[::step]:
         try:
-            frames = VideoFile(path).sample(lambda count: index_rule(rule)(count, segments))
+            frames = VideoFile(path).sample(lambda count: rule(count, sampling.segments))
         except SourceError as error:
             warn(f"left out of the check: {error}")
             continue

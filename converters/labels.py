@@ -34,8 +34,8 @@ def read_labels(file: str | Path) -> Labels:
     """Read a label file.
 
     Text with one name per line, numbered or not (`category.txt`, `kinetics_label_map.txt`,
-    `classInd.txt`); csv with columns id and name; JSON as a list, {name: index} (Something-Something
-    V2) or {index: name}.
+    `classInd.txt`); csv with columns id and name; JSON as a list, {name: index}
+    (Something-Something V2) or {index: name}.
 
     Raises:
         ConversionError: not readable, empty, a blank line, or a name that occurs twice.
@@ -69,7 +69,7 @@ def _from_lines(text: str, path: Path) -> list[str]:
     pairs = [(int(m[1]), m[2].strip()) for m in numbered if m]
     first = min((index for index, _ in pairs), default=0)
     # Only a complete count from 0 or 1 is numbering; "3 cups" among other names is a name.
-    if len(pairs) == len(lines) and sorted(i for i, _ in pairs) == _count(first, len(lines)):
+    if pairs and len(pairs) == len(lines) and sorted(i for i, _ in pairs) == _count(first, len(lines)):
         return _ordered(pairs, path)
     return lines
 

@@ -1,4 +1,4 @@
-"""What a network is: its topology (read from the weights) and the facts that weights cannot tell."""
+"""What a network is: topology, read from the weights, and the facts that weights cannot tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from converters.labels import Labels, default_labels, read_labels
+from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
 
 ShiftPlace = Literal["none", "block", "blockres"]
@@ -39,7 +40,8 @@ class ResNet:
     @property
     def features(self) -> int:
         """Channels after the last stage."""
-        return 64 * 2 ** (len(self.stages) - 1) * (4 if self.bottleneck else 1)
+        last: int = 64 << (len(self.stages) - 1)
+        return last * (4 if self.bottleneck else 1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Recipe:
     shift_div: int
     direction: Direction
     shift_place: ShiftPlace
-    color: str
+    color: Color
     window_s: float
     batch: int
     labels: Labels
@@ -226,5 +228,5 @@ def _contradictions(topology: Topology) -> list[str]:
 
 
 def _shorten(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown}, … ({len(names)})"
+    shown = ", ".join(names[:2])
+    return shown if len(names) <= 2 else f"{len(names)}: {shown}, …"

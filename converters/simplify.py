@@ -1,4 +1,4 @@
-"""onnxsim in a process of its own: it has crashed and hung before, and must never end a conversion."""
+"""onnxsim in a process of its own: it has crashed and hung before, and may not end a conversion."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """edge-tsm: Temporal Shift Module video classifiers on edge devices.
 
-    import edge_tsm
-    recognizer = edge_tsm.load("gestures.bundle")
-    print(recognizer(frames).label)      # frames: a list of (H, W, 3) uint8 BGR pictures
+import edge_tsm
+recognizer = edge_tsm.load("gestures.bundle")
+print(recognizer(frames).label)      # frames: a list of (H, W, 3) uint8 BGR pictures
 """
 
 from edge_tsm.backends import RuntimeOptions

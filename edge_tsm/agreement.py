@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.card import GOLDEN_FILE, Verification
-from edge_tsm.datatypes import Image
+from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import CardError
+
+
+class Answers(Protocol):
+    """What `Recognizer` offers."""
+
+    def predict_many(self, clips: Iterable[Sequence[Image]]) -> Iterator[Prediction]:
+        """Classify clips of T prepared crops each."""
+        ...
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Prepared clips, (K, T, crop_px, crop_px, 3) uint8, and the reference's (K, classes) logits."""
+    """Clips (K, T, crop_px, crop_px, 3) uint8 and the reference's logits (K, classes)."""
 
     clips: Image
     logits: NDArray[np.float32]
@@ -33,7 +43,14 @@ class Golden:
             with np.load(path, allow_pickle=False) as data:
                 return cls(data["clips"], data["logits"])
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise CardError(f"{path}: not readable ({error}); convert the checkpoint again") from error
+            raise CardError(
+                f"{path}: not readable ({error}); convert the checkpoint again"
+            ) from error
+
+    def replay(self, recognizer: Answers, *, tolerance: float) -> Verification:
+        """Answer the clips with `recognizer` and compare with the reference."""
+        answers = [p.logits for p in recognizer.predict_many(map(list, self.clips))]
+        return measure(self.logits, np.stack(answers), tolerance=tolerance)
 
     def write(self, bundle: Path) -> None:
         """Write `golden.npz` into a bundle."""

@@ -14,7 +14,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edge_tsm.errors import CardError
 
@@ -23,8 +23,9 @@ CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
 
-Scalar = Union[str, int, float, bool]
+Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
+Engine = Literal["onnxruntime", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class File:
     path: str
     sha256: str
     precision: Precision
-    engine: Literal["onnxruntime", "openvino"]
+    engine: Engine
     engine_version: str
     parts: dict[str, str]
 
@@ -153,7 +154,7 @@ class Card:
         """Read a card strictly; `where` names its origin in errors.
 
         Raises:
-            CardError: not JSON, another schema, or a key that is missing, unknown or of a wrong type.
+            CardError: not JSON, another schema, or a missing, unknown or ill-typed key.
         """
         try:
             data = json.loads(text)
@@ -220,7 +221,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return {key: _decode(args[1], item, f"{where}.{key}") for key, item in items}
     if origin is tuple:
         return _decode_tuple(args, value, where)
-    if origin in (Union, types.UnionType):
+    if origin is types.UnionType:
         return _expect(value, args, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

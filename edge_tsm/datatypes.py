@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ class Frame:
     time_s: float
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True)
+class Score:
     """One line of an answer: class index, label, probability (0 to 1)."""
 
     index: int

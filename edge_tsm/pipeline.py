@@ -32,7 +32,7 @@ class Pipeline:
         progress: called with (frames decoded, frames expected) for a recording.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword-only settings of the outermost door
+    def __init__(
         self,
         source: Source,
         recognizer: Recognizer,

@@ -63,7 +63,7 @@ class Preprocessor:
 
 
 def _source_box(width: int, height: int, short_side: int, crop: int) -> Box:
-    """Return the part of the source that survives resize and center crop (torchvision's rounding)."""
+    """Return the region that survives resize and center crop, rounded as torchvision rounds."""
     if width <= height:
         scaled_w, scaled_h = short_side, int(short_side * height / width)
     else:

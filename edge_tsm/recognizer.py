@@ -122,11 +122,20 @@ def load(
     if path.is_dir():
         card = Card.read(path)
         entry = _choose(card, path, candidates(options.device, engine))
-        return Recognizer(card, open_backend(entry.engine, path / entry.path, options))
+        return open_file(path, card, entry, options)
     if path.suffix not in (".onnx", ".xml") or not path.is_file():
         found = "is of another kind" if path.exists() else "does not exist"
         raise CardError(f"{path} {found}; pass a bundle folder, or its .onnx or .xml")
     return _load_file(path, engine, options)
+
+
+def open_file(bundle: Path, card: Card, file: File, options: RuntimeOptions) -> Recognizer:
+    """Open one artefact that the card of a bundle names.
+
+    Raises:
+        BackendError: engine or device not there, or the file is refused.
+    """
+    return Recognizer(card, open_backend(file.engine, bundle / file.path, options))
 
 
 def _load_file(path: Path, engine: str | None, options: RuntimeOptions) -> Recognizer:

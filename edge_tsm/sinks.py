@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 from PIL import Image as PilImage
@@ -17,6 +18,7 @@ from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import SinkError
 
 BAR_CHARS = 24
+_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 class Sink(Protocol):
@@ -24,10 +26,6 @@ class Sink(Protocol):
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Deliver one answer; `source` is the URI it belongs to."""
-        ...
-
-    def close(self) -> None:
-        """Flush."""
         ...
 
 
@@ -50,9 +48,6 @@ class Terminal:
             self._stream.write(f"  {score.probability:6.1%}  {bar:<{BAR_CHARS}}  {label}\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Nothing to flush."""
-
 
 class JsonLines:
     """One JSON object per answer and line."""
@@ -66,9 +61,6 @@ class JsonLines:
         self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Nothing to flush."""
-
 
 class AnnotatedVideo:
     """The pictures with the current answer drawn on them, as an .mp4 (MPEG-4) or .avi (MJPEG).
@@ -76,15 +68,13 @@ class AnnotatedVideo:
     Written under a temporary name beside `path`, and renamed by `close`.
     """
 
-    _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-
     def __init__(self, path: Path, *, fps: float) -> None:
-        if path.suffix.lower() not in self._CODECS:
-            raise SinkError(f"{path}: save as {' or '.join(self._CODECS)}")
+        if path.suffix.lower() not in _CODECS:
+            raise SinkError(f"{path}: save as {' or '.join(_CODECS)}")
         if not path.parent.is_dir():
             raise SinkError(f"{path.parent} is not a folder")
         self._path, self._fps = path, fps
-        self._writer: cv2.VideoWriter | None = None  # type: ignore[name-defined]  # noqa: F821
+        self._writer: Any = None  # cv2.VideoWriter, made with the first picture's size
         self._panel: tuple[Prediction | None, Image, Image] | None = None
 
     def write(self, frame: Frame, prediction: Prediction | None) -> None:
@@ -99,14 +89,18 @@ class AnnotatedVideo:
         image = frame.image.copy()
         if prediction is not None:
             self._draw(image, prediction)
-        self._writer.write(image)  # type: ignore[union-attr]
+        self._writer.write(image)
 
     def close(self) -> None:
         """Finish the file and give it its name; without a picture there is no file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            self._temporary.replace(self._path)
+        if self._writer is None:
+            return
+        self._writer.release()
+        if self._temporary.stat().st_size == 0:
+            self.discard()
+            raise SinkError(f"{self._path}: nothing could be written; is the disk full?")
+        self._writer = None
+        self._temporary.replace(self._path)
 
     def discard(self) -> None:
         """Drop what was written, after an error."""
@@ -118,15 +112,13 @@ class AnnotatedVideo:
     def _open(self, width: int, height: int) -> None:
         import cv2
 
-        handle, name = _temporary_beside(self._path)
-        handle.close()
-        self._temporary = Path(name)
+        self._temporary = _temporary_beside(self._path)
         suffix = self._path.suffix.lower()
-        codec = cv2.VideoWriter.fourcc(*self._CODECS[suffix])
-        self._writer = cv2.VideoWriter(name, codec, self._fps, (width, height))
+        codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
+        self._writer = cv2.VideoWriter(str(self._temporary), codec, self._fps, (width, height))
         if not self._writer.isOpened():
             self.discard()
-            raise SinkError(f"{self._path}: this OpenCV cannot write {self._CODECS[suffix]} video")
+            raise SinkError(f"{self._path}: this OpenCV cannot write {_CODECS[suffix]} video")
 
     def _draw(self, image: Image, prediction: Prediction) -> None:
         """Blend the panel in place; it is drawn once per answer, not once per frame."""
@@ -140,7 +132,7 @@ class AnnotatedVideo:
 
 
 def draw_panel(prediction: Prediction, width: int, height: int) -> tuple[Image, Image]:
-    """Return the answer as a picture: (h, w, 3) BGR and (h, w, 1) opacity, at most the frame's size.
+    """Return the answer as a picture, (h, w, 3) BGR, and its opacity, (h, w, 1).
 
     Drawn by Pillow, whose font knows accents and other scripts where OpenCV prints question marks.
     """
@@ -174,14 +166,16 @@ def write_annotated(
         video.discard()
 
 
-def _temporary_beside(path: Path) -> tuple[tempfile._TemporaryFileWrapper[bytes], str]:
+def _temporary_beside(path: Path) -> Path:
+    """Return a new empty file in the folder of `path`, with its suffix (OpenCV goes by that)."""
     try:
-        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - OpenCV reopens it by name
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
     except OSError as error:
         raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
-    return handle, handle.name
+    os.close(handle)
+    return Path(name)
 
 
 def _fit(text: str, chars: int) -> str:

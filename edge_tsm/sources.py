@@ -10,15 +10,31 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import ModuleType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 
+Capture = Any  # cv2.VideoCapture; OpenCV is imported when first needed
 Choose = Callable[[int], Sequence[int]]
 Progress = Callable[[int, int], None]
-VIDEO_SUFFIXES = frozenset(".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .wmv .flv .3gp".split())
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".avi",
+        ".mkv",
+        ".mov",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".wmv",
+        ".flv",
+        ".3gp",
+    )
+)
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 
 
 @runtime_checkable
@@ -125,7 +141,7 @@ class VideoFile:
             capture.release()
         return count, frames
 
-    def _open(self) -> cv2.VideoCapture:  # type: ignore[name-defined]  # noqa: F821
+    def _open(self) -> Capture:
         if self._path.stat().st_size == 0:
             raise SourceError(f"{self.uri} is empty")
         cv2 = _cv2()
@@ -134,7 +150,7 @@ class VideoFile:
             raise SourceError(f"{self.uri} holds no video that OpenCV can read")
         return capture
 
-    def _frame(self, capture: cv2.VideoCapture, index: int) -> Frame:  # type: ignore[name-defined]  # noqa: F821
+    def _frame(self, capture: Capture, index: int) -> Frame:
         ok, image = capture.retrieve()
         if not ok:
             raise SourceError(f"{self.uri}: frame {index} cannot be decoded")

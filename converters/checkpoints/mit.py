@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from converters.models.topologies import MOBILENET_STRIDES, RESNETS
 from converters.recipe import (
     Fact,
     InvertedResidual,
@@ -29,14 +30,6 @@ from edge_tsm.errors import CheckpointError
 Tensors = dict[str, Tensor]
 
 DEFAULTS = {"segments": 8, "shift_div": 8, "consensus": "avg", "color": "rgb"}
-_DEPTHS = {
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), False): "resnet34",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-    ((3, 8, 36, 3), True): "resnet152",
-}
-_MOBILENET_STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
 _HEADS = ("new_fc", "fc", "classifier")
 _ARGS_BYTES = 1 << 16
 # Inside a block: [block.]  what non-local wraps; [net.]  what shift place "block" wraps.
@@ -52,7 +45,9 @@ def recognizes(keys: Iterable[str]) -> bool:
     return any(name.startswith(stems) for name in names)
 
 
-def read(tensors: Mapping[str, Tensor], outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
+def read(
+    tensors: Mapping[str, Tensor], outer: Mapping[str, Any], path: Path
+) -> tuple[Topology, Tensors]:
     """Return the topology and the weights under canonical names.
 
     Args:
@@ -66,10 +61,8 @@ def read(tensors: Mapping[str, Tensor], outer: Mapping[str, Any], path: Path) ->
     names = {name.removeprefix("base_model."): name for name in tensors}
     plain = {name: tensors[full] for name, full in names.items()}
     _refuse_others(plain, wrapped=any(n.startswith("base_model.") for n in tensors))
-    if any(name.startswith("features.") for name in plain):
-        network, place, renamed = _mobilenet(plain)
-    else:
-        network, place, renamed = _resnet(plain)
+    mobile = any(name.startswith("features.") for name in plain)
+    network, place, renamed = _mobilenet(plain) if mobile else _resnet(plain)
     head, classes = _head(renamed)
     for kind in ("weight", "bias"):
         if f"{head}.{kind}" in renamed:
@@ -85,6 +78,47 @@ def read(tensors: Mapping[str, Tensor], outer: Mapping[str, Any], path: Path) ->
     if isinstance(outer.get("arch"), str):
         hints.append(("the checkpoint's `arch`", {"backbone": outer["arch"]}))
     return Topology(network, classes, place, facts, hints, DEFAULTS), canonical
+
+
+def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
+    """Return canonical weights under the names upstream's own code loads (with `module.`)."""
+    return {
+        f"module.{_upstream(network, name)}": (
+            tensor[..., None] if ".nl." in name and tensor.ndim == 4 else tensor
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def _upstream(network: Network, name: str) -> str:
+    if name.startswith("head."):
+        return name.replace("head", "new_fc")
+    name = name.removeprefix("backbone.")
+    if isinstance(network, MobileNetV2):
+        number = name.split(".")[1]
+        shifted = {str(i) for i, block in enumerate(network.blocks, 1) if block.shift}
+        if number in shifted:
+            name = name.replace(".conv.0.", ".conv.0.net.", 1)
+        return f"base_model.{name}"
+    match = re.match(r"^layer(\d)\.(\d+)\.(.+)$", name)
+    if not match:
+        return f"base_model.{name}"
+    stage, index, rest = int(match[1]), int(match[2]), match[3]
+    block = network.stages[stage - 1][index]
+    pool = "net." if network.temporal_pool and stage == 2 else ""
+    return f"base_model.layer{stage}.{pool}{index}.{_upstream_part(block, rest)}"
+
+
+def _upstream_part(block: ResidualBlock, rest: str) -> str:
+    """Return the name within a block with the wrappers that shift and non-local put there."""
+    if rest.startswith("nl."):
+        part, _, kind = rest[3:].rpartition(".")
+        wrapped = next(theirs for theirs, ours in _NL_NAMES.items() if ours == part)
+        return f"nl.{wrapped}.{kind}"
+    if block.shift == "blockres":
+        rest = re.sub(r"^conv1\.", "conv1.net.", rest)
+    wrapper = ("block." if block.non_local else "") + ("net." if block.shift == "block" else "")
+    return wrapper + rest
 
 
 def _refuse_others(names: Mapping[str, Tensor], *, wrapped: bool) -> None:
@@ -200,8 +234,9 @@ def _check_resnet(network: ResNet, place: ShiftPlace) -> None:
 
 
 def _named(network: ResNet) -> ResNet:
-    counts = tuple(len(stage) for stage in network.stages)
-    name = _DEPTHS.get((counts, network.bottleneck), f"resnet{list(counts)}")
+    counts = tuple(map(len, network.stages))
+    known = {shape: name for name, shape in RESNETS.items()}
+    name = known.get((counts, network.bottleneck), f"resnet{list(counts)}")
     if network.width != 64:
         name = f"wide_{name}_{network.width // 64}"
     return ResNet(name, network.bottleneck, network.width, network.stages, network.temporal_pool)
@@ -213,7 +248,7 @@ def _mobilenet(names: Mapping[str, Tensor]) -> tuple[MobileNetV2, ShiftPlace, Te
     shifted = {name.split(".")[1] for name in names if ".conv.0.net." in name}
     blocks = tuple(
         _inverted(renamed, number, stride, shift=str(number) in shifted)
-        for number, stride in enumerate(_MOBILENET_STRIDES, 1)
+        for number, stride in enumerate(MOBILENET_STRIDES, 1)
     )
     network = MobileNetV2(
         name="mobilenetv2",
@@ -232,7 +267,9 @@ def _inverted(
     outputs, hidden = _channels(names, f"{stem}.{6 if expand else 3}.weight")
     inputs = _channels(names, f"{stem}.0.weight")[1] if expand else hidden
     if shift and not expand:
-        raise CheckpointError(f"{stem}.0 is shifted but expands nothing; not upstream's MobileNetV2")
+        raise CheckpointError(
+            f"{stem}.0 is shifted but expands nothing; not upstream's MobileNetV2"
+        )
     return InvertedResidual(inputs, hidden, outputs, stride, expand, shift)
 
 
@@ -270,7 +307,7 @@ def _facts(network: Network, place: ShiftPlace, head: str, classes: int) -> dict
 
 
 def _args_hints(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Read `args.txt` beside the checkpoint: `Namespace(name=value, …)`, parsed, never evaluated."""
+    """Read `args.txt` beside the checkpoint (`Namespace(name=value, …)`) without evaluating it."""
     side = path.with_name("args.txt")
     if not side.is_file() or side.stat().st_size > _ARGS_BYTES:
         return []
@@ -299,7 +336,8 @@ def _name_hints(path: Path) -> list[tuple[str, dict[str, Any]]]:
     for name in (path.name, path.absolute().parent.name):
         match = _NAME.match(name)
         if match:
-            return [(f"name {_clip(name)}", _tokens(name, match))]
+            which = "file" if name == path.name else "folder"
+            return [(f"name of the {which}", _tokens(name, match))]
     return []
 
 
@@ -316,7 +354,3 @@ def _tokens(name: str, match: re.Match[str]) -> dict[str, Any]:
     hints["dense"] = "_dense_" in rest or "_dense." in rest
     hints["temporal pool"] = "_tpool_" in rest
     return hints
-
-
-def _clip(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from converters.models.mobilenet_v2 import MobileNetV2Features
 from converters.models.resnet import ResNetFeatures
-from converters.recipe import Recipe, ResNet
+from converters.recipe import Network, Recipe, ResNet
 from edge_tsm.errors import CheckpointError
-
 
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
 
@@ -34,14 +33,16 @@ class VideoClassifier(nn.Module):
         return logits.mean(0)
 
 
-def build(recipe: Recipe) -> VideoClassifier:
-    """Return the network of a recipe, untrained, in eval mode."""
-    spec = recipe.network
-    if isinstance(spec, ResNet):
-        backbone: nn.Module = ResNetFeatures(spec, recipe.segments, recipe.shift_div)
+def build_network(
+    network: Network, *, classes: int, segments: int, shift_div: int
+) -> VideoClassifier:
+    """Return the network, untrained, in eval mode."""
+    backbone: nn.Module
+    if isinstance(network, ResNet):
+        backbone = ResNetFeatures(network, segments, shift_div)
     else:
-        backbone = MobileNetV2Features(spec, recipe.segments, recipe.shift_div)
-    return VideoClassifier(backbone, spec.features, recipe.classes, recipe.segments).eval()
+        backbone = MobileNetV2Features(network, segments, shift_div)
+    return VideoClassifier(backbone, network.features, classes, segments).eval()
 
 
 def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:
@@ -51,7 +52,12 @@ def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClass
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
     with torch.device("meta"):  # no time spent on initial values that are replaced at once
-        model = build(recipe)
+        model = build_network(
+            recipe.network,
+            classes=recipe.classes,
+            segments=recipe.segments,
+            shift_div=recipe.shift_div,
+        )
     check_tensors(model, tensors)
     state = {key: value.to(torch.float32) for key, value in tensors.items()}
     counters = (key for key in model.state_dict() if key.endswith(COUNTER))

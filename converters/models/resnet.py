@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name the field knows
+from torch.nn import functional as F
 
 from converters.models.shift import NonLocal, TemporalPool, TemporalShift
 from converters.recipe import ResidualBlock, ResNet
@@ -73,12 +73,16 @@ class ResNetFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return one feature vector per (remaining) frame."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
-        x = self.pool(self.layer1(x))
-        x = self.layer4(self.layer3(self.layer2(x)))
+        for number in range(1, 5):
+            x = self.get_submodule(f"layer{number}")(x)
+            if number == 1:
+                x = self.pool(x)
         return x.mean((2, 3))
 
 
-def _equip(residual: Residual, block: ResidualBlock, channels: int, segments: int, div: int) -> None:
+def _equip(
+    residual: Residual, block: ResidualBlock, channels: int, segments: int, div: int
+) -> None:
     if block.shift == "block":
         residual.shift_both = TemporalShift(segments, div)
     elif block.shift == "blockres":

@@ -1,7 +1,7 @@
 """The temporal shift, and the other layers that look along time.
 
-Inside a network frames are **time-major**: (T*N, C, H, W) with index `t*N + n`. A shift by one frame
-is then a shift by N rows whatever the batch: slice, pad, concatenate on a 4-D tensor, with no
+Inside a network frames are **time-major**: (T*N, C, H, W) with index `t*N + n`. A shift by one
+frame is then a shift by N rows whatever the batch: slice, pad, concatenate on a 4-D tensor, with no
 reshape that would break an engine's blocked layout and no zero constant that a quantiser would have
 to give a range.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name the field knows
+from torch.nn import functional as F
 
 
 class TemporalShift(nn.Module):

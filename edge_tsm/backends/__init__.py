@@ -35,7 +35,9 @@ def candidates(device: str, engine: str | None = None) -> tuple[str, ...]:
     found = tuple(name for name in wanted if installed(name))
     if not found:
         extras = " or ".join(f"pip install 'edge-tsm[{_EXTRA[name]}]'" for name in wanted)
-        raise BackendError(f"device {device!r} needs {' or '.join(wanted)}, not installed: {extras}")
+        raise BackendError(
+            f"device {device!r} needs {' or '.join(wanted)}, not installed: {extras}"
+        )
     return found
 
 

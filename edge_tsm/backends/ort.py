@@ -20,11 +20,15 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 # ONNX Runtime's error classes share no base but Exception.
-_ORT_ERRORS = tuple(
-    kind
-    for kind in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
-    if isinstance(kind, type) and issubclass(kind, Exception)
-) + (RuntimeError, ValueError)
+_ORT_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        kind
+        for kind in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
 _MATH = {"cpu": ("f32",), "cuda": ("f32",), "tensorrt": ("f32", "f16", "int8")}
 
 
@@ -41,14 +45,14 @@ class OnnxRuntimeBackend:
         settings.intra_op_num_threads = options.threads or default_threads()
         settings.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), settings, providers=providers
-            )
+            self._session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
         except _ORT_ERRORS as error:
             raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
         # ORT drops a provider that fails to start and goes on with the CPU.
         if provider not in self._session.get_providers():
-            raise BackendError(f"{provider} failed to start; ONNX Runtime would use the CPU instead")
+            raise BackendError(
+                f"{provider} failed to start; ONNX Runtime would use the CPU instead"
+            )
         self.card_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(
             METADATA_KEY
         )

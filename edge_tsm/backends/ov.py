@@ -31,7 +31,9 @@ class OpenVinoBackend:
             compiled = core.compile_model(model, device, _properties(device, options))
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise BackendError(f"{path}: OpenVINO refuses it on {device}: {_last(error)}") from error
+            raise BackendError(
+                f"{path}: OpenVINO refuses it on {device}: {_last(error)}"
+            ) from error
         self._names = [output.get_any_name() for output in compiled.outputs]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,9 +52,9 @@ class OpenVinoBackend:
 def _device(core: openvino.Core, wanted: str) -> str:
     here = list(core.available_devices)
     if wanted.upper() == "AUTO" or wanted.upper() in here:
-        return wanted.upper()
+        return str(wanted.upper())
     # One GPU is listed as "GPU", several as "GPU.0", "GPU.1": plain "gpu" means the first.
-    first = [name for name in here if name.startswith(wanted.upper() + ".")]
+    first: list[str] = [name for name in here if name.startswith(wanted.upper() + ".")]
     if first:
         return first[0]
     offered = ", ".join(name.lower() for name in here)
@@ -84,6 +86,6 @@ def _card_text(model: openvino.Model) -> str | None:
 
 
 def _last(error: RuntimeError) -> str:
-    """Return the line of an OpenVINO error that says what is wrong; the first ones are C++ places."""
+    """Return the line of an OpenVINO error that says what is wrong, after the C++ places."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

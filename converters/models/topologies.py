@@ -1,0 +1,97 @@
+"""The networks upstream can build, by name, and fresh weights for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from converters.recipe import (
+    InvertedResidual,
+    MobileNetV2,
+    Network,
+    ResidualBlock,
+    ResNet,
+    ShiftPlace,
+)
+from edge_tsm.errors import InputError
+
+# name: (blocks per stage, bottleneck). Source: torchvision, models/resnet.py.
+RESNETS: dict[str, tuple[tuple[int, ...], bool]] = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
+}
+# (expansion, channels, repeats, stride). Source: upstream's archs/mobilenet_v2.py.
+_MOBILENET = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+MOBILENET_STRIDES = tuple(
+    stride if index == 0 else 1 for _, _, repeats, stride in _MOBILENET for index in range(repeats)
+)
+
+
+def topology(
+    name: str,
+    *,
+    shift: ShiftPlace = "blockres",
+    non_local: bool = False,
+    temporal_pool: bool = False,
+) -> Network:
+    """Return the network upstream builds for `name`, with its rules for where things go.
+
+    Source: ops/temporal_shift.py (`make_temporal_shift`), ops/non_local.py (`make_non_local`).
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name == "mobilenetv2":
+        return _mobilenet_v2(shift != "none")
+    if name not in RESNETS:
+        raise InputError(f"network {name!r} is unknown; choose mobilenetv2, {', '.join(RESNETS)}")
+    counts, bottleneck = RESNETS[name]
+    # Deep networks are shifted in every second block, `blockres` only.
+    every = 2 if shift == "blockres" and counts[2] >= 23 else 1
+    stages = tuple(
+        tuple(
+            ResidualBlock(
+                shift if index % every == 0 else "none",
+                non_local=non_local and (stage, index) in {(1, 0), (1, 2), (2, 0), (2, 2), (2, 4)},
+            )
+            for index in range(count)
+        )
+        for stage, count in enumerate(counts)
+    )
+    return ResNet(name, bottleneck, 64, stages, temporal_pool)
+
+
+def _mobilenet_v2(shift: bool) -> MobileNetV2:
+    blocks, inputs = [], 32
+    for expansion, channels, repeats, first_stride in _MOBILENET:
+        for index in range(repeats):
+            stride = first_stride if index == 0 else 1
+            shifted = shift and stride == 1 and inputs == channels
+            hidden = inputs * expansion
+            blocks.append(
+                InvertedResidual(inputs, hidden, channels, stride, expansion > 1, shifted)
+            )
+            inputs = channels
+    return MobileNetV2("mobilenetv2", 32, tuple(blocks), 1280)
+
+
+def initialize(model: nn.Module, *, seed: int) -> None:
+    """Give convolutions (He, fan out) and linear layers fresh weights, to train from scratch."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.05, generator=generator)
+            nn.init.zeros_(module.bias)

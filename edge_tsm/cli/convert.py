@@ -1,0 +1,90 @@
+"""`edge-tsm convert`: the command over `converters`, which needs torch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_tsm.errors import ConversionError
+
+if TYPE_CHECKING:
+    from converters.recipe import Recipe
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Bundle folder. [default: NAME.bundle]"
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Class names: one per line, or an official list.",
+)
+@click.option("--segments", type=int, help="Frames per clip (8, 16).")
+@click.option("--shift-div", type=int, help="1/DIV of the channels go each way.")
+@click.option("--consensus", help="avg; for a checkpoint that says otherwise.")
+@click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training.")
+@click.option("--window", "window_s", type=float, help="Seconds a live window spans.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Clips per run.")
+@click.option(
+    "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
+)
+@click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
+    """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
+
+    Topology is read from the weights. What they cannot tell comes from an option, else from
+    args.txt beside the file, else from a TSM_… name of the file or its folder, else a default.
+    Nothing is written unless every check passes.
+    """
+    try:
+        from converters.build import Settings, build, default_bundle, plan
+        from converters.recipe import Options
+    except ModuleNotFoundError as error:
+        raise ConversionError(
+            f"converting needs {error.name}: pip install 'edge-tsm[convert]' (the README says how "
+            "to get a torch without CUDA)"
+        ) from error
+    settings = Settings(
+        f16=arguments.pop("f16"), clips=arguments.pop("clips"), force=arguments.pop("force")
+    )
+    planned = plan(checkpoint, Options(**arguments))
+    _print_facts(planned.recipe)
+    bundle = output or default_bundle(checkpoint)
+    build(planned, bundle, settings, tell=_tell)
+    click.echo(f"\n{bundle} is ready. Next:\n  edge-tsm info {bundle}")
+    click.echo(f"  edge-tsm run {bundle} --source VIDEO\n  edge-tsm run {bundle} --camera 0")
+
+
+def _tell(line: str) -> None:
+    """Print a step; on a terminal its announcement is replaced by its result."""
+    if not sys.stdout.isatty():
+        if not line.endswith("…"):
+            click.echo(line, err=line.startswith("warning"))
+        return
+    click.echo(f"\r\033[K{line}", nl=not line.endswith("…"))
+
+
+def _print_facts(recipe: Recipe) -> None:
+    """Print fact, value and source within the terminal's width."""
+    rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.items()]
+    columns = shutil.get_terminal_size().columns
+    names = max(len(name) for name, _, _ in rows)
+    values = min(max(len(value) for _, value, _ in rows), 30)
+    rest = max(columns - names - values - 4, 16)
+    for name, value, source in [("fact", "value", "from"), *rows]:
+        value = textwrap.shorten(value, values, placeholder="…") or value[: values - 1] + "…"
+        lines = textwrap.wrap(source, rest) or [""]
+        click.echo(f"{name:<{names}}  {value:<{values}}  {lines[0]}")
+        for line in lines[1:]:
+            click.echo(" " * (names + values + 4) + line)
+    for warning in recipe.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo()

@@ -1,0 +1,50 @@
+"""`edge-tsm info`: what is in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge_tsm.card import Card
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The card as it is.")
+def info(bundle: Path, as_json: bool) -> None:
+    """Print the card of BUNDLE."""
+    card = Card.read(bundle)
+    if as_json:
+        click.echo(card.to_json())
+        return
+    for name, value in _lines(card):
+        click.echo(f"{name:<14} {value}")
+
+
+def _lines(card: Card) -> list[tuple[str, str]]:
+    sampling, preprocess = card.sampling, card.preprocess
+    lines = [
+        ("name", card.name),
+        ("labels", f"{len(card.labels)}: {_some(card.labels)}"),
+        *((name.replace("_", " "), str(value)) for name, value in card.arch.items()),
+        ("input", f"{'x'.join(map(str, card.input.shape))} {card.input.layout}"),
+        ("sampling", f"{sampling.rule}, {sampling.segments} segments"),
+        ("live", f"last {sampling.window_s:g} s, every {sampling.every_s:g} s"),
+        (
+            "preprocess",
+            f"short side {preprocess.resize.short_side_px}, crop {preprocess.crop_px}, "
+            f"{preprocess.color}",
+        ),
+    ]
+    for name, file in card.files.items():
+        proven = card.verification.get(name)
+        proof = f", max |Δ| {proven.max_rel_diff:.1e} of the logit range" if proven else ""
+        lines.append((name, f"{file.engine} {file.precision}{proof}"))
+    lines.append(("checkpoint", f"sha256 {card.provenance.checkpoint_sha256[:16]}…"))
+    lines.append(("made with", ", ".join(f"{k} {v}" for k, v in card.provenance.tools.items())))
+    return lines
+
+
+def _some(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:6]) + (" …" if len(labels) > 6 else "")

@@ -1,0 +1,67 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_tsm.backends import ENGINES, RuntimeOptions
+from edge_tsm.card import CARD_FILE
+from edge_tsm.errors import CardError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+engine_option: Decorator = click.option(
+    "--engine", type=click.Choice(ENGINES), help="Default: the preferred installed one."
+)
+_RUNTIME: tuple[Decorator, ...] = (
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        help="cpu, gpu (Intel iGPU), auto, cuda, tensorrt, or a name OpenVINO lists.",
+    ),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: cores]"),
+    click.option(
+        "--precision",
+        type=click.Choice(["f32", "f16", "bf16", "int8"]),
+        default="f32",
+        show_default=True,
+        help="Arithmetic the engine may use.",
+    ),
+    click.option(
+        "--cache-dir", type=click.Path(path_type=Path), help="Where compiled engines are kept."
+    ),
+)
+
+
+def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --engine, --device, --threads, --precision, --cache-dir; read by `collect`."""
+    for option in reversed((engine_option, *_RUNTIME)):
+        command = option(command)
+    return command
+
+
+def collect(arguments: dict[str, Any]) -> RuntimeOptions:
+    """Take the runtime options out of a command's arguments."""
+    names = ("device", "threads", "precision", "cache_dir")
+    return RuntimeOptions(**{name: arguments.pop(name) for name in names})
+
+
+def find_bundle(bundle: Path | None) -> Path:
+    """Return the bundle named, or the only one in the current folder, and say so.
+
+    Raises:
+        CardError: none or several there.
+    """
+    if bundle is not None:
+        return bundle
+    found = sorted(card.parent for card in Path().glob(f"*/{CARD_FILE}"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise CardError(f"no BUNDLE given, and the bundles in this folder are: {names}")
+    click.echo(f"bundle {found[0]}", err=True)
+    return found[0]

@@ -1,0 +1,52 @@
+"""Fixtures: the shared reference data where present, and bundles made once per session."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("EDGE_TSM_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with goldens, clips and trained weights."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip(f"no reference data at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden_recipe(shared: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recipe", shared / "golden/recipe.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained checkpoint in the official format: ResNet-18, 8 segments, 5 classes."""
+    pytest.importorskip("torch", reason="making a checkpoint needs torch")
+    from tests.converters.upstream import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "resnet18")
+
+
+@pytest.fixture(scope="session")
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle: the one EDGE_TSM_TEST_BUNDLE names, else converted here (which needs torch)."""
+    given = os.environ.get("EDGE_TSM_TEST_BUNDLE")
+    if given:
+        return Path(given).resolve()
+    pytest.importorskip("torch", reason="no EDGE_TSM_TEST_BUNDLE, and making one needs torch")
+    from converters.build import Settings, convert
+
+    target = tmp_path_factory.mktemp("bundle") / "gestures.bundle"
+    return convert(request.getfixturevalue("checkpoint"), target, settings=Settings(f16=True))
