@@ -69,7 +69,11 @@ def _from_lines(text: str, path: Path) -> list[str]:
     pairs = [(int(m[1]), m[2].strip()) for m in numbered if m]
     first = min((index for index, _ in pairs), default=0)
     # Only a complete count from 0 or 1 is numbering; "3 cups" among other names is a name.
-    if pairs and len(pairs) == len(lines) and sorted(i for i, _ in pairs) == _count(first, len(lines)):
+    if (
+        pairs
+        and len(pairs) == len(lines)
+        and sorted(i for i, _ in pairs) == _count(first, len(lines))
+    ):
         return _ordered(pairs, path)
     return lines
 

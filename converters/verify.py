@@ -107,7 +107,10 @@ class Reference:
         )
         clearly = _CLEARLY * max(noise, 1e-6)
         if proof.input_effect <= clearly:
-            raise VerificationError(f"{path.name}: the answer does not depend on the input")
+            raise VerificationError(
+                f"{path.name}: the answer does not depend on the input (it moves by "
+                f"{proof.input_effect:.1g} of its range); the network is dead or untrained"
+            )
         if self._order_sensitive and proof.order_effect <= clearly:
             raise VerificationError(
                 f"{path.name}: reversing the frames does not change the answer, although the "

@@ -68,7 +68,8 @@ def measure(
     diff = float(np.abs(reference - answer).max())
     spread = float(reference.max() - reference.min())
     norms = np.linalg.norm(reference, axis=1) * np.linalg.norm(answer, axis=1)
-    cosine = (reference * answer).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):  # answers that are not finite give no number here
+        cosine = (reference * answer).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
     return Verification(
         clips=len(reference),
         max_abs_diff=diff if np.isfinite(diff) else float("inf"),

@@ -57,17 +57,20 @@ class Pipeline:
     def _recording(self, source: Recording) -> Prediction:
         frames = source.sample(self.recognizer.sample, progress=self._progress)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
-        window = _window([(frame.time_s, frame.index) for frame in frames])
-        return self.recognizer.predict([crops[frame.index] for frame in frames], window=window)
+        indices = tuple(frame.index for frame in frames)
+        window = Window(indices, frames[0].time_s, frames[-1].time_s)
+        return self.recognizer.predict([crops[index] for index in indices], window=window)
 
     def _live(self) -> Iterator[Prediction]:
         segments = self.recognizer.card.sampling.segments
         with _Capture(self.source, self._keep, TimeWindow(segments, self._window_s)) as capture:
             due_s = 0.0
             while (clip := capture.wait(due_s)) is not None:
-                window = _window([(time_s, index) for time_s, (index, _) in clip])
-                yield self.recognizer.predict([crop for _, (_, crop) in clip], window=window)
-                due_s = clip[-1][0] + self._every_s
+                end_s, items = clip
+                indices = tuple(index for index, _ in items)
+                window = Window(indices, end_s - self._window_s, end_s)
+                yield self.recognizer.predict([crop for _, crop in items], window=window)
+                due_s = end_s + self._every_s
 
     def _keep(self, frame: Frame) -> Image:
         if self._on_frame:
@@ -76,7 +79,7 @@ class Pipeline:
 
 
 Item = tuple[int, Image]  # frame index, prepared crop
-Clip = list[tuple[float, Item]]
+Clip = tuple[float, list[Item]]  # end of the window in seconds, one item per segment
 
 
 class _Capture:
@@ -106,7 +109,7 @@ class _Capture:
             while True:
                 clip = self._window.clip() if self._newest_s >= due_s else None
                 if clip is not None:
-                    return clip
+                    return self._newest_s, [item for _, item in clip]
                 if self._ended:
                     if self._error is not None:
                         raise self._error
@@ -147,7 +150,3 @@ class _Handover:
     ) -> bool:
         self._deliver(error)
         return True
-
-
-def _window(stamps: list[tuple[float, int]]) -> Window:
-    return Window(tuple(index for _, index in stamps), stamps[0][0], stamps[-1][0])

@@ -59,7 +59,9 @@ class TimeWindow(Generic[Item]):
         if self._items and not 0 <= time_s - self._items[-1][0] <= self._gap_s:
             self._items.clear()
         self._items.append((time_s, item))
-        while self._items[0][0] < time_s - self._window_s:
+        # One item at or before the window's start stays: it tells that the window is full, and a
+        # slow camera may have nothing nearer to the first center.
+        while len(self._items) > 1 and self._items[1][0] <= time_s - self._window_s:
             self._items.popleft()
 
     def clip(self) -> list[tuple[float, Item]] | None:
@@ -67,7 +69,7 @@ class TimeWindow(Generic[Item]):
         if not self._items:
             return None
         start_s = self._items[-1][0] - self._window_s
-        if self._items[0][0] > start_s + self._centers_s[0]:
+        if self._items[0][0] > start_s:
             return None
         items = list(self._items)
         times = [time_s for time_s, _ in items]

@@ -41,11 +41,11 @@ class Terminal:
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
         self._stream.write(f"{source}{span}  ({prediction.inference_ms:.0f} ms)\n")
         columns = shutil.get_terminal_size().columns
-        width = max(columns - BAR_CHARS - 12, 10)
+        longest = min(BAR_CHARS, columns // 3)
         for score in prediction.top(5):
-            bar = "█" * round(score.probability * BAR_CHARS)
-            label = _fit(score.label, min(width, 40))
-            self._stream.write(f"  {score.probability:6.1%}  {bar:<{BAR_CHARS}}  {label}\n")
+            bar = "█" * round(score.probability * longest)
+            label = _fit(score.label, max(columns - longest - 12, 8))
+            self._stream.write(f"  {score.probability:6.1%}  {bar:<{longest}}  {label}\n")
         self._stream.flush()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -58,16 +60,15 @@ _READ_ERRORS = (
     AssertionError,
     MemoryError,
     OverflowError,
+    struct.error,
     zipfile.BadZipFile,
 )
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
-    text = str(error)
-    marker = "Unsupported global: GLOBAL "
-    if marker in text:
-        name = text.split(marker, 1)[1].split()[0]
-        return f"refused: it asks to run {name}, and weights need no code"
+    asked = re.search(r"(?:Unsupported|unsupported)(?: global:)? GLOBAL (\S+)", str(error))
+    if asked:
+        return f"refused: it asks to run {asked[1]}, and weights need no code"
     return f"not a PyTorch checkpoint, or it is damaged: {_one_line(error)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -14,6 +16,8 @@ from converters.recipe import (
     ShiftPlace,
 )
 from edge_tsm.errors import InputError
+
+Mode = Literal["fan_in", "fan_out"]
 
 # name: (blocks per stage, bottleneck). Source: torchvision, models/resnet.py.
 RESNETS: dict[str, tuple[tuple[int, ...], bool]] = {
@@ -87,11 +91,13 @@ def _mobilenet_v2(shift: bool) -> MobileNetV2:
 
 
 def initialize(model: nn.Module, *, seed: int) -> None:
-    """Give convolutions (He, fan out) and linear layers fresh weights, to train from scratch."""
+    """Give convolutions (He) and linear layers fresh weights, to train from scratch."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+            # torch counts the fan-out of a depthwise convolution over all groups.
+            mode: Mode = "fan_out" if module.groups == 1 else "fan_in"
+            nn.init.kaiming_normal_(module.weight, mode=mode, generator=generator)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.05, generator=generator)
             nn.init.zeros_(module.bias)

@@ -1,0 +1,83 @@
+"""Engines: what is offered, what is asked of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_tsm import backends
+from edge_tsm.backends import RuntimeOptions, candidates
+from edge_tsm.backends.base import default_threads
+from edge_tsm.errors import BackendError
+
+
+def test_a_missing_engine_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "installed", lambda engine: False)
+    with pytest.raises(BackendError, match=r"edge-tsm\[onnx\]"):
+        candidates("cuda")
+    with pytest.raises(BackendError, match=r"edge-tsm\[openvino\]"):
+        candidates("gpu")
+    with pytest.raises(BackendError, match=r"edge-tsm\[.*\].* or .*edge-tsm\["):
+        candidates("cpu")
+
+
+@pytest.mark.parametrize(
+    ("machine", "first"),
+    [("x86_64", "openvino"), ("AMD64", "openvino"), ("aarch64", "onnxruntime")],
+)
+def test_the_preferred_engine(machine: str, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "installed", lambda engine: True)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert candidates("cpu")[0] == first
+    assert candidates("CUDA") == ("onnxruntime",)
+    assert candidates("gpu") == ("openvino",)
+
+
+def test_threads_follow_the_affinity() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert default_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert 1 <= default_threads() <= len(allowed)
+
+
+def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from edge_tsm.backends.ort import provider_options
+
+    options = RuntimeOptions("tensorrt", precision="f16", cache_dir=tmp_path / "cache")
+    [(first, settings), (second, _)] = provider_options(options)
+    assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert settings["trt_fp16_enable"] is True
+    assert settings["trt_int8_enable"] is False
+    assert settings["trt_engine_cache_enable"] is True
+    assert settings["trt_engine_cache_path"] == str(tmp_path / "cache")
+    assert (tmp_path / "cache").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "f16"), ("cpu", "int8"), ("cuda", "f16")]
+)
+def test_precision_that_is_not_offered(device: str, precision: str) -> None:
+    pytest.importorskip("onnxruntime")
+    from edge_tsm.backends.ort import provider_options
+
+    with pytest.raises(BackendError, match=f"precision '{precision}' is not offered"):
+        provider_options(RuntimeOptions(device, precision=precision))  # type: ignore[arg-type]
+
+
+def test_openvino_is_held_to_f32_unless_told_otherwise(bundle: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    from edge_tsm.backends.ov import OpenVinoBackend
+
+    for precision, wanted in (("f32", openvino.Type.f32), ("bf16", openvino.Type.bf16)):
+        options = RuntimeOptions(precision=precision)  # type: ignore[arg-type]
+        backend = OpenVinoBackend(bundle / "model.xml", options)
+        compiled = backend._request.get_compiled_model()
+        assert compiled.get_property("INFERENCE_PRECISION_HINT") == wanted
+    with pytest.raises(BackendError, match="precision 'int8'"):
+        OpenVinoBackend(bundle / "model.xml", RuntimeOptions(precision="int8"))

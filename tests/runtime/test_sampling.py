@@ -1,0 +1,88 @@
+"""Frame indices equal upstream's; live windows are spread over seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_tsm.errors import CardError, InputError
+from edge_tsm.sampling import TimeWindow, index_rule, uniform_indices
+
+
+@pytest.mark.parametrize("segments", [8, 16])
+def test_uniform_indices_are_upstreams(segments: int, shared: Path) -> None:
+    golden = json.loads((shared / "golden/preprocess/indices.json").read_text())
+    table = golden[f"uniform_{segments}"]
+    assert {"1", "7", "8", "400"} <= table.keys()
+    for count, expected in table.items():
+        assert [i + 1 for i in uniform_indices(int(count), segments)] == expected
+
+
+@given(st.integers(1, 100_000), st.integers(1, 64))
+def test_indices_are_in_order_and_in_range(count: int, segments: int) -> None:
+    indices = uniform_indices(count, segments)
+    assert len(indices) == segments
+    assert indices == sorted(indices)
+    assert indices[0] >= 0
+    assert indices[-1] < count
+
+
+def test_nothing_cannot_be_sampled() -> None:
+    with pytest.raises(InputError, match="from 0 frames"):
+        uniform_indices(0, 8)
+
+
+def test_an_unknown_rule_is_named() -> None:
+    with pytest.raises(CardError, match="'golden-ratio'"):
+        index_rule("golden-ratio")
+
+
+def feed(window: TimeWindow[float], times_s: list[float]) -> None:
+    for time_s in times_s:
+        window.push(time_s, time_s)
+
+
+def test_no_clip_before_the_window_is_full() -> None:
+    window: TimeWindow[float] = TimeWindow(4, 2.0)
+    assert window.clip() is None
+    feed(window, [i / 10 for i in range(20)])
+    assert window.clip() is None
+    feed(window, [2.0])
+    clip = window.clip()
+    assert clip is not None
+    assert [item for _, item in clip] == pytest.approx([0.25, 0.75, 1.25, 1.75], abs=0.051)
+
+
+@given(st.lists(st.floats(0.01, 0.15), min_size=60, max_size=120))
+def test_segments_lie_where_the_seconds_are_whatever_the_rate(steps: list[float]) -> None:
+    window: TimeWindow[float] = TimeWindow(8, 2.0)
+    now = 0.0
+    for step in steps:
+        now += step
+        window.push(now, now)
+    clip = window.clip()
+    if clip is None:
+        assert sum(steps[1:]) < 2.0 + 1e-9
+        return
+    centers = [now - 2.0 + (i + 0.5) * 0.25 for i in range(8)]
+    assert all(abs(t - c) <= 0.15 for (t, _), c in zip(clip, centers, strict=True))
+
+
+@pytest.mark.parametrize("jump", [0.8, -0.1])
+def test_a_gap_or_a_step_back_empties_the_window(jump: float) -> None:
+    window: TimeWindow[float] = TimeWindow(8, 2.0)
+    feed(window, [i / 20 for i in range(50)])
+    assert window.clip() is not None
+    window.push(49 / 20 + jump, 0.0)
+    assert window.clip() is None
+
+
+def test_old_frames_are_let_go() -> None:
+    window: TimeWindow[int] = TimeWindow(8, 1.0)
+    for i in range(10_000):
+        window.push(i / 30, i)
+    assert len(window._items) <= 32

@@ -1,0 +1,103 @@
+"""What people and programs get to see."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_tsm.datatypes import Frame, Prediction, Window
+from edge_tsm.errors import SinkError
+from edge_tsm.sinks import AnnotatedVideo, JsonLines, Terminal, draw_panel, write_annotated
+
+LABELS = ("Swiping Left", "Émile à l'école", "x" * 80)
+ANSWER = Prediction(
+    LABELS,
+    np.float32([2, 1, 0]),
+    np.float32([0.67, 0.24, 0.09]),
+    12.5,
+    Window((1, 2), 0.5, 1.25),
+)
+
+
+def frames(count: int, size: tuple[int, int] = (240, 320)) -> list[Frame]:
+    return [Frame(np.full((*size, 3), 90, np.uint8), i, i / 25) for i in range(count)]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_terminal_shows_bars_and_keeps_its_width(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = io.StringIO()
+    Terminal(stream).write(ANSWER, "clip.mp4")
+    head, *lines = stream.getvalue().splitlines()
+    assert "clip.mp4" in head
+    assert "0.50 to 1.25 s" in head
+    assert lines[0].split()[:2] == ["67.0%", "█" * lines[0].count("█")]
+    assert lines[0].count("█") > lines[1].count("█") > lines[2].count("█") > 0
+    assert all(len(line) <= columns for line in lines)
+
+
+def test_json_lines_are_json() -> None:
+    stream = io.StringIO()
+    JsonLines(stream).write(ANSWER, "clip.mp4")
+    JsonLines(stream).write(ANSWER, "clip.mp4")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first == second
+    assert first["source"] == "clip.mp4"
+    assert first["label"] == "Swiping Left"
+    assert first["top"][1] == {"index": 1, "label": "Émile à l'école", "probability": 0.24}
+    assert first["logits"] == [2, 1, 0]
+    assert (first["start_s"], first["end_s"], first["frames"]) == (0.5, 1.25, [1, 2])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_saved_video_has_every_frame_and_the_answer(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    write_annotated(path, frames(10), ANSWER, fps=25)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    capture = cv2.VideoCapture(str(path))
+    pictures = []
+    while (got := capture.read())[0]:
+        pictures.append(got[1])
+    assert len(pictures) == 10
+    assert pictures[0].shape == (240, 320, 3)
+    corner, rest = pictures[5][:40, :120], pictures[5][200:, 200:]
+    assert corner.max() > 180  # the text
+    assert abs(float(rest.mean()) - 90) < 5  # the picture
+
+
+def test_a_source_that_fails_leaves_no_half_video(tmp_path: Path) -> None:
+    def broken():  # type: ignore[no-untyped-def]
+        yield from frames(3)
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError):
+        write_annotated(tmp_path / "out.mp4", broken(), ANSWER, fps=25)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("x.gif", r"save as \.mp4 or \.avi"), ("no/x.mp4", "is not a folder")]
+)
+def test_where_no_video_can_go(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=told):
+        AnnotatedVideo(tmp_path / name, fps=25)
+
+
+def test_an_unwritable_folder() -> None:
+    with pytest.raises(SinkError, match="cannot be written"):
+        write_annotated(Path("/proc/x.mp4"), frames(1), ANSWER, fps=25)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (320, 240), (1920, 1080)])
+def test_the_panel_fits_the_picture(width: int, height: int) -> None:
+    color, alpha = draw_panel(ANSWER, width, height)
+    assert color.shape[:2] == alpha.shape[:2]
+    assert color.shape[0] <= height
+    assert color.shape[1] <= width
