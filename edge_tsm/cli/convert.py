@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -73,18 +72,9 @@ def _tell(line: str) -> None:
 
 
 def _print_facts(recipe: Recipe) -> None:
-    """Print fact, value and source within the terminal's width."""
+    """Print fact, value and source."""
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.items()]
-    columns = shutil.get_terminal_size().columns
-    names = max(len(name) for name, _, _ in rows)
-    values = min(max(len(value) for _, value, _ in rows), 30)
-    rest = max(columns - names - values - 4, 16)
-    for name, value, source in [("fact", "value", "from"), *rows]:
-        value = textwrap.shorten(value, values, placeholder="…") or value[: values - 1] + "…"
-        lines = textwrap.wrap(source, rest) or [""]
-        click.echo(f"{name:<{names}}  {value:<{values}}  {lines[0]}")
-        for line in lines[1:]:
-            click.echo(" " * (names + values + 4) + line)
+    click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()

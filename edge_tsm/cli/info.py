@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edge_tsm.card import Card
+from edge_tsm.cli.table import layout
 
 
 @click.command()
@@ -18,11 +19,10 @@ def info(bundle: Path, as_json: bool) -> None:
     if as_json:
         click.echo(card.to_json())
         return
-    for name, value in _lines(card):
-        click.echo(f"{name:<14} {value}")
+    click.echo("\n".join(layout(_rows(card))))
 
 
-def _lines(card: Card) -> list[tuple[str, str]]:
+def _rows(card: Card) -> list[tuple[str, str]]:
     sampling, preprocess = card.sampling, card.preprocess
     lines = [
         ("name", card.name),

@@ -19,7 +19,7 @@ def write_video(path: Path, count: int, *, fps: float = 25) -> Path:
     """A video whose frame i has grey level 4 * i."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
     for i in range(count):
-        writer.write(np.full((48, 64, 3), 4 * i, np.uint8))
+        writer.write(np.full((48, 64, 3), 4 * i % 256, np.uint8))
     writer.release()
     return path
 

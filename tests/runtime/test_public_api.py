@@ -1,0 +1,32 @@
+"""What `import edge_tsm` offers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+
+import edge_tsm
+from edge_tsm import errors
+
+
+def test_the_public_names_are_few_and_documented() -> None:
+    assert len(edge_tsm.__all__) <= 15
+    for name in edge_tsm.__all__:
+        assert inspect.getdoc(getattr(edge_tsm, name)), name
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert edge_tsm.__version__ == importlib.metadata.version("edge-tsm")
+
+
+def test_every_error_has_its_own_exit_code() -> None:
+    leaves = [
+        kind
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, errors.EdgeTsmError)
+    ]
+    codes = [kind.exit_code for kind in leaves]
+    assert len(codes) == len(set(codes))
+    assert 0 not in codes
+    assert issubclass(errors.CardError, ValueError)
+    assert issubclass(errors.SourceError, OSError)

@@ -1,0 +1,63 @@
+"""Every example runs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.runtime.test_sources import write_video
+
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_classify_file(bundle: Path, tmp_path: Path) -> None:
+    out = run("classify_file.py", bundle, write_video(tmp_path / "x.avi", 20))
+    assert len(out.splitlines()) == 3
+    assert "%" in out
+
+
+def test_camera_loop(bundle: Path, tmp_path: Path) -> None:
+    out = run("camera_loop.py", bundle, write_video(tmp_path / "x.avi", 60))
+    times = [float(line.split()[0]) for line in out.splitlines()]
+    assert times == pytest.approx([1.0, 1.5, 2.0], abs=0.09)
+
+
+def test_convert_from_python(checkpoint: Path, tmp_path: Path) -> None:
+    out = run("convert_from_python.py", checkpoint, tmp_path / "x.bundle")
+    assert "model.xml: max |Δ|" in out
+
+
+def test_untrained_checkpoint_in_the_official_format(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from converters.build import Options, plan
+
+    run("untrained_checkpoint.py", tmp_path, "mobilenetv2")
+    [path] = tmp_path.glob("TSM_*/ckpt.best.pth.tar")
+    recipe = plan(path, Options(labels=str(path.parent / "labels.txt"))).recipe
+    assert recipe.facts["segments"].source == "name of the folder"
+    assert recipe.warnings == []
+    assert (tmp_path / "swipe.avi").stat().st_size > 0
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_examples_are_short_and_say_how_to_run_them(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 70
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+    assert f'run("{path.name}"' in Path(__file__).read_text()
