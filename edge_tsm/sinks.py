@@ -63,9 +63,10 @@ class JsonLines:
 
 
 class AnnotatedVideo:
-    """The pictures with the current answer drawn on them, as an .mp4 (MPEG-4) or .avi (MJPEG).
+    """The pictures with `prediction` drawn on them, as an .mp4 (MPEG-4) or .avi (MJPEG).
 
-    Written under a temporary name beside `path`, and renamed by `close`.
+    Written under a temporary name beside `path`, and renamed by `close`. Set `prediction` whenever
+    there is a new one, from any thread.
     """
 
     def __init__(self, path: Path, *, fps: float) -> None:
@@ -75,10 +76,11 @@ class AnnotatedVideo:
             raise SinkError(f"{path.parent} is not a folder")
         self._path, self._fps = path, fps
         self._writer: Any = None  # cv2.VideoWriter, made with the first picture's size
-        self._panel: tuple[Prediction | None, Image, Image] | None = None
+        self._panel: tuple[Prediction, Image, Image] | None = None
+        self.prediction: Prediction | None = None
 
-    def write(self, frame: Frame, prediction: Prediction | None) -> None:
-        """Append one picture with `prediction` drawn in its upper left corner.
+    def write(self, frame: Frame) -> None:
+        """Append one picture with the answer drawn in its upper left corner.
 
         Raises:
             SinkError: the file cannot be written.
@@ -86,7 +88,7 @@ class AnnotatedVideo:
         height, width = frame.image.shape[:2]
         if self._writer is None:
             self._open(width, height)
-        image = frame.image.copy()
+        image, prediction = frame.image.copy(), self.prediction
         if prediction is not None:
             self._draw(image, prediction)
         self._writer.write(image)
@@ -158,9 +160,10 @@ def write_annotated(
 ) -> None:
     """Write every frame with the same answer on it, as for a whole file."""
     video = AnnotatedVideo(path, fps=fps)
+    video.prediction = prediction
     try:
         for frame in frames:
-            video.write(frame, prediction)
+            video.write(frame)
         video.close()
     finally:
         video.discard()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.progress import Progress
-from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer, load
@@ -53,59 +53,30 @@ def run(bundle: Path | None, **arguments: Any) -> None:
             backend = recognizer.backend
             click.echo(f"{recognizer.card.name} on {backend.engine} {backend.device}", err=True)
         for source in opened:
-            for prediction in islice(_answers(source, recognizer, arguments), _most(arguments)):
-                sink.write(prediction, source.uri)
-
-
-def _most(arguments: dict[str, Any]) -> int | None:
-    most: int | None = arguments["max_answers"]
-    return most
+            with closing(_answers(source, recognizer, arguments)) as answers:
+                for prediction in islice(answers, arguments["max_answers"]):
+                    sink.write(prediction, source.uri)
 
 
 def _answers(
     source: Source, recognizer: Recognizer, arguments: dict[str, Any]
-) -> Iterator[Prediction]:
-    save: Path | None = arguments["save"]
-    if source.live and save:
-        return _live_saved(source, recognizer, arguments, save)
-    return _plain(source, recognizer, arguments)
-
-
-def _plain(
-    source: Source, recognizer: Recognizer, arguments: dict[str, Any]
-) -> Iterator[Prediction]:
-    progress = Progress(f"decoding {Path(source.uri).name}")
-    pipeline = Pipeline(
-        source,
-        recognizer,
-        window_s=arguments["window"],
-        every_s=arguments["every"],
-        progress=progress,
-    )
-    for prediction in pipeline:
-        progress.clear()
-        yield prediction
-        if arguments["save"]:
-            write_annotated(arguments["save"], source, prediction, fps=source.fps)
-
-
-def _live_saved(
-    source: Source, recognizer: Recognizer, arguments: dict[str, Any], save: Path
-) -> Iterator[Prediction]:
-    """Answers of a camera, every frame going to a video with the answer of that moment."""
-    video, latest = AnnotatedVideo(save, fps=source.fps), list[Prediction]()
-
-    def draw(frame: Frame) -> None:
-        video.write(frame, latest[-1] if latest else None)
-
-    pipeline = Pipeline(
-        source,
-        recognizer,
-        window_s=arguments["window"],
-        every_s=arguments["every"],
-        on_frame=draw,
-    )
-    with closing(video), closing(iter(pipeline)) as predictions:  # type: ignore[type-var]
-        for prediction in predictions:
-            latest[:] = [prediction]
+) -> Generator[Prediction, None, None]:
+    """Yield answers, and save the pictures: a camera's as they come, a file's with its answer."""
+    save, progress = arguments["save"], Progress(f"decoding {Path(source.uri).name}")
+    with ExitStack() as stack:
+        film = AnnotatedVideo(save, fps=source.fps) if save and source.live else None
+        pipeline = Pipeline(
+            source,
+            recognizer,
+            window_s=arguments["window"],
+            every_s=arguments["every"],
+            on_frame=stack.enter_context(closing(film)).write if film else None,
+            progress=progress,
+        )
+        for prediction in pipeline:
+            progress.clear()
+            if film:
+                film.prediction = prediction
             yield prediction
+            if save and not film:
+                write_annotated(save, source, prediction, fps=source.fps)

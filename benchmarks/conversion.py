@@ -1,0 +1,80 @@
+"""How long does a conversion take, how much memory, and how close are the artefacts?
+
+    python benchmarks/conversion.py --out conversion.json [VARIANT ...]
+
+Each variant is converted from an untrained checkpoint in a process of its own. For the goldens of
+the reference data (where present) the differences to upstream's own logits are tested by
+tests/converters/test_golden.py; the figures here are those of the bundle's own verification.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+VARIANTS: dict[str, tuple[str, dict[str, object], list[str]]] = {
+    "ResNet-18": ("resnet18", {}, []),
+    "ResNet-34": ("resnet34", {}, []),
+    "ResNet-50": ("resnet50", {}, []),
+    "ResNet-50, 16 frames": ("resnet50", {}, ["--segments", "16"]),
+    "ResNet-50, batch 4": ("resnet50", {}, ["--batch", "4"]),
+    "ResNet-50, block": ("resnet50", {"shift": "block"}, []),
+    "ResNet-50, temporal pool": ("resnet50", {"temporal_pool": True}, []),
+    "ResNet-50, non-local": ("resnet50", {"non_local": True}, []),
+    "ResNet-50, TSN": ("resnet50", {"shift": "none"}, []),
+    "ResNet-101": ("resnet101", {}, []),
+    "MobileNetV2": ("mobilenetv2", {}, []),
+    "MobileNetV2, 16 frames": ("mobilenetv2", {}, ["--segments", "16"]),
+}
+
+
+def measure(arch: str, kind: dict[str, object], options: list[str]) -> dict[str, object]:
+    """Convert once; return seconds, peak memory and the verified differences."""
+    from tests.converters.upstream import write_checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = write_checkpoint(Path(folder), arch, **kind)
+        command = [sys.executable, "-m", "edge_tsm", "convert", str(checkpoint), *options]
+        started = time.perf_counter()
+        subprocess.run([*command, "-o", "x"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        card = json.loads((Path(folder) / "x/card.json").read_text())
+    return {
+        "seconds": round(seconds, 1),
+        "max_rel_diff": {n: v["max_rel_diff"] for n, v in card["verification"].items()},
+    }
+
+
+def main() -> None:
+    """Measure each variant in a child process, so that peaks are its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", help=f"of {', '.join(VARIANTS)}")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        result = measure(*VARIANTS[arguments.one])
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(json.dumps({**result, "peak_mib": peak // 1024}))
+        return
+    results = {}
+    for name in arguments.variants or VARIANTS:
+        command = [sys.executable, __file__, "--one", name]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        results[name] = json.loads(done.stdout)
+        print(f"{name:<26} {json.dumps(results[name])}", flush=True)
+    environment = {"cpus": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    if arguments.out:
+        arguments.out.write_text(json.dumps({"environment": environment, "results": results}))
+
+
+if __name__ == "__main__":
+    main()
