@@ -21,6 +21,7 @@ from converters.clips import Clips, generated_clip, random_clips, real_clips
 from converters.export import export_onnx, stamp
 from converters.ir import write_ir
 from converters.models import build_reference
+from converters.networks import shift_place
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
@@ -35,9 +36,7 @@ from edge_tsm.card import (
     Input,
     Output,
     Precision,
-    Preprocess,
     Provenance,
-    Resize,
     Sampling,
     checksum,
 )
@@ -77,7 +76,7 @@ def plan(checkpoint: Path, options: Options) -> Plan:
         CheckpointError: see `read_checkpoint` and `resolve`.
         ConversionError: an unreadable label file.
     """
-    read = read_checkpoint(checkpoint)
+    read = read_checkpoint(checkpoint, options.kind)
     return Plan(read, resolve(read.topology, options))
 
 
@@ -242,15 +241,8 @@ class _Builder:
 
 def _card(plan: Plan, name: str) -> Card:
     recipe = plan.recipe
-    network, segments = recipe.network, recipe.segments
-    preprocess = Preprocess(
-        color=recipe.color,
-        resize=Resize(short_side_px=256, filter="bilinear", antialias=True),
-        crop_px=224,
-        scale=1 / 255,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-    )
+    network, segments = recipe.network, recipe.shift.segments
+    place = shift_place(network)
     return Card(
         schema=SCHEMA,
         name=name,
@@ -258,17 +250,17 @@ def _card(plan: Plan, name: str) -> Card:
         arch={
             "backbone": network.name,
             "segments": segments,
-            "shift_div": recipe.shift_div,
-            "shift_place": recipe.shift_place,
-            "shift_direction": recipe.direction if recipe.shift_place != "none" else "none",
+            "shift_div": recipe.shift.div,
+            "shift_place": place,
+            "shift_direction": recipe.shift.direction if place != "none" else "none",
             "shifted_blocks": str(recipe.facts["shifted blocks"].value),
-            "non_local_blocks": int(recipe.facts["non-local"].value),
+            "non_local_blocks": network.non_local_blocks,
             "temporal_pool": network.temporal_pool,
             "consensus": "avg",
             "mode": "clip",
         },
-        sampling=Sampling("uniform", segments, recipe.window_s, every_s=0.5),
-        preprocess=preprocess,
+        sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
+        preprocess=recipe.preprocess,
         input=Input("clip", (recipe.batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
         output=Output("logits", "softmax"),
         state=(),

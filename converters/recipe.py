@@ -1,73 +1,24 @@
-"""What a network is: topology, read from the weights, and the facts that weights cannot tell."""
+"""What will be converted: the network of a checkpoint, and the facts its weights cannot tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from converters.labels import Labels, default_labels, read_labels
+from converters.networks import Network, ResNet, Shift, shift_place
+from edge_tsm.card import Preprocess, Resize
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
-
-ShiftPlace = Literal["none", "block", "blockres"]
-Direction = Literal["future-past"]
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}
 _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
 
-
-@dataclass(frozen=True)
-class ResidualBlock:
-    """One ResNet block: where its input is shifted, and whether a non-local block follows."""
-
-    shift: ShiftPlace
-    non_local: bool = False
-
-
-@dataclass(frozen=True)
-class ResNet:
-    """A torchvision ResNet; `width` is the 3x3 convolutions' channel count in the first stage."""
-
-    name: str
-    bottleneck: bool
-    width: int
-    stages: tuple[tuple[ResidualBlock, ...], ...]
-    temporal_pool: bool
-
-    @property
-    def features(self) -> int:
-        """Channels after the last stage."""
-        last: int = 64 << (len(self.stages) - 1)
-        return last * (4 if self.bottleneck else 1)
-
-
-@dataclass(frozen=True)
-class InvertedResidual:
-    """One MobileNetV2 block; `hidden` equals `inputs` where there is no expansion."""
-
-    inputs: int
-    hidden: int
-    outputs: int
-    stride: int
-    expand: bool
-    shift: bool
-
-
-@dataclass(frozen=True)
-class MobileNetV2:
-    """MobileNetV2 in upstream's form."""
-
-    name: str
-    stem: int
-    blocks: tuple[InvertedResidual, ...]
-    features: int
-    temporal_pool: bool = False
-
-
-Network = ResNet | MobileNetV2
+PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
+Hints = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -88,22 +39,54 @@ class Options:
     color: str | None = None
     labels: str | None = None
     window_s: float | None = None
+    non_local_mode: str | None = None
+    kind: str | None = None
     batch: int = 1
 
 
 @dataclass(frozen=True)
-class Topology:
-    """What a checkpoint reader found: the network, its size, hints beside the weights, defaults.
+class Convention:
+    """What a code base does the same way for all its networks, and puts into no checkpoint.
 
-    `hints` are (source, facts) pairs in order of trust.
+    `defaults` are facts by name; a `shift_div` of None is the number of segments.
+    """
+
+    name: str
+    shift_direction: str
+    sampling: str
+    resize: Resize
+    defaults: Mapping[str, Any]
+    crop_offset: Literal["even", "floor"] = "even"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What a checkpoint reader found: the network, its size, and hints beside the weights.
+
+    `hints` are (source, facts) pairs in order of trust; `head` is where the class count stood.
     """
 
     network: Network
     classes: int
-    shift_place: ShiftPlace
-    facts: Mapping[str, Fact]
-    hints: Sequence[tuple[str, Mapping[str, Any]]]
-    defaults: Mapping[str, Any]
+    head: str
+    hints: Hints
+    convention: Convention
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """What the weights say."""
+        network = self.network
+        shifted = [place != "none" for place in network.shifts]
+        told = {
+            "backbone": network.name,
+            "shift": shift_place(network),
+            "shifted blocks": f"{sum(shifted)} of {len(shifted)}",
+            "non-local": network.non_local_blocks,
+            "temporal pool": network.temporal_pool,
+        }
+        facts = {"format": Fact(self.convention.name, "key names")}
+        facts |= {name: Fact(value, "weights") for name, value in told.items()}
+        return facts | {"classes": Fact(self.classes, self.head)}
 
 
 @dataclass(frozen=True)
@@ -112,11 +95,9 @@ class Recipe:
 
     network: Network
     classes: int
-    segments: int
-    shift_div: int
-    direction: Direction
-    shift_place: ShiftPlace
-    color: Color
+    shift: Shift
+    sampling: str
+    preprocess: Preprocess
     window_s: float
     batch: int
     labels: Labels
@@ -126,7 +107,7 @@ class Recipe:
     @property
     def order_sensitive(self) -> bool:
         """Whether the answer depends on the order of frames, as far as the topology says."""
-        return self.shift_place != "none" or self.network.temporal_pool
+        return shift_place(self.network) != "none" or self.network.temporal_pool
 
 
 def resolve(topology: Topology, options: Options) -> Recipe:
@@ -136,25 +117,31 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         CheckpointError: facts that contradict the weights or cannot be served.
         ConversionError: an unreadable label file.
     """
-    facts = dict(topology.facts)
-    sources = [("option", vars(options)), *topology.hints, ("default", topology.defaults)]
+    convention, facts = topology.convention, topology.facts
+    sources = [("option", vars(options)), *topology.hints, ("default", convention.defaults)]
     for name in ("segments", "shift_div", "consensus", "color"):
-        facts[name] = _first(name, sources)
+        facts[name] = _first(name, sources, topology)
+    if facts["shift_div"].value is None:
+        facts["shift_div"] = replace(facts["segments"], source=f"{convention.name}: segments")
+    network = _non_local(topology.network, facts, sources)
+    facts["shift direction"] = Fact(convention.shift_direction, convention.name)
+    facts["sampling"] = Fact(convention.sampling, convention.name)
+    facts["resize"] = Fact(_describe(convention.resize), convention.name)
     facts["window_s"] = _window(options, topology)
     labels = _labels(topology, options)
     facts["labels"] = Fact(_shorten(labels.names), labels.source)
-    if options.batch < 1:
-        raise CheckpointError(f"batch is {options.batch}; it must be 1 or more")
-    facts["batch"] = Fact(options.batch, "option" if options.batch != 1 else "default")
+    facts["batch"] = Fact(options.batch, "option --batch" if options.batch != 1 else "default")
     _check(topology, facts)
     return Recipe(
-        network=topology.network,
+        network=network,
         classes=topology.classes,
-        segments=facts["segments"].value,
-        shift_div=facts["shift_div"].value,
-        direction="future-past",
-        shift_place=topology.shift_place,
-        color=facts["color"].value,
+        shift=Shift(
+            facts["segments"].value,
+            facts["shift_div"].value,
+            convention.shift_direction,  # type: ignore[arg-type]
+        ),
+        sampling=convention.sampling,
+        preprocess=_preprocess(facts["color"].value, convention),
         window_s=facts["window_s"].value,
         batch=options.batch,
         labels=labels,
@@ -163,12 +150,50 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     )
 
 
-def _first(name: str, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> Fact:
+def _first(name: str, sources: Hints, topology: Topology) -> Fact:
     for source, values in sources:
         if values.get(name) is not None:
             named = f"option --{name.replace('_', '-')}" if source == "option" else source
             return Fact(values[name], named)
-    raise CheckpointError(f"nothing says {name}; pass --{name.replace('_', '-')}")
+    return Fact(topology.convention.defaults.get(name), "default")
+
+
+def _non_local(network: Network, facts: dict[str, Fact], sources: Hints) -> Network:
+    """Settle how non-local blocks relate positions, which their weights only half tell."""
+    if not isinstance(network, ResNet) or not network.non_local_blocks:
+        return network
+    spec = network.non_local
+    for source, values in () if spec.mode == "gaussian" else sources:
+        mode = values.get("non_local_mode")
+        if mode is not None:
+            if mode not in ("embedded_gaussian", "dot_product"):
+                raise CheckpointError(
+                    f"non-local mode {mode!r} ({source}) does not fit the weights"
+                )
+            scale = bool(values.get("non_local_scale", False))
+            spec = replace(spec, mode=mode, scale=scale)
+            facts["non-local mode"] = Fact(mode, source)
+            break
+    facts.setdefault("non-local mode", Fact(spec.mode, "weights"))
+    return replace(network, non_local=spec)
+
+
+def _preprocess(color: Color, convention: Convention) -> Preprocess:
+    """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
+    return Preprocess(
+        color=color,
+        resize=convention.resize,
+        crop_px=224,
+        crop_offset=convention.crop_offset,
+        scale=1 / 255,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+
+
+def _describe(resize: Resize) -> str:
+    shape = "" if resize.aspect == "keep" else f", squashed to {resize.aspect}"
+    return f"{resize.short_side_px}, {'' if resize.antialias else 'not '}antialiased{shape}"
 
 
 def _window(options: Options, topology: Topology) -> Fact:
@@ -184,21 +209,25 @@ def _window(options: Options, topology: Topology) -> Fact:
 
 
 def _labels(topology: Topology, options: Options) -> Labels:
-    if options.labels is None:
-        return default_labels(topology.classes)
-    labels = read_labels(options.labels)
-    if len(labels.names) != topology.classes:
-        raise CheckpointError(
-            f"{options.labels} has {len(labels.names)} labels, the checkpoint {topology.classes} "
-            "classes; pass the list the model was trained with"
-        )
-    return labels
+    if options.labels is not None:
+        labels = read_labels(options.labels)
+        if len(labels.names) != topology.classes:
+            raise CheckpointError(
+                f"{options.labels} has {len(labels.names)} labels, the checkpoint "
+                f"{topology.classes} classes; pass the list the model was trained with"
+            )
+        return labels
+    for source, values in topology.hints:
+        names = values.get("labels")
+        if names is not None and len(names) == topology.classes:
+            return Labels(tuple(names), source)
+    return default_labels(topology.classes)
 
 
 def _check(topology: Topology, facts: Mapping[str, Fact]) -> None:
-    segments, div = facts["segments"].value, facts["shift_div"].value
-    fewest = 1 if topology.shift_place == "none" else 2
-    for name, value, low, high in (("segments", segments, fewest, 128), ("shift_div", div, 2, 64)):
+    fewest = 1 if shift_place(topology.network) == "none" else 2
+    for name, low, high in (("segments", fewest, 128), ("shift_div", 2, 128), ("batch", 1, 1024)):
+        value = facts[name].value
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             said = facts[name].source
             raise CheckpointError(f"{name} is {value!r} ({said}); it must be {low} to {high}")
@@ -212,18 +241,20 @@ def _check(topology: Topology, facts: Mapping[str, Fact]) -> None:
     window = facts["window_s"].value
     if not 0 < window < 3600:
         raise CheckpointError(f"window is {window} s; it must be more than 0")
-    if topology.network.temporal_pool and segments % 2:
-        raise CheckpointError(f"temporal pooling halves the segments; {segments} is odd")
+    if topology.network.temporal_pool and facts["segments"].value % 2:
+        raise CheckpointError(
+            f"temporal pooling halves the segments; {facts['segments'].value} is odd"
+        )
 
 
 def _contradictions(topology: Topology) -> list[str]:
     """Compare what names and side files say about the topology with the weights, which win."""
-    found = []
+    found, facts = [], topology.facts
     for source, values in topology.hints:
         for name in ("backbone", "shift", "non-local", "temporal pool"):
-            said, is_ = values.get(name), topology.facts.get(name)
-            if said is not None and is_ is not None and said != is_.value:
-                found.append(f"{source} says {name} {said}, the weights say {is_.value}")
+            said, is_ = values.get(name), facts[name].value
+            if said is not None and said != is_:
+                found.append(f"{source} says {name} {said}, the weights say {is_}")
     return found
 
 

@@ -40,20 +40,31 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize of the shorter side; `antialias` is what Pillow and torchvision do by default."""
+    """Resize of the shorter side.
+
+    `antialias` is what Pillow and torchvision do by default, and OpenCV does not; `aspect` 4:3
+    squashes every picture to that shape (PaddleVideo's `fixed_ratio`), in its own orientation;
+    `long_side` is how that side's fraction of a pixel goes.
+    """
 
     short_side_px: int
     filter: Literal["bilinear"]
     antialias: bool
+    aspect: Literal["keep", "4:3"]
+    long_side: Literal["truncate", "round"]
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, center crop, colour order, `x * scale`, then `(x - mean) / std` per channel."""
+    """Resize, center crop, colour order, `x * scale`, then `(x - mean) / std` per channel.
+
+    `crop_offset` is how half a pixel goes: to even (torchvision, PaddleVideo) or down (mmaction2).
+    """
 
     color: Literal["rgb", "bgr"]
     resize: Resize
     crop_px: int
+    crop_offset: Literal["even", "floor"]
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -8,13 +8,14 @@ the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from edge_tsm.card import Preprocess
+from edge_tsm.card import Preprocess, Resize
 from edge_tsm.datatypes import Color, Image
 from edge_tsm.errors import InputError
 
@@ -45,10 +46,13 @@ class Preprocessor:
         _check_image(image)
         height, width = image.shape[:2]
         size = self._spec.crop_px
-        box = _source_box(width, height, self._spec.resize.short_side_px, size)
-        resized = np.asarray(
-            PilImage.fromarray(image).resize((size, size), PilImage.Resampling.BILINEAR, box=box)
-        )
+        box = _source_box(width, height, self._spec)
+        picture = PilImage.fromarray(image)
+        if self._spec.resize.antialias:
+            picture = picture.resize((size, size), PilImage.Resampling.BILINEAR, box=box)
+        else:
+            picture = _interpolate(picture, box, size)
+        resized = np.asarray(picture)
         # Channels are independent in a resize: swapping after it moves 224 x 224 pixels, not 1080p.
         return resized if color == self._spec.color else np.ascontiguousarray(resized[..., ::-1])
 
@@ -62,13 +66,35 @@ class Preprocessor:
         return out
 
 
-def _source_box(width: int, height: int, short_side: int, crop: int) -> Box:
-    """Return the region that survives resize and center crop, rounded as torchvision rounds."""
-    if width <= height:
-        scaled_w, scaled_h = short_side, int(short_side * height / width)
+def _interpolate(picture: PilImage.Image, box: Box, size: int) -> PilImage.Image:
+    """Resize `box` by plain bilinear interpolation, as OpenCV's INTER_LINEAR does."""
+    left, top, right, bottom = box
+    matrix = ((right - left) / size, 0, left, 0, (bottom - top) / size, top)
+    return picture.transform(
+        (size, size), PilImage.Transform.AFFINE, matrix, PilImage.Resampling.BILINEAR
+    )
+
+
+def scaled_size(width: int, height: int, resize: Resize) -> tuple[int, int]:
+    """Return width and height after the resize.
+
+    PaddleVideo leaves a picture alone whose shorter side is right already, squashed or not.
+    """
+    short, long = min(width, height), max(width, height)
+    if resize.aspect == "4:3" and short != resize.short_side_px:
+        exact = resize.short_side_px * 4.0 / 3.0
     else:
-        scaled_w, scaled_h = int(short_side * width / height), short_side
-    left, top = round((scaled_w - crop) / 2.0), round((scaled_h - crop) / 2.0)
+        exact = resize.short_side_px * long / short
+    scaled = int(exact + 0.5) if resize.long_side == "round" else int(exact)
+    return (resize.short_side_px, scaled) if width <= height else (scaled, resize.short_side_px)
+
+
+def _source_box(width: int, height: int, spec: Preprocess) -> Box:
+    """Return the region of the source that survives resize and center crop."""
+    scaled_w, scaled_h = scaled_size(width, height, spec.resize)
+    crop = spec.crop_px
+    halve = round if spec.crop_offset == "even" else math.floor
+    left, top = halve((scaled_w - crop) / 2.0), halve((scaled_h - crop) / 2.0)
     x, y = width / scaled_w, height / scaled_h
     return left * x, top * y, (left + crop) * x, (top + crop) * y
 

@@ -25,7 +25,33 @@ def uniform_indices(frame_count: int, segments: int) -> list[int]:
     return [int(tick / 2.0 + tick * x) for x in range(segments)]
 
 
-RULES: dict[str, IndexRule] = {"uniform": uniform_indices}
+def paddle_left_indices(frame_count: int, segments: int) -> list[int]:
+    """Return PaddleVideo's indices for TSM (`select_left`): uniform, but short clips stand still.
+
+    Source: PaddleVideo, loader/pipelines/sample.py.
+    """
+    if frame_count > segments:
+        return uniform_indices(frame_count, segments)
+    return [0] * len(uniform_indices(frame_count, segments))
+
+
+def paddle_center_indices(frame_count: int, segments: int) -> list[int]:
+    """Return PaddleVideo's indices for PP-TSM: centers of whole parts, the remainder left out.
+
+    Clips shorter than `segments` start again. Source: loader/pipelines/sample.py.
+    """
+    uniform_indices(frame_count, segments)  # refuses what cannot be sampled
+    part = frame_count // segments
+    if part == 0:
+        return [i % frame_count for i in range(segments)]
+    return [(part - 1) // 2 + i * part for i in range(segments)]
+
+
+RULES: dict[str, IndexRule] = {
+    "uniform": uniform_indices,
+    "paddle_left": paddle_left_indices,
+    "paddle_center": paddle_center_indices,
+}
 
 
 def index_rule(name: str) -> IndexRule:

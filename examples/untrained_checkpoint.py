@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from converters.checkpoints.mit import upstream_names
-from converters.models import VideoClassifier, build_network
+from converters.models import VideoClassifier
 from converters.models.topologies import initialize, topology
+from converters.networks import Shift
 
 LABELS = ("swipe left", "swipe right", "zoom in", "zoom out", "nothing")
 
@@ -25,7 +26,7 @@ def write_checkpoint(folder: Path, arch: str) -> Path:
     run = folder / f"TSM_gestures_RGB_{arch}_shift8_blockres_avg_segment8_e1"
     run.mkdir(parents=True, exist_ok=True)
     network = topology(arch)
-    model: VideoClassifier = build_network(network, classes=len(LABELS), segments=8, shift_div=8)
+    model = VideoClassifier(network, len(LABELS), Shift(segments=8, div=8))
     initialize(model, seed=1)
     weights = upstream_names(network, model.state_dict())
     outer = {"epoch": 1, "arch": arch, "state_dict": weights, "best_prec1": 20.0}

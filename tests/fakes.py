@@ -19,8 +19,9 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
         sampling=Sampling("uniform", segments, window_s=2.0, every_s=0.5),
         preprocess=Preprocess(
             color="rgb",
-            resize=Resize(256, "bilinear", True),
+            resize=Resize(256, "bilinear", True, "keep", "truncate"),
             crop_px=224,
+            crop_offset="even",
             scale=1 / 255,
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor
 
-from converters.checkpoints import mit
+from converters.checkpoints import mit, mmaction2, paddle
 from converters.checkpoints.file import read_file
 from converters.models import COUNTER
 from converters.recipe import Topology
 from edge_tsm.card import checksum
 from edge_tsm.errors import CheckpointError
+
+# Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognises reads.
+READERS: dict[str, ModuleType] = {"paddle": paddle, "mmaction2": mmaction2, "mit": mit}
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of any known code base; the kind is recognised from its content.
+def read_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:
+    """Read a checkpoint; its code base is recognised from the keys unless `kind` names it.
 
     Raises:
         CheckpointError: unreadable, unsafe, or not a network that edge-tsm converts.
@@ -36,12 +40,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     outer = read_file(path)
     tensors = _state_dict(outer, path)
     try:
-        if not mit.recognizes(tensors):
-            raise CheckpointError(_unknown(tensors))
-        topology, canonical = mit.read(tensors, outer, path)
+        topology, canonical = _reader(tensors, kind).read(tensors, outer, path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(path, checksum(path), topology, canonical)
+
+
+def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Any:
+    if kind is not None:
+        return READERS[kind]
+    for reader in READERS.values():
+        if reader.recognizes(tensors):
+            return reader
+    shown = ", ".join(list(tensors)[:3])
+    raise CheckpointError(f"no TSM network is known with names like {shown}")
 
 
 def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
@@ -57,11 +69,3 @@ def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors; the keys are {', '.join(inner)[:80]!r}")
     return tensors
-
-
-def _unknown(tensors: Mapping[str, Tensor]) -> str:
-    names = list(tensors)
-    if any(name.startswith(("backbone.", "cls_head.")) for name in names):
-        return "an mmaction2 (or PaddleVideo) checkpoint; this version converts the official ones"
-    shown = ", ".join(names[:3])
-    return f"no TSM network is known with names like {shown}"

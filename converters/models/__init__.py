@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from converters.models.mobilenet_v2 import MobileNetV2Features
+from converters.models.lcnet import LcNetFeatures
+from converters.models.mobilenet import MobileNetFeatures
 from converters.models.resnet import ResNetFeatures
-from converters.recipe import Network, Recipe, ResNet
+from converters.networks import LcNet, MobileNet, Network, ResNet, Shift
+from converters.recipe import Recipe
 from edge_tsm.errors import CheckpointError
 
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
+_BACKBONES: dict[type, Callable[[Any, Shift], nn.Module]] = {
+    ResNet: ResNetFeatures,
+    MobileNet: MobileNetFeatures,
+    LcNet: LcNetFeatures,
+}
 
 
 class VideoClassifier(nn.Module):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames."""
 
-    def __init__(self, backbone: nn.Module, features: int, classes: int, segments: int) -> None:
+    def __init__(self, network: Network, classes: int, shift: Shift) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(features, classes)
-        self.segments = segments
+        self.backbone = _BACKBONES[type(network)](network, shift)
+        self.head = nn.Linear(network.features, classes)
+        self.segments = shift.segments
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
@@ -33,36 +41,19 @@ class VideoClassifier(nn.Module):
         return logits.mean(0)
 
 
-def build_network(
-    network: Network, *, classes: int, segments: int, shift_div: int
-) -> VideoClassifier:
-    """Return the network, untrained, in eval mode."""
-    backbone: nn.Module
-    if isinstance(network, ResNet):
-        backbone = ResNetFeatures(network, segments, shift_div)
-    else:
-        backbone = MobileNetV2Features(network, segments, shift_div)
-    return VideoClassifier(backbone, network.features, classes, segments).eval()
-
-
 def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:
-    """Return the network with its weights, loaded strictly.
+    """Return the network with its weights, loaded strictly, in eval mode.
 
     Raises:
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
     with torch.device("meta"):  # no time spent on initial values that are replaced at once
-        model = build_network(
-            recipe.network,
-            classes=recipe.classes,
-            segments=recipe.segments,
-            shift_div=recipe.shift_div,
-        )
+        model = VideoClassifier(recipe.network, recipe.classes, recipe.shift)
     check_tensors(model, tensors)
     state = {key: value.to(torch.float32) for key, value in tensors.items()}
     counters = (key for key in model.state_dict() if key.endswith(COUNTER))
     model.load_state_dict(state | dict.fromkeys(counters, torch.tensor(0)), assign=True)
-    return model.requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -1,16 +1,26 @@
-"""ResNet with the shift where the checkpoint had it; parameter names are torchvision's."""
+"""ResNet, plain or tweaked, with the shift where the checkpoint had it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.models.shift import NonLocal, TemporalPool, TemporalShift
-from converters.recipe import ResidualBlock, ResNet
+from converters.models.layers import ConvBN, activate
+from converters.models.shift import NonLocalBlock, TemporalPool, TemporalShift
+from converters.networks import Activation, ResidualBlock, ResNet, Shift
 
-MakeShift = Callable[[], nn.Module]
+
+class Shortcut(ConvBN):
+    """1x1 convolution of the identity path; tweaked networks average before it, no stride."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, tweaked: bool) -> None:
+        super().__init__(inputs, outputs, 1, 1 if tweaked else stride)
+        pools = tweaked and stride == 2
+        self.pool: nn.Module = nn.AvgPool2d(2) if pools else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer."""
+        return super().forward(self.pool(x))
 
 
 class Residual(nn.Module):
@@ -19,60 +29,67 @@ class Residual(nn.Module):
     `block` shifts what both paths see, `blockres` only the convolutions' input.
     """
 
-    def __init__(self, inputs: int, mid: int, outputs: int, stride: int, *, bottleneck: bool):
+    def __init__(self, inputs: int, mid: int, stride: int, spec: ResNet) -> None:
         super().__init__()
-        first, last = (1, 1) if bottleneck else (3, 3)
-        self.conv1 = _conv(inputs, mid, first, 1 if bottleneck else stride)
-        self.bn1 = nn.BatchNorm2d(mid)
-        if bottleneck:
-            self.conv2, self.bn2 = _conv(mid, mid, 3, stride), nn.BatchNorm2d(mid)
-            self.conv3, self.bn3 = _conv(mid, outputs, last, 1), nn.BatchNorm2d(outputs)
+        self.activation: Activation = "leaky_relu" if spec.tweaked else "relu"
+        self.outputs = mid * 4 * 64 // spec.width if spec.bottleneck else mid
+        if spec.bottleneck:
+            self.conv1 = ConvBN(inputs, mid, 1, activation=self.activation)
+            self.conv2 = ConvBN(mid, mid, 3, stride, activation=self.activation)
+            self.conv3: nn.Module = ConvBN(mid, self.outputs, 1)
         else:
-            self.conv2, self.bn2 = _conv(mid, outputs, last, 1), nn.BatchNorm2d(outputs)
-        self.bottleneck = bottleneck
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                _conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
-            )
+            self.conv1 = ConvBN(inputs, mid, 3, stride, activation=self.activation)
+            self.conv2 = ConvBN(mid, mid, 3)
+            self.conv3 = nn.Identity()
+        changes = stride != 1 or inputs != self.outputs
+        self.downsample: nn.Module = (
+            Shortcut(inputs, self.outputs, stride, tweaked=spec.tweaked)
+            if changes
+            else nn.Identity()
+        )
         self.shift_both: nn.Module = nn.Identity()
         self.shift_residual: nn.Module = nn.Identity()
         self.nl: nn.Module = nn.Identity()
 
+    def equip(self, block: ResidualBlock, shift: Shift, spec: ResNet) -> None:
+        """Put shift and non-local block in their places."""
+        if block.shift == "block":
+            self.shift_both = TemporalShift(shift)
+        elif block.shift == "blockres":
+            self.shift_residual = TemporalShift(shift)
+        if block.non_local:
+            self.nl = NonLocalBlock(self.outputs, shift.segments, spec.non_local)
+
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
         x = self.shift_both(x)
-        y = F.relu(self.bn1(self.conv1(self.shift_residual(x))))
-        y = self.bn2(self.conv2(y))
-        if self.bottleneck:
-            y = self.bn3(self.conv3(F.relu(y)))
-        result: Tensor = self.nl(F.relu(y + self.downsample(x)))
+        y = self.conv3(self.conv2(self.conv1(self.shift_residual(x))))
+        result: Tensor = self.nl(activate(y + self.downsample(x), self.activation))
         return result
 
 
 class ResNetFeatures(nn.Module):
     """(T*N, 3, H, W) time-major to pooled features (T'*N, F)."""
 
-    def __init__(self, spec: ResNet, segments: int, shift_div: int) -> None:
+    def __init__(self, spec: ResNet, shift: Shift) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(3, 64, 7, 2), nn.BatchNorm2d(64)
-        self.pool = TemporalPool(segments) if spec.temporal_pool else nn.Identity()
-        expansion, inputs = (4 if spec.bottleneck else 1), 64
+        self.stem = _stem(tweaked=spec.tweaked)
+        self.pool = TemporalPool(shift.segments) if spec.temporal_pool else nn.Identity()
+        inputs = 64
         for number, blocks in enumerate(spec.stages):
-            here = segments // 2 if spec.temporal_pool and number > 0 else segments
-            outputs, stage = 64 * 2**number * expansion, nn.Sequential()
+            here = shift.halved() if spec.temporal_pool and number > 0 else shift
+            stage = nn.Sequential()
             for index, block in enumerate(blocks):
                 stride = 2 if number > 0 and index == 0 else 1
-                mid = spec.width * 2**number
-                residual = Residual(inputs, mid, outputs, stride, bottleneck=spec.bottleneck)
-                _equip(residual, block, outputs, here, shift_div)
+                residual = Residual(inputs, spec.width << number, stride, spec)
+                residual.equip(block, here, spec)
                 stage.append(residual)
-                inputs = outputs
+                inputs = residual.outputs
             self.add_module(f"layer{number + 1}", stage)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one feature vector per (remaining) frame."""
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        x = F.max_pool2d(self.stem(x), 3, stride=2, padding=1)
         for number in range(1, 5):
             x = self.get_submodule(f"layer{number}")(x)
             if number == 1:
@@ -80,16 +97,11 @@ class ResNetFeatures(nn.Module):
         return x.mean((2, 3))
 
 
-def _equip(
-    residual: Residual, block: ResidualBlock, channels: int, segments: int, div: int
-) -> None:
-    if block.shift == "block":
-        residual.shift_both = TemporalShift(segments, div)
-    elif block.shift == "blockres":
-        residual.shift_residual = TemporalShift(segments, div)
-    if block.non_local:
-        residual.nl = NonLocal(channels, segments)
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+def _stem(*, tweaked: bool) -> nn.Sequential:
+    if not tweaked:
+        return nn.Sequential(ConvBN(3, 64, 7, 2, activation="relu"))
+    return nn.Sequential(
+        ConvBN(3, 32, 3, 2, activation="leaky_relu"),
+        ConvBN(32, 32, 3, activation="leaky_relu"),
+        ConvBN(32, 64, 3, activation="leaky_relu"),
+    )

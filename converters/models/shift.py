@@ -12,23 +12,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.networks import NonLocal, Shift
+
 
 class TemporalShift(nn.Module):
-    """Bidirectional shift: channels [0, C/div) take frame t+1, [C/div, 2C/div) take t-1.
+    """Bidirectional shift, zeros beyond both ends; `Shift` says which channels go which way.
 
-    Zeros beyond both ends. Source: mit-han-lab/temporal-shift-module, ops/temporal_shift.py.
+    Source: mit-han-lab/temporal-shift-module, ops/temporal_shift.py; Paddle's temporal_shift.
     """
 
-    def __init__(self, segments: int, div: int) -> None:
+    def __init__(self, shift: Shift) -> None:
         super().__init__()
-        self.segments, self.div = segments, div
+        self.shift = shift
 
     def forward(self, x: Tensor) -> Tensor:
         """Shift (T*N, C, H, W), time-major."""
-        clips, fold = x.shape[0] // self.segments, x.shape[1] // self.div
-        future = F.pad(x[clips:, :fold], (0, 0, 0, 0, 0, 0, 0, clips))
-        past = F.pad(x[:-clips, fold : 2 * fold], (0, 0, 0, 0, 0, 0, clips, 0))
-        return torch.cat((future, past, x[:, 2 * fold :]), dim=1)
+        clips = x.shape[0] // self.shift.segments
+        first, second = self.shift.ends(x.shape[1])
+        folds = (x[:, :first], x[:, first:second])
+        if self.shift.direction == "future-past":
+            moved = (_from_next(folds[0], clips), _from_previous(folds[1], clips))
+        else:
+            moved = (_from_previous(folds[0], clips), _from_next(folds[1], clips))
+        return torch.cat((*moved, x[:, second:]), dim=1)
+
+
+def _from_next(x: Tensor, clips: int) -> Tensor:
+    """Give every frame its successor's channels."""
+    return F.pad(x[clips:], (0, 0, 0, 0, 0, 0, 0, clips))
+
+
+def _from_previous(x: Tensor, clips: int) -> Tensor:
+    """Give every frame its predecessor's channels."""
+    return F.pad(x[:-clips], (0, 0, 0, 0, 0, 0, clips, 0))
 
 
 class TemporalPool(nn.Module):
@@ -50,33 +66,61 @@ class TemporalPool(nn.Module):
         return pooled.reshape(rows // 2, channels, height, width)
 
 
-class NonLocal(nn.Module):
-    """Embedded-Gaussian non-local block over all positions of all frames of a clip.
+class TemporalAttention(nn.Module):
+    """Weighs the frames of a clip against each other (PP-TSMv2's lightweight attention)."""
 
-    Source: ops/non_local.py, `NONLocalBlock3D` (sub-sampled by 2 in space, inner width C/2); its
+    def __init__(self, segments: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(segments, segments)
+        self.segments = segments
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh (T*N, C, H, W), time-major."""
+        means = x.mean((1, 2, 3)).reshape(self.segments, -1)  # (T, N)
+        weights = torch.sigmoid(self.fc(means.transpose(0, 1))).transpose(0, 1)
+        return x * weights.reshape(-1, 1, 1, 1)
+
+
+class NonLocalBlock(nn.Module):
+    """Non-local block over all positions of all frames of a clip, inner width C/2.
+
+    Source: ops/non_local.py, `NONLocalBlock3D` (embedded Gaussian) and mmcv's `NonLocal3d`; their
     1x1x1 3-D convolutions are 1x1 2-D ones here.
     """
 
-    def __init__(self, channels: int, segments: int) -> None:
+    def __init__(self, channels: int, segments: int, spec: NonLocal) -> None:
         super().__init__()
-        self.segments, inner = segments, channels // 2
+        self.segments, self.spec, inner = segments, spec, channels // 2
         self.g = nn.Conv2d(channels, inner, 1)
-        self.theta = nn.Conv2d(channels, inner, 1)
-        self.phi = nn.Conv2d(channels, inner, 1)
-        self.out = nn.Conv2d(inner, channels, 1)
+        embedded = spec.mode != "gaussian"
+        self.theta = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
+        self.phi = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
+        self.out = nn.Conv2d(inner, channels, 1, bias=spec.out_bias)
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within each clip of (T*N, C, H, W), time-major."""
         theta = self._positions(self.theta(x))
-        phi = self._positions(F.max_pool2d(self.phi(x), 2))
-        g = self._positions(F.max_pool2d(self.g(x), 2))
-        attention = torch.softmax(theta @ phi.transpose(1, 2), dim=-1)  # (N, T*H*W, T*h*w)
+        phi = self._positions(self._subsampled(self.phi(x)))
+        g = self._positions(self._subsampled(self.g(x)))
+        y = self._relate(theta, phi) @ g  # (N, T*H*W, C/2)
         rows, _, height, width = x.shape
-        y = (attention @ g).reshape(-1, self.segments, height, width, g.shape[2])
+        y = y.reshape(-1, self.segments, height, width, g.shape[2])
         y = y.permute(1, 0, 4, 2, 3).reshape(rows, -1, height, width)
         result: Tensor = self.bn(self.out(y)) + x
         return result
+
+    def _relate(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """Return how much each position attends to each other, (N, T*H*W, T*h*w)."""
+        pairs = theta @ phi.transpose(1, 2)
+        if self.spec.mode == "dot_product":
+            return pairs / pairs.shape[2]
+        if self.spec.scale and self.spec.mode == "embedded_gaussian":
+            pairs = pairs / theta.shape[2] ** 0.5
+        return torch.softmax(pairs, dim=-1)
+
+    def _subsampled(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2) if self.spec.subsample else x
 
     def _positions(self, x: Tensor) -> Tensor:
         """Return (T*N, C, H, W) as (N, T*H*W, C)."""

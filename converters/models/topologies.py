@@ -7,9 +7,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from converters.recipe import (
+from converters.networks import (
+    MOBILENET_V2,
+    RESNETS,
     InvertedResidual,
-    MobileNetV2,
+    MobileNet,
     Network,
     ResidualBlock,
     ResNet,
@@ -18,28 +20,6 @@ from converters.recipe import (
 from edge_tsm.errors import InputError
 
 Mode = Literal["fan_in", "fan_out"]
-
-# name: (blocks per stage, bottleneck). Source: torchvision, models/resnet.py.
-RESNETS: dict[str, tuple[tuple[int, ...], bool]] = {
-    "resnet18": ((2, 2, 2, 2), False),
-    "resnet34": ((3, 4, 6, 3), False),
-    "resnet50": ((3, 4, 6, 3), True),
-    "resnet101": ((3, 4, 23, 3), True),
-    "resnet152": ((3, 8, 36, 3), True),
-}
-# (expansion, channels, repeats, stride). Source: upstream's archs/mobilenet_v2.py.
-_MOBILENET = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-MOBILENET_STRIDES = tuple(
-    stride if index == 0 else 1 for _, _, repeats, stride in _MOBILENET for index in range(repeats)
-)
 
 
 def topology(
@@ -73,12 +53,12 @@ def topology(
         )
         for stage, count in enumerate(counts)
     )
-    return ResNet(name, bottleneck, 64, stages, temporal_pool)
+    return ResNet(bottleneck, 64, stages, temporal_pool)
 
 
-def _mobilenet_v2(shift: bool) -> MobileNetV2:
+def _mobilenet_v2(shift: bool) -> MobileNet:
     blocks, inputs = [], 32
-    for expansion, channels, repeats, first_stride in _MOBILENET:
+    for expansion, channels, repeats, first_stride in MOBILENET_V2:
         for index in range(repeats):
             stride = first_stride if index == 0 else 1
             shifted = shift and stride == 1 and inputs == channels
@@ -87,7 +67,7 @@ def _mobilenet_v2(shift: bool) -> MobileNetV2:
                 InvertedResidual(inputs, hidden, channels, stride, expansion > 1, shifted)
             )
             inputs = channels
-    return MobileNetV2("mobilenetv2", 32, tuple(blocks), 1280)
+    return MobileNet("mobilenetv2", 32, tuple(blocks), 1280)
 
 
 def initialize(model: nn.Module, *, seed: int) -> None:

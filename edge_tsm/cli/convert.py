@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 @click.option("--consensus", help="avg; for a checkpoint that says otherwise.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training.")
 @click.option("--window", "window_s", type=float, help="Seconds a live window spans.")
+@click.option(
+    "--non-local-mode",
+    type=click.Choice(["embedded_gaussian", "dot_product"]),
+    help="mmaction2: what its config says.",
+)
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(["mit", "mmaction2", "paddle"]),
+    help="Code base of the checkpoint. [default: by its keys]",
+)
 @click.option("--batch", type=int, default=1, show_default=True, help="Clips per run.")
 @click.option(
     "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."

@@ -25,6 +25,7 @@ from converters.export import export_onnx
 from converters.ir import write_ir
 from converters.models import build_reference
 from converters.models.shift import TemporalShift
+from converters.networks import Shift
 from converters.verify import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.card import METADATA_KEY, Card
@@ -141,16 +142,6 @@ class InPlaceShift(nn.Module):
         return torch.zeros_like(x) + 0 * x
 
 
-class ReversedShift(TemporalShift):
-    """The two directions exchanged."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        fold = x.shape[1] // self.div
-        swapped = torch.cat((x[:, fold : 2 * fold], x[:, :fold], x[:, 2 * fold :]), 1)
-        out = super().forward(swapped)
-        return torch.cat((out[:, fold : 2 * fold], out[:, :fold], out[:, 2 * fold :]), 1)
-
-
 def _replace_shifts(model: nn.Module, make: Any) -> None:
     for module in model.modules():
         if isinstance(getattr(module, "shift_residual", None), TemporalShift):
@@ -159,7 +150,7 @@ def _replace_shifts(model: nn.Module, make: Any) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [InPlaceShift, nn.Identity, lambda: ReversedShift(8, 8)],
+    [InPlaceShift, nn.Identity, lambda: TemporalShift(Shift(8, 8, "past-future"))],
     ids=["constant", "no", "reversed"],
 )
 def test_a_wrong_shift_is_caught(make: Any, checkpoint: Path, bundle: Path, tmp_path: Path) -> None:

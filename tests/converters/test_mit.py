@@ -155,7 +155,7 @@ def test_other_folder_names_confuse_nothing(folder: str, tmp_path: Path) -> None
     (tmp_path / folder).mkdir()
     path = write_checkpoint(tmp_path / folder, "resnet18")
     recipe = plan(path, Options()).recipe
-    assert recipe.segments == 8
+    assert recipe.shift.segments == 8
     assert recipe.facts["non-local"].value == 0
     assert recipe.warnings == []
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.checkpoints.mit import upstream_names
-from converters.models import build_network
+from converters.models import VideoClassifier
 from converters.models.topologies import initialize, topology
+from converters.networks import Shift
 
 
 def upstream_state(
@@ -24,7 +25,7 @@ def upstream_state(
 ) -> OrderedDict[str, Tensor]:
     """Random weights under upstream's names, batch statistics included."""
     network = topology(arch, **kind)
-    model = build_network(network, classes=classes, segments=8, shift_div=8)
+    model = VideoClassifier(network, classes, Shift(segments=8, div=8))
     initialize(model, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():

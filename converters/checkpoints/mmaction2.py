@@ -1,0 +1,189 @@
+"""Checkpoints of open-mmlab/mmaction2 (0.x and 1.x): TSM ResNet and MobileNetV2.
+
+`meta` may hold the config's text and the class names; the text is parsed, never evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
+from converters.networks import MOBILENET_V2, Network
+from converters.recipe import Convention, Topology
+from edge_tsm.card import Resize
+from edge_tsm.errors import CheckpointError
+
+CONVENTION = Convention(
+    name="mmaction2",
+    shift_direction="future-past",
+    sampling="uniform",  # its SampleFrames in test mode gives upstream's indices
+    resize=Resize(256, "bilinear", antialias=False, aspect="keep", long_side="round"),  # by OpenCV
+    crop_offset="floor",
+    defaults={
+        "segments": 8,
+        "shift_div": 8,
+        "consensus": "avg",
+        "color": "rgb",
+        # What the configs of its model zoo set; mmcv's own default for use_scale is the opposite.
+        "non_local_mode": "embedded_gaussian",
+        "non_local_scale": False,
+    },
+)
+_BLOCK = re.compile(r"^layer([1-4])\.(net\.)?(\d+)\.(block\.)?(net\.)?(.+)$")
+_NON_LOCAL = re.compile(r"^non_local_block\.(g|theta|phi|conv_out)\.(0\.)?(conv|bn)\.(\w+)$")
+_MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(\w+)$")
+_LAYERS = ("expand", "depthwise", "project")
+_MOST_CONFIG_CHARS = 1 << 20
+
+
+def recognizes(keys: Iterable[str]) -> bool:
+    """Return whether keys are named as mmaction2 names them."""
+    pattern = re.compile(r"^backbone\.(conv1\.conv|conv1\.bn|stage0)\.|^cls_head\.fc_cls\.")
+    return any(pattern.match(name) for name in keys)
+
+
+def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
+    """Return the topology and the weights under canonical names.
+
+    Args:
+        tensors: the state dict.
+        outer: what else the file holds (`meta`).
+        path: unused; file names of the model zoo are free text.
+
+    Raises:
+        CheckpointError: not a TSM or TSN network that can be converted.
+    """
+    if any(name.startswith("backbone.stage0.") for name in tensors):
+        raise CheckpointError("this is a MobileOne network, which edge-tsm does not convert")
+    plain = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in tensors.items()
+        if not name.startswith("data_preprocessor.")
+    }
+    stem = plain.get("conv1.conv.weight")
+    if stem is not None and stem.ndim == 4 and stem.shape[1] != 3:
+        raise CheckpointError(f"the stem takes {stem.shape[1]} channels; edge-tsm converts RGB")
+    head, classes, rest = find_head(plain, ("cls_head.fc_cls",))
+    mobile = any(name.startswith("layer7.") for name in rest)
+    network, canonical = _mobilenet(rest) if mobile else _resnet(rest)
+    return Topology(network, classes, f"{head}.weight", _hints(outer), CONVENTION), canonical
+
+
+def _resnet(names: Tensors) -> tuple[Network, Tensors]:
+    network, canonical = resnet(names, _resnet_key)
+    # Sub-sampling wraps the convolution and its pool into a sequence, so the key has a number.
+    subsample = any(".non_local_block.g.0." in name for name in names)
+    return replace(network, non_local=replace(network.non_local, subsample=subsample)), canonical
+
+
+def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
+    match = _BLOCK.match(name)
+    if not match:
+        return BlockKey(name.replace("conv1.", "stem.0.", 1), tensor)
+    stage, pooled, index, _, net, rest = match.groups()
+    if pooled and stage != "2":
+        raise CheckpointError(f"layer{stage}.net: temporal pooling is known before layer2 only")
+    shift = "block" if net else "blockres" if rest.startswith("conv1.conv.net.") else "none"
+    inner = _NON_LOCAL.match(rest)
+    if inner:
+        layer, _, part, kind = inner.groups()
+        rest = f"nl.bn.{kind}" if part == "bn" else f"nl.{layer.replace('conv_', '')}.{kind}"
+        if tensor.ndim == 5 and tensor.shape[-1] == 1:
+            tensor = tensor[..., 0]
+    else:
+        rest = rest.replace("conv1.conv.net.", "conv1.conv.", 1)
+    return BlockKey(rest, tensor, int(stage), int(index), shift, pooled=bool(pooled))
+
+
+def _mobilenet(names: Tensors) -> tuple[Network, Tensors]:
+    """Number the blocks through; a shifted expansion is wrapped with its batch norm."""
+    firsts = [sum(row[2] for row in MOBILENET_V2[:stage]) for stage in range(len(MOBILENET_V2))]
+    expands = {name.split(".conv.")[0] for name in names if ".conv.2." in name}
+    canonical: Tensors = {}
+    shifted: set[int] = set()
+    for name, tensor in names.items():
+        match = _MOBILE.match(name)
+        if not match:
+            canonical[_outer_name(name)] = tensor
+            continue
+        stage, index, layer, net, part, kind = match.groups()
+        number = firsts[int(stage) - 1] + int(index)
+        layers = _LAYERS if f"layer{stage}.{index}" in expands else (*_LAYERS[1:], layer)
+        canonical[f"backbone.blocks.{number}.{layers[int(layer)]}.{part}.{kind}"] = tensor
+        if net:
+            shifted.add(number)
+    if len(canonical) != len(names):
+        raise CheckpointError("some weights stand there twice, with and without a wrapper's name")
+    return mobilenet_v2(canonical, shifted), canonical
+
+
+def _outer_name(name: str) -> str:
+    if name.startswith("head."):
+        return name
+    return "backbone." + re.sub(r"^conv1\.", "stem.", re.sub(r"^conv2\.", "last.", name))
+
+
+# --- meta --------------------------------------------------------------------------------------
+
+
+def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Read config and class names from `meta`, where a runner left them."""
+    meta = outer.get("meta")
+    if not isinstance(meta, Mapping):
+        return []
+    hints: list[tuple[str, dict[str, Any]]] = []
+    config = meta.get("cfg") or meta.get("config")
+    if isinstance(config, str) and len(config) < _MOST_CONFIG_CHARS:
+        hints.append(("config in `meta`", _config_hints(config)))
+    known = meta.get("dataset_meta")
+    names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        hints.append(("`meta`", {"labels": tuple(names)}))
+    return hints
+
+
+def _config_hints(config: str) -> dict[str, Any]:
+    """Take segments, shift_div and the non-local mode out of a config's `model = dict(…)`."""
+    model = _model_of(config)
+    backbone = model.get("backbone")
+    if not isinstance(backbone, dict):
+        return {}
+    names = {"segments": "num_segments", "shift_div": "shift_div"}
+    hints = {name: backbone[key] for name, key in names.items() if key in backbone}
+    non_local = backbone.get("non_local_cfg")
+    if isinstance(non_local, dict) and non_local:
+        hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")
+        hints["non_local_scale"] = non_local.get("use_scale", True)
+    return hints
+
+
+def _model_of(config: str) -> dict[str, Any]:
+    try:
+        tree = ast.parse(config)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "model":
+            value = _literal(node.value)
+            return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _literal(node: ast.expr) -> Any:
+    """Return the value of a literal or of nested `dict(key=…)`; None for anything else."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "dict":
+        return {k.arg: _literal(k.value) for k in node.keywords if k.arg}
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {_literal(key): _literal(value) for key, value in pairs if key is not None}
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None

@@ -1,0 +1,337 @@
+"""Checkpoints of PaddlePaddle/PaddleVideo: TSM, PP-TSM and PP-TSMv2.
+
+Its shift runs the other way round and moves 1/T of the channels, T being the number of segments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from converters.checkpoints.keys import BlockKey, Tensors, channels, find_head, resnet
+from converters.networks import (
+    MOBILENET_V2,
+    Activation,
+    DepthwiseBlock,
+    InvertedResidual,
+    LcNet,
+    MobileNet,
+    ResNet,
+)
+from converters.recipe import PIL_RESIZE, Convention, Topology
+from edge_tsm.errors import CheckpointError
+
+_DEFAULTS = {"segments": 8, "shift_div": None, "consensus": "avg", "color": "rgb"}
+_SQUASHED = replace(PIL_RESIZE, aspect="4:3")
+TSM = Convention("PaddleVideo TSM", "past-future", "paddle_left", PIL_RESIZE, _DEFAULTS)
+PP_TSM = Convention("PaddleVideo PP-TSM", "past-future", "paddle_center", _SQUASHED, _DEFAULTS)
+
+# Dropout(0.2, mode="downscale_in_infer") multiplies by 0.8 when it does not drop.
+_DOWNSCALE = 0.8
+_EPSILON = 1e-5
+_STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
+_RESIDUAL = re.compile(r"^(?:res([2-5])([a-z])(\d*)|bb_([0-3])_(\d+))\.(conv[012]|short)\.(.+)$")
+_V2_BLOCK = re.compile(r"^conv([2-8])\.(?:_first_block|conv\d_(\d+))\.(_\w+?_conv)\.(.+)$")
+_V2_LAYERS = {"_expand_conv": "expand", "_bottleneck_conv": "depthwise", "_linear_conv": "project"}
+_V3_LAYERS = {"expand_conv": "expand", "bottleneck_conv": "depthwise", "linear_conv": "project"}
+# Blocks with stride 2, and the first with hardswish, by block count. Source: pptsm_mv3.py.
+_V3_FORMS = {
+    15: ({1, 3, 6, 12}, 6, "mobilenetv3_large"),
+    11: ({0, 1, 3, 8}, 3, "mobilenetv3_small"),
+}
+
+
+def recognizes(keys: Iterable[str]) -> bool:
+    """Return whether keys are named as PaddleVideo names them."""
+    return any(name.endswith("._mean") for name in keys)
+
+
+def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
+    """Return the topology and the weights under canonical names.
+
+    Args:
+        tensors: the state dict.
+        outer: unused; the file holds nothing else of use.
+        path: unused; names of PaddleVideo's files say little and are free text.
+
+    Raises:
+        CheckpointError: not one of PaddleVideo's TSM networks.
+    """
+    student = {
+        re.sub(r"^Student\.(\d+\.)?", "", name): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("Student.")  # of a distillation; the teacher stays behind
+    }
+    tensors = student or tensors
+    plain = {_plain_name(name): tensor for name, tensor in tensors.items()}
+    head, classes, rest = find_head(_transposed(plain), ("head.fc", "out", "fc"))
+    build = _family(rest)
+    network, canonical = build(rest)
+    convention = TSM if isinstance(network, ResNet) and not network.tweaked else PP_TSM
+    return Topology(network, classes, f"{head}.weight", _hints(canonical), convention), canonical
+
+
+def _plain_name(name: str) -> str:
+    """Return a name without `backbone.`, statistics named as torch names them."""
+    stem, _, kind = name.removeprefix("backbone.").rpartition(".")
+    return f"{stem}.{_STATISTICS.get(kind, kind)}"
+
+
+def _transposed(names: Tensors) -> Tensors:
+    """Paddle's linear layers hold [inputs, outputs]."""
+    return {name: t.transpose(0, 1) if t.ndim == 2 else t for name, t in names.items()}
+
+
+def _family(names: Tensors) -> Any:
+    starts = {
+        "conv._conv.": _resnet,
+        "conv1_1._conv.": _tweaked,
+        "conv9._conv.": _mobilenet_v2,
+        "last_second_conv.": _mobilenet_v3,
+        "stem.0.": _lcnet,
+    }
+    for start, build in starts.items():
+        if any(name.startswith(start) for name in names):
+            return build
+    raise CheckpointError("no TSM network of PaddleVideo has these names")
+
+
+def _hints(canonical: Tensors) -> list[tuple[str, dict[str, Any]]]:
+    """The temporal attention's square weight tells the number of segments."""
+    weight = canonical.get("backbone.attention.fc.weight")
+    if weight is None:
+        return []
+    return [("size of the temporal attention", {"segments": int(weight.shape[0])})]
+
+
+def _conv_bn(rest: str) -> str:
+    return rest.replace("_batch_norm.", "bn.", 1).replace("_conv.", "conv.", 1)
+
+
+# --- ResNet ------------------------------------------------------------------------------------
+
+
+def _resnet(names: Tensors) -> tuple[ResNet, Tensors]:
+    return resnet(names, _resnet_key)
+
+
+def _tweaked(names: Tensors) -> tuple[ResNet, Tensors]:
+    return resnet(names, _resnet_key, tweaked=True)
+
+
+def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
+    match = _RESIDUAL.match(name)
+    if match is None:
+        stem = re.sub(r"^conv1_(\d)\.", lambda m: f"stem.{int(m[1]) - 1}.", name)
+        return BlockKey(_conv_bn(re.sub(r"^conv\.", "stem.0.", stem)), tensor)
+    letter_stage, letter, number, stage, index, layer, rest = match.groups()
+    if letter_stage:
+        stage, index = int(letter_stage) - 1, int(number or ord(letter) - ord("a"))
+    else:
+        stage, index = int(stage) + 1, int(index)
+    layer = "downsample" if layer == "short" else f"conv{int(layer[-1]) + 1}"
+    return BlockKey(f"{layer}.{_conv_bn(rest)}", tensor, stage, index, "blockres")
+
+
+# --- MobileNet ---------------------------------------------------------------------------------
+
+
+def _mobilenet_v2(names: Tensors) -> tuple[MobileNet, Tensors]:
+    firsts = [sum(row[2] for row in MOBILENET_V2[:stage]) for stage in range(len(MOBILENET_V2))]
+    canonical: Tensors = {}
+    for name, tensor in names.items():
+        match = _V2_BLOCK.match(name)
+        if match is None:
+            outer = re.sub(r"^conv1\.", "stem.", re.sub(r"^conv9\.", "last.", name))
+            canonical[name if name.startswith("head.") else f"backbone.{_conv_bn(outer)}"] = tensor
+            continue
+        number = firsts[int(match[1]) - 2] + int(match[2] or 1) - 1
+        layer = _V2_LAYERS.get(match[3], match[3])
+        canonical[f"backbone.blocks.{number}.{layer}.{_conv_bn(match[4])}"] = tensor
+    blocks, number = [], 0
+    for _, _, repeats, first_stride in MOBILENET_V2:
+        for index in range(repeats):
+            stride = first_stride if index == 0 else 1
+            blocks.append(_block(canonical, number, stride, shift=index > 0))
+            number += 1
+    stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
+    return MobileNet("mobilenetv2", stem, tuple(blocks), last), canonical
+
+
+def _mobilenet_v3(names: Tensors) -> tuple[MobileNet, Tensors]:
+    canonical = {_v3_name(name): tensor for name, tensor in names.items()}
+    _downscale(canonical)
+    tail = canonical.get("backbone.tail.weight")
+    if tail is None or tail.ndim != 4:
+        raise CheckpointError("last_conv has no weight; not a whole PP-TSM MobileNetV3")
+    canonical["backbone.tail.weight"] = tail.flatten(1)
+    numbers = {
+        int(m[1]) for m in (re.match(r"^backbone\.blocks\.(\d+)\.", n) for n in canonical) if m
+    }
+    count = max(numbers, default=-1) + 1
+    if count not in _V3_FORMS:
+        raise CheckpointError(f"{count} blocks; MobileNetV3 has 15 or 11")
+    halving, first_hardswish, name = _V3_FORMS[count]
+    blocks = tuple(
+        _block(
+            canonical,
+            number,
+            2 if number in halving else 1,
+            activation="relu" if number < first_hardswish else "hardswish",
+        )
+        for number in range(count)
+    )
+    stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
+    return MobileNet(name, stem, blocks, last, "hardswish", int(tail.shape[0])), canonical
+
+
+def _v3_name(name: str) -> str:
+    if name.startswith("head."):
+        return name
+    name = re.sub(r"^conv\.", "stem.", re.sub(r"^last_second_conv\.", "last.", name))
+    name = re.sub(r"^last_conv\.", "tail.", name)
+    name = name.replace("mid_se.conv1.", "squeeze.reduce.").replace(
+        "mid_se.conv2.", "squeeze.expand."
+    )
+    for theirs, ours in _V3_LAYERS.items():
+        name = name.replace(f".{theirs}.", f".{ours}.")
+    return f"backbone.{name}"
+
+
+def _block(
+    canonical: Tensors,
+    number: int,
+    stride: int,
+    *,
+    shift: bool | None = None,
+    activation: Activation = "relu6",
+) -> InvertedResidual:
+    """Read one block's widths; shifted, unless said otherwise, where it has a shortcut."""
+    block = f"backbone.blocks.{number}"
+    hidden, inputs = channels(canonical, f"{block}.expand.conv.weight")
+    outputs, _ = channels(canonical, f"{block}.project.conv.weight")
+    channels(canonical, f"{block}.depthwise.conv.weight")
+    squeeze = f"{block}.squeeze.reduce.weight"
+    return InvertedResidual(
+        inputs,
+        hidden,
+        outputs,
+        stride,
+        expand=True,
+        shift=stride == 1 and inputs == outputs if shift is None else shift,
+        kernel=int(canonical[f"{block}.depthwise.conv.weight"].shape[-1]),
+        activation=activation,
+        squeeze=channels(canonical, squeeze)[0] if squeeze in canonical else 0,
+    )
+
+
+def _downscale(canonical: Tensors) -> None:
+    """Fold the factor that this kind of dropout leaves behind into the classifier."""
+    canonical["head.weight"] = canonical["head.weight"] * _DOWNSCALE
+
+
+# --- LCNetV2 -----------------------------------------------------------------------------------
+
+
+def _lcnet(names: Tensors) -> tuple[LcNet, Tensors]:
+    canonical = {_lcnet_name(name): tensor for name, tensor in _fused(names).items()}
+    _downscale(canonical)
+    last = canonical.get("backbone.last.weight")
+    if last is None or last.ndim != 4:
+        raise CheckpointError("last_conv has no weight; not a whole PP-TSMv2 network")
+    canonical["backbone.last.weight"] = last.flatten(1)
+    blocks = tuple(_lcnet_stage(canonical, stage) for stage in range(5))
+    stem, _ = channels(canonical, "backbone.stem.conv.weight")
+    attention = "backbone.attention.fc.weight" in canonical
+    return LcNet(stem, blocks, int(last.shape[0]), attention), canonical
+
+
+def _lcnet_name(name: str) -> str:
+    """Return the canonical name; the stem's own block becomes stage 0."""
+    if name.startswith("head."):
+        return name
+    name = re.sub(r"^stem\.0\.", "stem.", name)
+    name = re.sub(r"^stages\.(\d)\.", lambda m: f"stages.{int(m[1]) + 1}.", name)
+    name = re.sub(r"^stem\.1\.", "stages.0.0.", name)
+    name = re.sub(r"^last_conv\.", "last.", name)
+    name = re.sub(r"^global_attention\.", "attention.", name)
+    for theirs, ours in (
+        (".dw_conv.", ".depthwise."),
+        (".pw_conv_1.", ".pointwise1."),
+        (".pw_conv_2.", ".pointwise."),
+        (".pw_conv.", ".pointwise."),
+        (".se.conv1.", ".squeeze.reduce."),
+        (".se.conv2.", ".squeeze.expand."),
+    ):
+        name = name.replace(theirs, ours)
+    return f"backbone.{name}"
+
+
+def _fused(names: Tensors) -> Tensors:
+    """Add the parallel depthwise branches of each block into one convolution.
+
+    What the file holds as that convolution is never trained: `rep()` overwrites it on export.
+    """
+    out = {name: tensor for name, tensor in names.items() if ".dw_conv_list." not in name}
+    for block in sorted({n.split(".dw_conv_list.")[0] for n in names if ".dw_conv_list." in n}):
+        own = {n: t for n, t in names.items() if n.startswith(f"{block}.dw_conv_list.")}
+        branches = sorted({n.removeprefix(f"{block}.dw_conv_list.").split(".")[0] for n in own})
+        parts = [_fold_norm(own, f"{block}.dw_conv_list.{branch}") for branch in branches]
+        size = max(weight.shape[-1] for weight, _ in parts)
+        out[f"{block}.dw_conv.weight"] = sum(
+            (_padded(weight, size) for weight, _ in parts), torch.zeros(())
+        )
+        out[f"{block}.dw_conv.bias"] = sum((bias for _, bias in parts), torch.zeros(()))
+    return out
+
+
+def _fold_norm(names: Tensors, branch: str) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a convolution with its batch norm folded in."""
+    keys = ["conv.weight", *(f"bn.{k}" for k in ("weight", "bias", "running_mean", "running_var"))]
+    missing = [f"{branch}.{key}" for key in keys if f"{branch}.{key}" not in names]
+    if missing:
+        raise CheckpointError(f"missing: {', '.join(missing[:3])}")
+    weight, gamma, beta, mean, variance = (names[f"{branch}.{key}"] for key in keys)
+    if weight.ndim != 4 or any(t.shape != weight.shape[:1] for t in (gamma, beta, mean, variance)):
+        raise CheckpointError(f"{branch}: convolution and batch norm do not fit each other")
+    factor = gamma / torch.sqrt(variance + _EPSILON)
+    return weight * factor[:, None, None, None], beta - mean * factor
+
+
+def _padded(weight: Tensor, size: int) -> Tensor:
+    pad = (size - weight.shape[-1]) // 2
+    return F.pad(weight, (pad, pad, pad, pad))
+
+
+def _lcnet_stage(canonical: Tensors, stage: int) -> tuple[DepthwiseBlock, ...]:
+    pattern = re.compile(rf"^backbone\.stages\.{stage}\.(\d+)\.")
+    numbers = {int(match[1]) for match in map(pattern.match, canonical) if match}
+    return tuple(_lcnet_block(canonical, stage, number) for number in sorted(numbers))
+
+
+def _lcnet_block(canonical: Tensors, stage: int, number: int) -> DepthwiseBlock:
+    block = f"backbone.stages.{stage}.{number}"
+    fused = f"{block}.depthwise.weight" in canonical
+    weight = f"{block}.depthwise.{'' if fused else 'conv.'}weight"
+    inputs, _ = channels(canonical, weight)
+    outputs, _ = channels(canonical, f"{block}.pointwise.conv.weight")
+    split, squeeze = f"{block}.pointwise1.conv.weight", f"{block}.squeeze.reduce.weight"
+    stride = 2 if stage > 0 and number == 0 else 1
+    return DepthwiseBlock(
+        inputs,
+        outputs,
+        kernel=int(canonical[weight].shape[-1]),
+        stride=stride,
+        fused=fused,
+        split=channels(canonical, split)[0] if split in canonical else 0,
+        squeeze=channels(canonical, squeeze)[0] if squeeze in canonical else 0,
+        # Of the four stages only the last one is built with shortcuts.
+        shortcut=stage == 4 and stride == 1 and inputs == outputs,
+    )
