@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -41,12 +42,14 @@ from edge_tsm.card import (
     checksum,
 )
 from edge_tsm.datatypes import Image
-from edge_tsm.errors import ConversionError, VerificationError
+from edge_tsm.errors import ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import load
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
+
+_BUNDLE_FILE = re.compile(r"^(card\.json|golden\.npz|report\.(json|md)|model\.([\w.]+))$")
 
 Tell = Callable[[str], None]
 
@@ -88,7 +91,7 @@ def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
     """
-    with _temporary_bundle(bundle, force=settings.force) as folder:
+    with _temporary_bundle(bundle.resolve(), force=settings.force) as folder:
         card = _card(plan, bundle.name.removesuffix(".bundle"))
         _Builder(plan, card, folder, settings, tell).run()
     return bundle
@@ -299,6 +302,8 @@ def _temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
         yield folder
         folder.chmod(0o777 & ~_umask())
         _replace(folder, bundle, force=force)
+    except (EdgeTsmError, BrokenPipeError):
+        raise
     except OSError as error:
         raise ConversionError(f"{bundle}: cannot be written ({error})") from error
     finally:
@@ -310,8 +315,11 @@ def _refuse_existing(bundle: Path, *, force: bool) -> None:
         return
     if not force:
         raise ConversionError(f"{bundle} exists; pass --force to replace it, or another -o")
-    if not (bundle / CARD_FILE).is_file():
-        raise ConversionError(f"{bundle} is not a bundle (no {CARD_FILE}); it is not replaced")
+    names = {path.name for path in bundle.iterdir()} if bundle.is_dir() else {"a file"}
+    strangers = sorted(name for name in names if not _BUNDLE_FILE.match(name))
+    if strangers or CARD_FILE not in names:
+        found = f"holds {strangers[0]}" if strangers else f"holds no {CARD_FILE}"
+        raise ConversionError(f"{bundle} {found}, so it is no plain bundle and is not replaced")
 
 
 def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
@@ -321,12 +329,13 @@ def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
         folder.rename(bundle)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-old-", dir=bundle.parent))
-    bundle.rename(old / "bundle")
     try:
-        folder.rename(bundle)
-    except OSError:
-        (old / "bundle").rename(bundle)
-        raise
+        bundle.rename(old / "bundle")
+        try:
+            folder.rename(bundle)
+        except OSError:
+            (old / "bundle").rename(bundle)
+            raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
 

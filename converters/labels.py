@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_tsm.errors import ConversionError
 
-_NUMBERED = re.compile(r"^(\d+)[\s,:;]+(.+)$")
+_NUMBERED = re.compile(r"^(\d{1,6})[\s,:;]+(.+)$")
 # Jester's and Something-Something V1's own lists come in the data sets' order; upstream's
 # tools/gen_label_*.py sort them into category.txt, so that is the order models were trained with.
 _SORTED_UPSTREAM = re.compile(r"^(jester|something-something)-v1-labels\.csv$")
@@ -45,7 +45,7 @@ def read_labels(file: str | Path) -> Labels:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConversionError(f"labels {path}: cannot be read ({error})") from error
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         names = _from_json(text, path)
     else:
         names = _from_lines(text, path)
@@ -81,7 +81,7 @@ def _from_lines(text: str, path: Path) -> list[str]:
 def _from_json(text: str, path: Path) -> list[str]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConversionError(f"labels {path}: not JSON ({error})") from error
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return data
@@ -108,5 +108,7 @@ def _check(names: Sequence[str], path: Path) -> None:
     if not names:
         raise ConversionError(f"labels {path}: the file is empty")
     for number, name in enumerate(names):
+        if not name.isprintable():
+            raise ConversionError(f"labels {path}: {name!r} has control characters")
         if name in names[:number]:
             raise ConversionError(f"labels {path}: {name!r} stands there twice")

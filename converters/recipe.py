@@ -71,6 +71,7 @@ class Topology:
     head: str
     hints: Hints
     convention: Convention
+    warnings: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -146,7 +147,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         batch=options.batch,
         labels=labels,
         facts=facts,
-        warnings=list(_contradictions(topology)),
+        warnings=[*topology.warnings, *_contradictions(topology)],
     )
 
 
@@ -202,8 +203,8 @@ def _window(options: Options, topology: Topology) -> Fact:
     for source, values in topology.hints:
         if values.get("dense"):
             return Fact(round(_DENSE_WINDOW_S, 2), f"dense sampling in {source}")
-        if values.get("dataset") in _WINDOW_S:
-            dataset = str(values["dataset"])
+        dataset = str(values.get("dataset"))
+        if dataset in _WINDOW_S:
             return Fact(_WINDOW_S[dataset], f"dataset {dataset} in {source}")
     return Fact(_DEFAULT_WINDOW_S, "default")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 TIMEOUT_S = 300.0
-_COMMAND = (sys.executable, "-m", "converters.simplify")
+_COMMAND = (sys.executable, __file__)
 
 
 def simplify(
@@ -24,7 +25,12 @@ def simplify(
     """
     try:
         done = subprocess.run(
-            [*command, str(source), str(path)], capture_output=True, text=True, timeout=timeout_s
+            [*command, str(source), str(path)],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            # Not a file called onnx.py in the folder where somebody converts a download.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
     except subprocess.TimeoutExpired:
         path.unlink(missing_ok=True)

@@ -41,16 +41,21 @@ class Golden:
         path = bundle / GOLDEN_FILE
         try:
             with np.load(path, allow_pickle=False) as data:
-                return cls(data["clips"], data["logits"])
+                clips, logits = data["clips"], data["logits"]
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise CardError(
                 f"{path}: not readable ({error}); convert the checkpoint again"
             ) from error
+        if clips.ndim != 5 or logits.ndim != 2 or not len(clips):
+            raise CardError(f"{path}: holds no clips; convert the checkpoint again")
+        return cls(clips, logits)
 
     def replay(self, recognizer: Answers, *, tolerance: float) -> Verification:
         """Answer the clips with `recognizer` and compare with the reference."""
-        answers = [p.logits for p in recognizer.predict_many(map(list, self.clips))]
-        return measure(self.logits, np.stack(answers), tolerance=tolerance)
+        answers = np.stack([p.logits for p in recognizer.predict_many(map(list, self.clips))])
+        if answers.shape != self.logits.shape:
+            raise CardError(f"{GOLDEN_FILE} has logits {self.logits.shape}, not {answers.shape}")
+        return measure(self.logits, answers, tolerance=tolerance)
 
     def write(self, bundle: Path) -> None:
         """Write `golden.npz` into a bundle."""

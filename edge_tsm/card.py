@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ class Card:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CardError(f"{where}: not JSON ({error}); convert the checkpoint again") from error
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else None
@@ -188,6 +189,8 @@ class Card:
         Raises:
             CardError: no card there, or not a valid one.
         """
+        if bundle.is_file():
+            raise CardError(f"{bundle} is a file; pass the bundle folder")
         path = bundle / CARD_FILE
         try:
             text = path.read_text(encoding="utf-8")
@@ -196,19 +199,28 @@ class Card:
         return cls.from_json(text, where=str(path))
 
     def _check(self, where: str) -> None:
-        """Refuse a card whose parts contradict each other."""
-        crop = self.preprocess.crop_px
-        frame = (self.sampling.segments * 3, crop, crop)
-        if self.input.shape[1:] != frame:
-            raise CardError(f"{where}: card.input.shape is {self.input.shape}, not N x {frame}")
-        if len(self.labels) < 1 or self.sampling.window_s <= 0 or self.sampling.every_s <= 0:
-            raise CardError(f"{where}: card needs labels, sampling.window_s > 0 and every_s > 0")
-        if crop > self.preprocess.resize.short_side_px:
-            raise CardError(f"{where}: card.preprocess.crop_px {crop} exceeds the resized side")
-        for file in self.files.values():
-            for name in (file.path, *file.parts):
-                if Path(name).name != name:
-                    raise CardError(f"{where}: card.files names {name!r}, outside the bundle")
+        """Refuse a card whose parts contradict each other, or that asks for what is not here."""
+        spec, size = self.preprocess, self.preprocess.crop_px
+        numbers = (*spec.mean, *spec.std, spec.scale, self.sampling.window_s, self.sampling.every_s)
+        names = [name for file in self.files.values() for name in (file.path, *file.parts)]
+        strangers = [name for name in names if Path(name).name != name]
+        frame = (self.sampling.segments * 3, size, size)
+        rules = {
+            "labels: there are none": not self.labels,
+            "preprocess and sampling: not finite": not all(map(math.isfinite, numbers)),
+            "preprocess.std: 0": 0 in spec.std,
+            f"preprocess.crop_px: {size} exceeds the resized side": size
+            > spec.resize.short_side_px,
+            "sampling: window_s > 0 and every_s > 0 are needed": min(numbers[-2:]) <= 0,
+            f"input.shape: {self.input.shape} is not N x {frame}": self.input.shape[1:] != frame,
+            f"input.shape: {self.input.shape} has no batch": self.input.shape[:1] < (1,),
+            "state: this edge-tsm does not run online models": bool(self.state),
+            f"files: {strangers[:1]} lies outside the bundle": bool(strangers),
+            "verification: does not cover files": self.files.keys() != self.verification.keys(),
+        }
+        for told, broken in rules.items():
+            if broken:
+                raise CardError(f"{where}: card.{told}")
 
 
 def checksum(path: Path) -> str:

@@ -14,7 +14,7 @@ Tensor = NDArray[Any]
 Color = Literal["bgr", "rgb"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of a source.
 
@@ -45,7 +45,7 @@ class Window:
     end_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The answer to one clip.
 

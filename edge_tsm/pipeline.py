@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import cast
 
 from edge_tsm.datatypes import Frame, Image, Prediction, Window
+from edge_tsm.errors import InputError
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sampling import TimeWindow
 from edge_tsm.sources import Progress, Recording, Source
 
 OnFrame = Callable[[Frame], None]
 CLOSE_TIMEOUT_S = 2.0
+LONGEST_S = 3600.0
 
 
 class Pipeline:
@@ -44,8 +46,8 @@ class Pipeline:
     ) -> None:
         self.source, self.recognizer = source, recognizer
         sampling = recognizer.card.sampling
-        self._window_s = window_s or sampling.window_s
-        self._every_s = every_s or sampling.every_s
+        self._window_s = _seconds("window_s", window_s, sampling.window_s)
+        self._every_s = _seconds("every_s", every_s, sampling.every_s)
         self._on_frame, self._progress = on_frame, progress
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -76,6 +78,14 @@ class Pipeline:
         if self._on_frame:
             self._on_frame(frame)
         return self.recognizer.prepare(frame.image)
+
+
+def _seconds(name: str, given: float | None, default: float) -> float:
+    if given is None:
+        return default
+    if not 0 < given <= LONGEST_S:
+        raise InputError(f"{name} is {given}; it must be more than 0 and at most {LONGEST_S:g}")
+    return given
 
 
 Item = tuple[int, Image]  # frame index, prepared crop

@@ -44,6 +44,8 @@ class Preprocessor:
             InputError: not a picture of that form.
         """
         _check_image(image)
+        if color not in ("bgr", "rgb"):
+            raise InputError(f"color is {color!r}; it must be 'bgr' or 'rgb'")
         height, width = image.shape[:2]
         size = self._spec.crop_px
         box = _source_box(width, height, self._spec)

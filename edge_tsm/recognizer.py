@@ -83,10 +83,11 @@ class Recognizer:
 
     def _tensor(self, crops: Sequence[Image]) -> Tensor:
         size, segments = self.card.preprocess.crop_px, self.card.sampling.segments
-        if len(crops) != segments or any(crop.shape != (size, size, 3) for crop in crops):
-            shapes = sorted({crop.shape for crop in crops})
+        shapes = {(getattr(c, "shape", None), str(getattr(c, "dtype", type(c)))) for c in crops}
+        if len(crops) != segments or shapes != {((size, size, 3), "uint8")}:
             raise InputError(
-                f"a clip is {segments} crops of ({size}, {size}, 3), got {len(crops)} of {shapes}"
+                f"a clip is {segments} crops ({size}, {size}, 3) of uint8, as `prepare` makes "
+                f"them; got {len(crops)}: {sorted(map(str, shapes))}"
             )
         return self._preprocess.tensor(crops)
 
@@ -95,8 +96,15 @@ class Recognizer:
         filled = batch + batch[-1:] * (self.card.input.shape[0] - len(batch))
         tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
         started = time.perf_counter()
-        output = self.backend.run({self.card.input.name: tensor})[self.card.output.name]
+        outputs = self.backend.run({self.card.input.name: tensor})
         elapsed_ms = (time.perf_counter() - started) * 1000
+        output, classes = outputs.get(self.card.output.name), len(self.card.labels)
+        if output is None or output.shape != (len(filled), classes):
+            found = {name: value.shape for name, value in outputs.items()}
+            raise CardError(
+                f"card.output {self.card.output.name} and its {classes} labels do not fit the "
+                f"model, which answers {found}"
+            )
         logits = np.array(output[: len(batch)], np.float32)
         return [
             Prediction(self.card.labels, row, p, elapsed_ms)

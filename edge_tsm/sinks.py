@@ -70,10 +70,7 @@ class AnnotatedVideo:
     """
 
     def __init__(self, path: Path, *, fps: float) -> None:
-        if path.suffix.lower() not in _CODECS:
-            raise SinkError(f"{path}: save as {' or '.join(_CODECS)}")
-        if not path.parent.is_dir():
-            raise SinkError(f"{path.parent} is not a folder")
+        check_video_path(path)
         self._path, self._fps = path, fps
         self._writer: Any = None  # cv2.VideoWriter, made with the first picture's size
         self._panel: tuple[Prediction, Image, Image] | None = None
@@ -88,7 +85,7 @@ class AnnotatedVideo:
         height, width = frame.image.shape[:2]
         if self._writer is None:
             self._open(width, height)
-        image, prediction = frame.image.copy(), self.prediction
+        image, prediction = self._fitted(frame.image), self.prediction
         if prediction is not None:
             self._draw(image, prediction)
         self._writer.write(image)
@@ -98,11 +95,17 @@ class AnnotatedVideo:
         if self._writer is None:
             return
         self._writer.release()
-        if self._temporary.stat().st_size == 0:
+        try:
+            if not _is_playable(self._temporary):
+                raise SinkError(f"{self._path}: could not be written; is the disk full?")
+            self._temporary.chmod(0o666 & ~_umask())  # mkstemp keeps files to their owner
+            self._temporary.replace(self._path)
+        except OSError as error:
+            if isinstance(error, SinkError):
+                raise
+            raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
+        finally:
             self.discard()
-            raise SinkError(f"{self._path}: nothing could be written; is the disk full?")
-        self._writer = None
-        self._temporary.replace(self._path)
 
     def discard(self) -> None:
         """Drop what was written, after an error."""
@@ -114,13 +117,22 @@ class AnnotatedVideo:
     def _open(self, width: int, height: int) -> None:
         import cv2
 
-        self._temporary = _temporary_beside(self._path)
+        self._temporary, self._size = _temporary_beside(self._path), (height, width)
         suffix = self._path.suffix.lower()
         codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
         self._writer = cv2.VideoWriter(str(self._temporary), codec, self._fps, (width, height))
         if not self._writer.isOpened():
             self.discard()
             raise SinkError(f"{self._path}: this OpenCV cannot write {_CODECS[suffix]} video")
+
+    def _fitted(self, image: Image) -> Image:
+        """Return a copy in the video's size, which is that of its first picture."""
+        import cv2
+
+        if image.shape[:2] == self._size:
+            return image.copy()
+        resized: Image = cv2.resize(image, self._size[::-1])
+        return resized
 
     def _draw(self, image: Image, prediction: Prediction) -> None:
         """Blend the panel in place; it is drawn once per answer, not once per frame."""
@@ -131,6 +143,22 @@ class AnnotatedVideo:
         corner = image[: color.shape[0], : color.shape[1]]
         mixed = corner.astype(np.uint16) * (255 - alpha) + color.astype(np.uint16) * alpha
         corner[...] = (mixed // 255).astype(np.uint8)
+
+
+def check_video_path(path: Path) -> None:
+    """Refuse a path that no annotated video can be saved under.
+
+    Raises:
+        SinkError: another suffix, or the folder is not there.
+    """
+    if path.suffix.lower() not in _CODECS or path.is_dir():
+        raise SinkError(f"{path}: save as a file, {' or '.join(_CODECS)}")
+    if not path.parent.is_dir():
+        raise SinkError(f"{path.parent} is not a folder")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # OpenCV would crash on it
+        raise SinkError(f"{str(path)!r} is no valid UTF-8 name; rename it") from error
 
 
 def draw_panel(prediction: Prediction, width: int, height: int) -> tuple[Image, Image]:
@@ -179,6 +207,22 @@ def _temporary_beside(path: Path) -> Path:
         raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
     os.close(handle)
     return Path(name)
+
+
+def _is_playable(path: Path) -> bool:
+    """Return whether the file opens; a full disk loses an MP4's index, and with it everything."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    opened: bool = capture.isOpened()
+    capture.release()
+    return opened
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _fit(text: str, chars: int) -> str:

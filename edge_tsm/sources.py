@@ -6,6 +6,7 @@ A source says whether it is `live`: a file gives every frame, a camera the lates
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
@@ -34,6 +35,7 @@ VIDEO_SUFFIXES = frozenset(
         ".3gp",
     )
 )
+MOST_CAMERAS = 1000
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 
 
@@ -69,9 +71,11 @@ def open_source(uri: str | int | Path) -> Source:
         SourceError: nothing there, not readable, or no pictures in it.
     """
     text = str(uri)
-    if text.isdecimal() or text.startswith("/dev/"):
-        return Camera(int(text) if text.isdecimal() else text)
     path = Path(text)
+    # A folder called 12345 is a folder: data sets name them so. An int is always a camera.
+    if isinstance(uri, int) or text.startswith("/dev/") or (text.isdecimal() and not path.exists()):
+        return Camera(int(text) if text.isdecimal() else text)
+    _check_name(text)
     if path.is_dir():
         return ImageFolder(path)
     if not path.exists():
@@ -142,8 +146,12 @@ class VideoFile:
         return count, frames
 
     def _open(self) -> Capture:
-        if self._path.stat().st_size == 0:
-            raise SourceError(f"{self.uri} is empty")
+        try:
+            if self._path.stat().st_size == 0:
+                raise SourceError(f"{self.uri} is empty")
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.uri} does not exist") from error
+        _check_name(self.uri)
         cv2 = _cv2()
         capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG)
         if not capture.isOpened():
@@ -159,14 +167,15 @@ class VideoFile:
 
 
 class ImageFolder:
-    """Frames as images in one folder, in order of name (upstream's `img_00001.jpg` among them)."""
+    """Frames as images in one folder, in order of the numbers in their names."""
 
     live = False
     fps = 25.0
 
     def __init__(self, path: Path) -> None:
         self.uri = str(path)
-        self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        self._files = sorted(files, key=_natural)
         if not self._files:
             raise SourceError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
@@ -186,6 +195,7 @@ class ImageFolder:
         """Nothing is held open."""
 
     def _frame(self, index: int) -> Frame:
+        _check_name(str(self._files[index]))
         image = _cv2().imread(str(self._files[index]))
         if image is None:
             raise SourceError(f"{self._files[index]} cannot be decoded")
@@ -200,9 +210,10 @@ class Camera:
     def __init__(self, device: int | str) -> None:
         self.uri = f"camera {device}" if isinstance(device, int) else device
         cv2 = _cv2()
-        self._capture = cv2.VideoCapture(device)
+        known = isinstance(device, str) or device < MOST_CAMERAS
+        self._capture: Capture = cv2.VideoCapture(device if known else -1)
         self._closed = False
-        if not self._capture.isOpened():
+        if not known or not self._capture.isOpened():
             cameras = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
             raise SourceError(f"{self.uri} cannot be opened; cameras here: {cameras}")
         # Honoured by some drivers only; the reading thread of the pipeline is what keeps up.
@@ -231,6 +242,20 @@ class Camera:
 def list_videos(folder: Path) -> list[Path]:
     """Return the video files below `folder`, sorted by path."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key by which 2 comes before 10, padded or not."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _check_name(text: str) -> None:
+    """Refuse a name that is no valid UTF-8: OpenCV would crash on it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{text!r} is no valid UTF-8 name; rename it") from error
 
 
 def _cv2() -> ModuleType:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from converters.checkpoints import mit, mmaction2, paddle
@@ -19,6 +21,10 @@ from edge_tsm.errors import CheckpointError
 
 # Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognises reads.
 READERS: dict[str, ModuleType] = {"paddle": paddle, "mmaction2": mmaction2, "mit": mit}
+
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIX = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,26 @@ def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Any:
 
 def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
     """Return the tensors by name, whatever wraps them, without counters and without `module.`."""
-    inner = outer.get("state_dict", outer) if isinstance(outer, Mapping) else outer
+    inner = outer
+    if isinstance(outer, Mapping):
+        inner = next((outer[name] for name in _WRAPPERS if name in outer), outer)
     if not isinstance(inner, Mapping) or not all(isinstance(key, str) for key in inner):
         raise CheckpointError(f"{path}: holds {type(inner).__name__}, not a state dict of tensors")
-    tensors = {
-        name.removeprefix("module."): value
+    found = {
+        name: value
         for name, value in inner.items()
         if isinstance(value, Tensor) and not name.endswith(COUNTER)
     }
+    odd = [
+        name
+        for name, t in found.items()
+        if t.layout != torch.strided or t.is_quantized or t.is_meta
+    ]
+    if odd:
+        raise CheckpointError(f"{path}: {odd[0]} is sparse, quantised or empty; pass float weights")
+    tensors = {_PREFIX.sub("", name): value for name, value in found.items()}
+    if len(tensors) != len(found):
+        raise CheckpointError(f"{path}: some weights stand there twice, with and without `module.`")
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors; the keys are {', '.join(inner)[:80]!r}")
     return tensors

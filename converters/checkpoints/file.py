@@ -214,7 +214,10 @@ def _refusal(error: pickle.UnpicklingError) -> str:
     )
     if asked:
         return f"refused: it asks to run {asked[1]}, and weights need no code"
-    return f"not a checkpoint, or it is damaged: {_one_line(error)}"
+    # torch's own text is long, and advises to switch the protection off.
+    _, _, reason = str(error).rpartition("WeightsUnpickler error:")
+    said = "" if "Weights only load" in reason else f": {' '.join(reason.split())[:160]}"
+    return f"not a checkpoint, or it is damaged{said}"
 
 
 def _one_line(error: Exception) -> str:

@@ -53,7 +53,7 @@ _EXPANDED = {0: "expand.conv", 1: "expand.bn", 3: "depthwise.conv", 4: "depthwis
 _EXPANDED |= {6: "project.conv", 7: "project.bn"}
 _PLAIN = {0: "depthwise.conv", 1: "depthwise.bn", 3: "project.conv", 4: "project.bn"}
 _MOBILE_SHIFT = re.compile(r"^features\.\d+\.conv\.0\.net\.")
-_NAME = re.compile(r"^TSM_(?P<dataset>[^_]+)_(?P<modality>RGB|Flow|RGBDiff)_(?P<arch>[^_]+)_")
+_NAME = re.compile(r"^TSM_(?P<dataset>.+?)_(?P<modality>RGBDiff|RGB|Flow)_(?P<arch>[^_]+)_")
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -80,10 +80,13 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     head, classes, rest = find_head(plain, _HEADS)
     mobile = any(name.startswith("features.") for name in rest)
     network, canonical = _mobilenet(rest) if mobile else resnet(rest, _resnet_key)
-    hints = [*_args_hints(path), *_name_hints(path)]
+    warnings: list[str] = []
+    hints = [*_args_hints(path, warnings), *_name_hints(path, warnings)]
     if isinstance(outer.get("arch"), str):
         hints.append(("the checkpoint's `arch`", {"backbone": outer["arch"]}))
-    return Topology(network, classes, f"{head}.weight", hints, CONVENTION), canonical
+    return Topology(
+        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
+    ), canonical
 
 
 def _refuse_others(names: Mapping[str, Tensor], *, wrapped: bool) -> None:
@@ -158,16 +161,20 @@ def _mobile_name(name: str, expands: Collection[str]) -> str:
 # --- what stands beside the weights ------------------------------------------------------------
 
 
-def _args_hints(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """Read `args.txt` beside the checkpoint (`Namespace(name=value, …)`) without evaluating it."""
     side = path.with_name("args.txt")
-    if not side.is_file() or side.stat().st_size > _ARGS_BYTES:
+    if not side.is_file():
         return []
     try:
-        call = ast.parse(side.read_text(encoding="utf-8"), mode="eval").body
-        args = {k.arg: ast.literal_eval(k.value) for k in getattr(call, "keywords", []) if k.arg}
-    except (SyntaxError, ValueError, UnicodeDecodeError, RecursionError, MemoryError):
-        return []
+        text = side.read_bytes()[:_ARGS_BYTES].decode("utf-8-sig")
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        call = None
+    keywords = getattr(call, "keywords", [])
+    if not keywords:
+        warnings.append(f"{side} is not what main.py writes and was not used")
+    args = {k.arg: _literal(k.value) for k in keywords if k.arg}
     names = {
         "segments": "num_segments",
         "shift_div": "shift_div",
@@ -177,19 +184,29 @@ def _args_hints(path: Path) -> list[tuple[str, dict[str, Any]]]:
         "dense": "dense_sample",
         "temporal pool": "temporal_pool",
     }
-    hints = {name: args[key] for name, key in names.items() if key in args}
+    hints = {name: args[key] for name, key in names.items() if args.get(key) is not None}
     if isinstance(args.get("shift"), bool):
         hints["shift"] = args.get("shift_place") if args["shift"] else "none"
     return [("args.txt", hints)]
 
 
-def _name_hints(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _literal(node: ast.expr) -> Any:
+    """Return a literal's value; None for anything else (a device, infinity)."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _name_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """Read a `TSM_…` name: of the file, else of its folder; no other part of the path counts."""
     for name in (path.name, path.absolute().parent.name):
         match = _NAME.match(name)
         if match:
             which = "file" if name == path.name else "folder"
             return [(f"name of the {which}", _tokens(name, match))]
+        if name.startswith("TSM_"):
+            warnings.append(f"the name {name} is not one that main.py gives and was not used")
     return []
 
 

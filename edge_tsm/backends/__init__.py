@@ -55,10 +55,11 @@ def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:
         BackendError: the engine is not installed, the device is not there, or the file is refused.
     """
     candidates(options.device, engine)
-    if engine == "onnxruntime":
-        from edge_tsm.backends.ort import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend(path, options)
-    from edge_tsm.backends.ov import OpenVinoBackend
-
-    return OpenVinoBackend(path, options)
+    try:
+        if engine == "onnxruntime":
+            from edge_tsm.backends.ort import OnnxRuntimeBackend as Opened
+        else:
+            from edge_tsm.backends.ov import OpenVinoBackend as Opened  # type: ignore[assignment]
+    except ImportError as error:
+        raise BackendError(f"{engine} is installed but does not load: {error}") from error
+    return Opened(path, options)

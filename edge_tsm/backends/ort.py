@@ -22,7 +22,9 @@ PROVIDERS = {
 # ONNX Runtime's error classes share no base but Exception.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
+    TypeError,
     ValueError,
+    MemoryError,
     *(
         kind
         for kind in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
@@ -45,7 +47,9 @@ class OnnxRuntimeBackend:
         settings.intra_op_num_threads = options.threads or default_threads()
         settings.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), settings, providers=providers
+            )
         except _ORT_ERRORS as error:
             raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
         # ORT drops a provider that fails to start and goes on with the CPU.
@@ -67,6 +71,8 @@ class OnnxRuntimeBackend:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return every output by name."""
+        if self._session is None:
+            raise BackendError("this model is closed")
         names = [output.name for output in self._session.get_outputs()]
         try:
             return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
@@ -75,7 +81,7 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         """Release the session."""
-        del self._session
+        self._session = None
 
 
 def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]]:

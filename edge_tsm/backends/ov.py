@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,16 @@ class OpenVinoBackend:
 
     def __init__(self, path: Path, options: RuntimeOptions) -> None:
         self.device = options.device.lower()
+        self._lock = threading.Lock()
         core = openvino.Core()
         device = _device(core, options.device)
         try:
             model = core.read_model(path)
             self.card_text: str | None = _card_text(model)
             compiled = core.compile_model(model, device, _properties(device, options))
-            self._request = compiled.create_infer_request()
+            self._request: Any = compiled.create_infer_request()
+        except BackendError:
+            raise
         except RuntimeError as error:
             raise BackendError(
                 f"{path}: OpenVINO refuses it on {device}: {_last(error)}"
@@ -38,15 +42,18 @@ class OpenVinoBackend:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return every output by name."""
-        try:
-            results = self._request.infer(dict(inputs), share_inputs=True)
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed: {_last(error)}") from error
-        return {name: results[i] for i, name in enumerate(self._names)}
+        with self._lock:  # a request serves one caller at a time
+            if self._request is None:
+                raise BackendError("this model is closed")
+            try:
+                results = self._request.infer(dict(inputs), share_inputs=True)
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO failed: {_last(error)}") from error
+            return {name: results[i] for i, name in enumerate(self._names)}
 
     def close(self) -> None:
         """Release the compiled model."""
-        del self._request
+        self._request = None
 
 
 def _device(core: openvino.Core, wanted: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -21,7 +23,9 @@ class _Commands(click.Group):
     """The only place that catches EdgeTsmError; `--debug` lets it through with its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _terminate)
+        _mend_streams()
         try:
             return super().invoke(ctx)
         except EdgeTsmError as error:
@@ -30,13 +34,28 @@ class _Commands(click.Group):
             start = "\r\033[K" if sys.stderr.isatty() else ""  # over a progress line
             click.echo(f"{start}edge-tsm: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader has gone
+        except OSError as error:
+            click.echo(f"edge-tsm: error: {error}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("edge-tsm: interrupted", err=True)
             ctx.exit(INTERRUPTED)
 
 
+def _mend_streams() -> None:
+    """Let closed streams and those of a narrow encoding not lose an answer that took minutes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _terminate(number: int, _frame: object) -> NoReturn:
-    """Turn SIGTERM into an exit that runs every `finally`, so that nothing is left behind."""
+    """Turn SIGTERM and SIGHUP into an exit that runs every `finally`: nothing is left behind."""
     raise SystemExit(128 + number)
 
 

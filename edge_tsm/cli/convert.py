@@ -57,10 +57,10 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     try:
         from converters.build import Settings, build, default_bundle, plan
         from converters.recipe import Options
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ConversionError(
-            f"converting needs {error.name}: pip install 'edge-tsm[convert]' (the README says how "
-            "to get a torch without CUDA)"
+            f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' (the README "
+            "says how to get a torch without CUDA)"
         ) from error
     settings = Settings(
         f16=arguments.pop("f16"), clips=arguments.pop("clips"), force=arguments.pop("force")

@@ -24,7 +24,7 @@ _RUNTIME: tuple[Decorator, ...] = (
         show_default=True,
         help="cpu, gpu (Intel iGPU), auto, cuda, tensorrt, or a name OpenVINO lists.",
     ),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: cores]"),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: cores]"),
     click.option(
         "--precision",
         type=click.Choice(["f32", "f16", "bf16", "int8"]),
@@ -59,6 +59,8 @@ def find_bundle(bundle: Path | None) -> Path:
     """
     if bundle is not None:
         return bundle
+    if Path(CARD_FILE).is_file():
+        return Path()
     found = sorted(card.parent for card in Path().glob(f"*/{CARD_FILE}"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"

@@ -14,10 +14,17 @@ import click
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.datatypes import Prediction
-from edge_tsm.errors import InputError
+from edge_tsm.errors import InputError, SinkError
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer, load
-from edge_tsm.sinks import AnnotatedVideo, JsonLines, Sink, Terminal, write_annotated
+from edge_tsm.sinks import (
+    AnnotatedVideo,
+    JsonLines,
+    Sink,
+    Terminal,
+    check_video_path,
+    write_annotated,
+)
 from edge_tsm.sources import Source, open_source
 
 
@@ -27,6 +34,7 @@ from edge_tsm.sources import Source, open_source
 @click.option("--camera", help="Camera index, or /dev/video path.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line.")
 @click.option("--save", type=click.Path(path_type=Path), help="Annotated video (.mp4 or .avi).")
+@click.option("--force", is_flag=True, help="Let --save replace an existing file.")
 @click.option("--window", type=click.FloatRange(min=0, min_open=True), help="Live: seconds seen.")
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Live: seconds apart.")
 @click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers.")
@@ -37,11 +45,12 @@ def run(bundle: Path | None, **arguments: Any) -> None:
     A file gives one answer, on frames spread over all of it. A camera gives one every --every
     seconds, on the last --window seconds; Ctrl-C ends it.
     """
-    uris = [*arguments["sources"], *([arguments["camera"]] if arguments["camera"] else [])]
+    camera = arguments["camera"]
+    cameras = [int(camera) if camera.isdecimal() else camera] if camera else []
+    uris = [*arguments["sources"], *cameras]
     if not uris:
         raise InputError("nothing to look at: pass --source FILE or --camera 0")
-    if arguments["save"] and len(uris) > 1:
-        raise InputError(f"--save takes one source, got {len(uris)}")
+    _check_save(arguments["save"], uris, force=arguments["force"])
     options = collect(arguments)
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(open_source(uri))) for uri in uris]
@@ -56,6 +65,19 @@ def run(bundle: Path | None, **arguments: Any) -> None:
             with closing(_answers(source, recognizer, arguments)) as answers:
                 for prediction in islice(answers, arguments["max_answers"]):
                     sink.write(prediction, source.uri)
+
+
+def _check_save(save: Path | None, uris: list[str | int], *, force: bool) -> None:
+    """Refuse before any work what could not be saved, or would destroy something."""
+    if save is None:
+        return
+    if len(uris) > 1:
+        raise InputError(f"--save takes one source, got {len(uris)}")
+    check_video_path(save)
+    if save.exists() and Path(str(uris[0])).exists() and save.samefile(str(uris[0])):
+        raise SinkError(f"{save} is the source itself; save under another name")
+    if save.exists() and not force:
+        raise SinkError(f"{save} exists; pass --force to replace it, or another name")
 
 
 def _answers(

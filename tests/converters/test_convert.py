@@ -241,9 +241,35 @@ def test_an_existing_bundle_is_refused_without_force(checkpoint: Path, tmp_path:
 def test_force_replaces_bundles_only(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/holiday.jpg").write_text("x")
-    with pytest.raises(ConversionError, match="not a bundle"):
-        convert(checkpoint, tmp_path / "photos", settings=Settings(force=True))
-    assert (tmp_path / "photos/holiday.jpg").exists()
+    for _ in range(2):
+        with pytest.raises(ConversionError, match=r"holds holiday\.jpg, so it is no plain bundle"):
+            convert(checkpoint, tmp_path / "photos", settings=Settings(force=True))
+        assert (tmp_path / "photos/holiday.jpg").exists()
+        (tmp_path / "photos/card.json").write_text("{}")  # even beside a card
+
+
+def test_nothing_in_the_current_folder_is_run(checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("onnxsim", "onnx", "converters", "numpy"):
+        (tmp_path / f"{name}.py").write_text("open('owned', 'w')")
+    edge_tsm = Path(sys.executable).with_name("edge-tsm")
+    done = subprocess.run(
+        [edge_tsm, "convert", str(checkpoint), "-o", "x.bundle"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unsimplified" not in done.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+def test_an_output_path_through_a_folder_that_is_not_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    convert(checkpoint, Path("nope/../x.bundle"))
+    assert nothing_left(tmp_path, "x.bundle")
 
 
 def test_a_failed_check_leaves_the_old_bundle(checkpoint: Path, tmp_path: Path) -> None:

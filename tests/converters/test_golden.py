@@ -71,7 +71,7 @@ def test_artefacts_answer_as_the_framework(
     """The steps of a conversion without its own verification, which other tests cover."""
     golden = load_golden(name, shared)
     segments = golden["config"]["num_segments"]
-    mode = golden["config"].get("non_local_mode")
+    mode = (golden["config"].get("non_local_cfg") or {}).get("mode")
     options = Options(segments=segments, non_local_mode=None if mode == "gaussian" else mode)
     planned = plan(write_golden(golden, golden_recipe, tmp_path), options)
     model = build_reference(planned.recipe, planned.checkpoint.tensors)

@@ -208,3 +208,37 @@ def test_bundle_names() -> None:
     assert default_bundle(Path("a/TSM_x_e1/ckpt.best.pth.tar")) == Path("TSM_x_e1.bundle")
     assert default_bundle(Path("a/ckpt.pth.tar")) == Path("a.bundle")
     assert default_bundle(Path("models/gestures.pth")) == Path("gestures.bundle")
+
+
+def test_an_odd_value_in_args_costs_no_other(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, "resnet18")
+    text = "\ufeffNamespace(num_segments=16, device=device(type='cuda'), lr=inf, dataset=['a'])\n"
+    (tmp_path / "args.txt").write_text(text)
+    recipe = plan(path, Options()).recipe
+    assert recipe.shift.segments == 16
+    assert recipe.warnings == []
+
+
+def test_what_could_not_be_used_is_reported(tmp_path: Path) -> None:
+    run = tmp_path / "TSM_whatever"
+    run.mkdir()
+    path = write_checkpoint(run, "resnet18")
+    (run / "args.txt").write_text("num_segments: 16")
+    warnings = plan(path, Options()).recipe.warnings
+    assert any("args.txt is not what main.py writes" in text for text in warnings)
+    assert any("TSM_whatever is not one that main.py gives" in text for text in warnings)
+
+
+def test_data_set_names_may_have_underscores(tmp_path: Path) -> None:
+    run = tmp_path / "TSM_my_own_gestures_RGB_resnet18_shift4_blockres_avg_segment16_e1"
+    run.mkdir()
+    recipe = plan(write_checkpoint(run, "resnet18"), Options()).recipe
+    assert (recipe.shift.segments, recipe.shift.div) == (16, 4)
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["module.", "module.module.", "_orig_mod.", ""])
+def test_other_wrappers(wrapper: str, prefix: str, tmp_path: Path) -> None:
+    state = {k.replace("module.", prefix, 1): v for k, v in upstream_state("resnet18").items()}
+    torch.save({wrapper: state}, tmp_path / "x.pth")
+    assert plan(tmp_path / "x.pth", Options()).recipe.classes == 5

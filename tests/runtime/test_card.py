@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_tsm.card import Card, File
+from edge_tsm.card import Card, File, Verification
 from edge_tsm.errors import CardError
 from tests.fakes import make_card
 
 CARD = dataclasses.replace(
     make_card(),
     files={"model.xml": File("model.xml", "00", "f32", "openvino", "1", {"model.bin": "11"})},
+    verification={"model.xml": Verification(6, 1e-6, 1e-6, 1e-4, 1.0, 1.0, 1.0)},
 )
 
 
@@ -67,14 +68,19 @@ def test_every_missing_key_is_named(path: tuple[str, ...]) -> None:
         (("extra",), 1, "card.extra is unknown"),
         (("labels",), "a", r"card\.labels is 'a', expected list"),
         (("labels",), [1], r"card\.labels\[0\] is 1"),
-        (("labels",), [], "needs labels"),
+        (("labels",), [], "labels: there are none"),
+        (("verification",), {}, "does not cover files"),
+        (("preprocess", "std"), [0, 1, 1], "std: 0"),
+        (("preprocess", "scale"), float("nan"), "not finite"),
+        (("input", "shape"), [0, 24, 224, 224], "has no batch"),
+        (("state",), [{"input": "a", "output": "b", "shape": [1]}], "online models"),
         (("sampling", "segments"), True, "segments is True"),
         (("sampling", "segments"), 16, "not N x"),
         (("sampling", "window_s"), 0, "window_s > 0"),
         (("input", "layout"), "NCTHW", r"layout is 'NCTHW', this edge-tsm knows N\(T\*C\)HW"),
         (("preprocess", "mean"), [0.1], "has 1 items, expected 3"),
         (("preprocess", "color"), "yuv", "color is 'yuv'"),
-        (("preprocess", "resize", "short_side_px"), 200, "crop_px 224 exceeds"),
+        (("preprocess", "resize", "short_side_px"), 200, "crop_px: 224 exceeds"),
         (("arch", "segments"), None, r"arch\.segments is None"),
         (("files", "model.xml", "path"), "../../etc/passwd", "outside the bundle"),
         (("files", "model.xml", "parts"), {"../x": "0"}, "outside the bundle"),

@@ -142,7 +142,7 @@ def test_verify_notices_damage(damage: str, bundle: Path, tmp_path: Path) -> Non
         (["run", "B"], 2, "pass --source FILE or --camera 0"),
         (["run", "B", "--source", "V", "--sauce", "x"], 2, "No such option"),
         (["run", "B", "--source", "V", "--every", "0"], 2, "x>0"),
-        (["run", "B", "--source", "V", "--save", "x.gif"], 6, "save as .mp4 or .avi"),
+        (["run", "B", "--source", "V", "--save", "x.gif"], 6, "save as a file, .mp4 or .avi"),
         (["run", "B", "--source", "V", "--source", "V", "--save", "x.mp4"], 2, "one source, got 2"),
         (["info", "nope"], 3, "not a bundle"),
         (["verify", "nope"], 3, "not a bundle"),
@@ -174,3 +174,49 @@ def test_debug_shows_the_traceback(bundle: Path) -> None:
     done = edge_tsm("--debug", "run", bundle, "--source", "nope.mp4")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_save_never_destroys(bundle: Path, clip: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.avi"
+    shutil.copy(clip, own)
+    before = own.read_bytes()
+    done = edge_tsm("run", bundle, "--source", own, "--save", own, "--force")
+    assert (done.returncode, own.read_bytes()) == (6, before)
+    assert "is the source itself" in done.stderr
+    (tmp_path / "other.mp4").write_text("precious")
+    done = edge_tsm("run", bundle, "--source", own, "--save", tmp_path / "other.mp4")
+    assert (done.returncode, (tmp_path / "other.mp4").read_text()) == (6, "precious")
+    done = edge_tsm("run", bundle, "--source", own, "--save", tmp_path / "other.mp4", "--force")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other.mp4").stat().st_size > 100
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_narrow_terminal_encoding_loses_no_answer(
+    encoding: str, bundle: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    for arguments in (["run", bundle, "--source", clip], ["verify", bundle], ["info", bundle]):
+        done = edge_tsm(*arguments)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_full_output_is_one_line(bundle: Path, clip: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_tsm", "run", bundle, "--source", clip],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_skips_what_an_engine_does_not_offer(bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    done = edge_tsm("verify", bundle, "--engine", "onnxruntime", "--precision", "bf16")
+    assert done.returncode == 5
+    assert "skipped (precision 'bf16' is not offered" in done.stdout

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_tsm.datatypes import Frame
-from edge_tsm.errors import SourceError
+from edge_tsm.errors import InputError, SourceError
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import VideoFile
@@ -102,3 +102,10 @@ def test_every_frame_is_shown_to_the_callback() -> None:
     camera = FakeCamera(frames_at([i / 10 for i in range(30)]))
     list(Pipeline(camera, recognizer(), on_frame=lambda frame: seen.append(frame.index)))
     assert seen == list(range(30))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["window_s", "every_s"])
+def test_seconds_that_make_no_sense(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=name):
+        Pipeline(FakeCamera([]), recognizer(), **{name: value})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +169,52 @@ def test_a_device_is_never_replaced(engine: str, device: str, told: str, bundle:
         pytest.importorskip(engine)
     with pytest.raises(BackendError, match=told):
         load(bundle, engine=engine, options=RuntimeOptions(device=device))
+
+
+def test_an_unknown_colour_order_is_refused() -> None:
+    with pytest.raises(InputError, match="color is 'RGB'"):
+        Recognizer(make_card(), FakeBackend())(clip(8), color="RGB")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("classes", "told"), [(2, "its 2 labels"), (4, "its 4 labels")])
+def test_labels_that_do_not_fit_the_model(classes: int, told: str) -> None:
+    with pytest.raises(CardError, match=told):
+        Recognizer(make_card(classes=classes), FakeBackend())(clip(8))
+
+
+def test_an_output_that_is_not_there() -> None:
+    card = make_card()
+    card = dataclasses.replace(card, output=dataclasses.replace(card.output, name="nope"))
+    with pytest.raises(CardError, match=r"card\.output nope"):
+        Recognizer(card, FakeBackend())(clip(8))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_threads_may_share_a_recognizer(engine: str, bundle: Path) -> None:
+    pytest.importorskip(engine)
+    with load(bundle, engine=engine) as recognizer, ThreadPoolExecutor(2) as pool:
+        crops = [recognizer.prepare(frame) for frame in clip(8)]
+        alone = recognizer.predict(crops)
+        for answer in pool.map(recognizer.predict, [crops] * 12):
+            assert np.allclose(answer.logits, alone.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_closed_model_says_so(engine: str, bundle: Path) -> None:
+    pytest.importorskip(engine)
+    recognizer = load(bundle, engine=engine)
+    recognizer.close()
+    recognizer.close()
+    with pytest.raises(BackendError, match="closed"):
+        recognizer(clip(8))
+
+
+def test_an_engine_that_does_not_load_says_so(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.delitem(sys.modules, "edge_tsm.backends.ort", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr("edge_tsm.backends.installed", lambda engine: True)
+    with pytest.raises(BackendError, match="onnxruntime is installed but does not load"):
+        load(bundle, engine="onnxruntime")

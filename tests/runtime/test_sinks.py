@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -83,7 +84,8 @@ def test_a_source_that_fails_leaves_no_half_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("x.gif", r"save as \.mp4 or \.avi"), ("no/x.mp4", "is not a folder")]
+    ("name", "told"),
+    [("x.gif", r"save as a file, \.mp4"), ("no/x.mp4", "is not a folder")],
 )
 def test_where_no_video_can_go(name: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=told):
@@ -101,3 +103,26 @@ def test_the_panel_fits_the_picture(width: int, height: int) -> None:
     assert color.shape[:2] == alpha.shape[:2]
     assert color.shape[0] <= height
     assert color.shape[1] <= width
+
+
+def test_pictures_of_other_sizes_take_the_first_ones_size(tmp_path: Path) -> None:
+    mixed = [*frames(2), *frames(2, (100, 90))]
+    write_annotated(tmp_path / "out.mp4", mixed, ANSWER, fps=25)
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_a_saved_video_may_be_read_by_others(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "out.mp4", frames(2), ANSWER, fps=25)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "out.mp4").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_video_that_a_full_disk_spoiled_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tsm.sinks._is_playable", lambda path: False)
+    with pytest.raises(SinkError, match="is the disk full"):
+        write_annotated(tmp_path / "out.mp4", frames(2), ANSWER, fps=25)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -183,3 +184,31 @@ def test_videos_are_found_below_a_folder(tmp_path: Path) -> None:
     for name in ("b/z.MP4", "a.avi", "c.txt"):
         (tmp_path / name).write_text("")
     assert [path.name for path in list_videos(tmp_path)] == ["a.avi", "z.MP4"]
+
+
+def test_frames_are_ordered_by_number_not_by_text(tmp_path: Path) -> None:
+    for i in (10, 2, 1, 11):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((48, 64, 3), 4 * i, np.uint8))
+    assert levels(list(ImageFolder(tmp_path))) == [1, 2, 10, 11]
+
+
+def test_a_folder_called_by_a_number_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("12345").mkdir()
+    cv2.imwrite("12345/00001.png", np.zeros((48, 64, 3), np.uint8))
+    assert isinstance(open_source("12345"), ImageFolder)
+
+
+def test_a_name_that_is_no_utf8_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xfcn.avi"))
+    shutil.copy(write_video(tmp_path / "x.avi", 3), path)
+    with pytest.raises(SourceError, match="no valid UTF-8"):
+        open_source(path)
+
+
+def test_a_dangling_link_is_an_error_of_the_source(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").symlink_to(tmp_path / "gone.mp4")
+    with pytest.raises(SourceError, match="does not exist"):
+        VideoFile(tmp_path / "x.mp4")
