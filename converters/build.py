@@ -244,7 +244,7 @@ class _Builder:
 
 def _card(plan: Plan, name: str) -> Card:
     recipe = plan.recipe
-    network, segments = recipe.network, recipe.shift.segments
+    network, segments = recipe.network, recipe.segments
     place = shift_place(network)
     return Card(
         schema=SCHEMA,
@@ -253,6 +253,7 @@ def _card(plan: Plan, name: str) -> Card:
         arch={
             "backbone": network.name,
             "segments": segments,
+            "shift_segments": recipe.shift.segments,
             "shift_div": recipe.shift.div,
             "shift_place": place,
             "shift_direction": recipe.shift.direction if place != "none" else "none",

@@ -183,7 +183,40 @@ class LcNet:
         return ["none", "none", "stage", "none"]
 
 
-Network = ResNet | MobileNet | LcNet
+@dataclass(frozen=True)
+class FusedBlock:
+    """One MobileOne block, its branches added into one convolution; `squeeze` as elsewhere."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    depthwise: bool
+    shift: bool
+    squeeze: int
+
+
+@dataclass(frozen=True)
+class MobileOne:
+    """MobileOne, re-parameterised: depthwise and pointwise blocks in turn, after a stem."""
+
+    blocks: tuple[FusedBlock, ...]
+    name = "mobileone"
+    temporal_pool = False
+    non_local_blocks = 0
+
+    @property
+    def features(self) -> int:
+        """Channels after the last block."""
+        return self.blocks[-1].outputs
+
+    @property
+    def shifts(self) -> Sequence[ShiftPlace]:
+        """Where each block is shifted."""
+        return ["block" if block.shift else "none" for block in self.blocks]
+
+
+Network = ResNet | MobileNet | LcNet | MobileOne
 
 # name: (blocks per stage, bottleneck). Source: torchvision, models/resnet.py.
 RESNETS: dict[str, tuple[tuple[int, ...], bool]] = {

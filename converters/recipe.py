@@ -35,6 +35,7 @@ class Options:
 
     segments: int | None = None
     shift_div: int | None = None
+    shift_segments: int | None = None
     consensus: str | None = None
     color: str | None = None
     labels: str | None = None
@@ -96,6 +97,7 @@ class Recipe:
 
     network: Network
     classes: int
+    segments: int
     shift: Shift
     sampling: str
     preprocess: Preprocess
@@ -124,6 +126,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         facts[name] = _first(name, sources, topology)
     if facts["shift_div"].value is None:
         facts["shift_div"] = replace(facts["segments"], source=f"{convention.name}: segments")
+    facts |= _shift_segments(facts["segments"], sources)
     network = _non_local(topology.network, facts, sources)
     facts["shift direction"] = Fact(convention.shift_direction, convention.name)
     facts["sampling"] = Fact(convention.sampling, convention.name)
@@ -136,8 +139,9 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     return Recipe(
         network=network,
         classes=topology.classes,
+        segments=facts["segments"].value,
         shift=Shift(
-            facts["segments"].value,
+            facts.get("shift segments", facts["segments"]).value,
             facts["shift_div"].value,
             convention.shift_direction,  # type: ignore[arg-type]
         ),
@@ -157,6 +161,20 @@ def _first(name: str, sources: Hints, topology: Topology) -> Fact:
             named = f"option --{name.replace('_', '-')}" if source == "option" else source
             return Fact(values[name], named)
     return Fact(topology.convention.defaults.get(name), "default")
+
+
+def _shift_segments(segments: Fact, sources: Hints) -> dict[str, Fact]:
+    """Return how many frames are shifted together, where that is not the whole clip."""
+    for source, values in sources:
+        part = values.get("shift_segments")
+        overruled = segments.source == "option --segments" and source != "option"
+        if part is not None and part != segments.value and not overruled:
+            if not isinstance(part, int) or part < 2 or segments.value % part:
+                raise CheckpointError(
+                    f"{source} shifts {part!r} frames of {segments.value}, which cannot be"
+                )
+            return {"shift segments": Fact(part, source)}
+    return {}
 
 
 def _non_local(network: Network, facts: dict[str, Fact], sources: Hints) -> Network:

@@ -1,4 +1,4 @@
-"""Checkpoints of open-mmlab/mmaction2 (0.x and 1.x): TSM ResNet and MobileNetV2.
+"""Checkpoints of open-mmlab/mmaction2 (0.x and 1.x): TSM ResNet, MobileNetV2 and MobileOne.
 
 `meta` may hold the config's text and the class names; the text is parsed, never evaluated.
 """
@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
-from converters.networks import MOBILENET_V2, Network
+from converters.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
 from converters.recipe import Convention, Topology
 from edge_tsm.card import Resize
 from edge_tsm.errors import CheckpointError
@@ -39,6 +41,7 @@ CONVENTION = Convention(
 _BLOCK = re.compile(r"^layer([1-4])\.(net\.)?(\d+)\.(block\.)?(net\.)?(.+)$")
 _NON_LOCAL = re.compile(r"^non_local_block\.(g|theta|phi|conv_out)\.(0\.)?(conv|bn)\.(\w+)$")
 _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(\w+)$")
+_ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
 
@@ -60,8 +63,6 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     Raises:
         CheckpointError: not a TSM or TSN network that can be converted.
     """
-    if any(name.startswith("backbone.stage0.") for name in tensors):
-        raise CheckpointError("this is a MobileOne network, which edge-tsm does not convert")
     plain = {
         name.removeprefix("backbone."): tensor
         for name, tensor in tensors.items()
@@ -71,8 +72,12 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     if stem is not None and stem.ndim == 4 and stem.shape[1] != 3:
         raise CheckpointError(f"the stem takes {stem.shape[1]} channels; edge-tsm converts RGB")
     head, classes, rest = find_head(plain, ("cls_head.fc_cls",))
-    mobile = any(name.startswith("layer7.") for name in rest)
-    network, canonical = _mobilenet(rest) if mobile else _resnet(rest)
+    if any(name.startswith("stage0.") for name in rest):
+        network, canonical = _mobileone(rest)
+    elif any(name.startswith("layer7.") for name in rest):
+        network, canonical = _mobilenet(rest)
+    else:
+        network, canonical = _resnet(rest)
     return Topology(network, classes, f"{head}.weight", _hints(outer), CONVENTION), canonical
 
 
@@ -130,6 +135,57 @@ def _outer_name(name: str) -> str:
     return "backbone." + re.sub(r"^conv1\.", "stem.", re.sub(r"^conv2\.", "last.", name))
 
 
+def _mobileone(names: Tensors) -> tuple[Network, Tensors]:
+    """Add each block's branches into one convolution, as mmpretrain's switch to deploy does."""
+    found = {m[1]: bool(m[3]) for m in map(_ONE_BLOCK.match, names) if m}
+    order = sorted(found, key=lambda block: [int(n) for n in re.findall(r"\d+", block)])
+    canonical = {name: tensor for name, tensor in names.items() if name.startswith("head.")}
+    blocks = []
+    for number, block in enumerate(order):
+        prefix, ours = block + (".net." if found[block] else "."), f"backbone.blocks.{number}"
+        own = {n.removeprefix(prefix): t for n, t in names.items() if n.startswith(prefix)}
+        weight, bias = _one_convolution(own)
+        canonical |= {f"{ours}.conv.weight": weight, f"{ours}.conv.bias": bias}
+        for theirs, kind in (("conv1", "reduce"), ("conv2", "expand")):
+            for part in ("weight", "bias"):
+                if f"se.{theirs}.conv.{part}" in own:
+                    canonical[f"{ours}.squeeze.{kind}.{part}"] = own[f"se.{theirs}.conv.{part}"]
+        # The stem halves the picture, and so does the first block of each stage.
+        stride = 2 if number == 0 or block.endswith(".0") else 1
+        squeeze = own.get("se.conv1.conv.weight")
+        depthwise = weight.shape[1] == 1
+        blocks.append(
+            FusedBlock(
+                inputs=int(weight.shape[0] if depthwise else weight.shape[1]),
+                outputs=int(weight.shape[0]),
+                kernel=int(weight.shape[-1]),
+                stride=stride,
+                depthwise=depthwise,
+                shift=found[block],
+                squeeze=int(squeeze.shape[0]) if squeeze is not None else 0,
+            )
+        )
+    return MobileOne(tuple(blocks)), canonical
+
+
+def _one_convolution(own: Tensors) -> tuple[Tensor, Tensor]:
+    """Return a block's convolution: the fused one, or the sum of its branches."""
+    if "branch_reparam.weight" in own and "branch_reparam.bias" in own:
+        return own["branch_reparam.weight"], own["branch_reparam.bias"]
+    listed = sorted({n.rpartition(".conv.")[0] for n in own if n.startswith("branch_conv_list.")})
+    listed = [name for name in listed if name]
+    names = [*listed, *(["branch_scale"] if "branch_scale.conv.weight" in own else [])]
+    if not listed:
+        raise CheckpointError("a MobileOne block has neither branches nor a fused convolution")
+    branches = [fold_norm(own, f"{name}.conv", f"{name}.norm") for name in names]
+    if "branch_norm.weight" in own:
+        weight, bias = fold_norm(own, None, "branch_norm")
+        if branches[0][0].shape[1] != 1:  # pointwise: the identity is a diagonal
+            weight = torch.diag(weight.flatten())[:, :, None, None]
+        branches.append((weight, bias))
+    return add_branches(branches)
+
+
 # --- meta --------------------------------------------------------------------------------------
 
 
@@ -157,6 +213,11 @@ def _config_hints(config: str) -> dict[str, Any]:
         return {}
     names = {"segments": "num_segments", "shift_div": "shift_div"}
     hints = {name: backbone[key] for name, key in names.items() if key in backbone}
+    head = model.get("cls_head")
+    if isinstance(head, dict) and isinstance(head.get("num_segments"), int):
+        # The head decides how many frames a clip has; its backbone may shift fewer together.
+        hints["shift_segments"] = hints.get("segments", 8)
+        hints["segments"] = head["num_segments"]
     non_local = backbone.get("non_local_cfg")
     if isinstance(non_local, dict) and non_local:
         hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")

@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import BlockKey, Tensors, channels, find_head, resnet
 from converters.networks import (
     MOBILENET_V2,
@@ -35,7 +34,6 @@ PP_TSM = Convention("PaddleVideo PP-TSM", "past-future", "paddle_center", _SQUAS
 
 # Dropout(0.2, mode="downscale_in_infer") multiplies by 0.8 when it does not drop.
 _DOWNSCALE = 0.8
-_EPSILON = 1e-5
 _STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 _RESIDUAL = re.compile(r"^(?:res([2-5])([a-z])(\d*)|bb_([0-3])_(\d+))\.(conv[012]|short)\.(.+)$")
 _V2_BLOCK = re.compile(r"^conv([2-8])\.(?:_first_block|conv\d_(\d+))\.(_\w+?_conv)\.(.+)$")
@@ -281,33 +279,11 @@ def _fused(names: Tensors) -> Tensors:
     """
     out = {name: tensor for name, tensor in names.items() if ".dw_conv_list." not in name}
     for block in sorted({n.split(".dw_conv_list.")[0] for n in names if ".dw_conv_list." in n}):
-        own = {n: t for n, t in names.items() if n.startswith(f"{block}.dw_conv_list.")}
-        branches = sorted({n.removeprefix(f"{block}.dw_conv_list.").split(".")[0] for n in own})
-        parts = [_fold_norm(own, f"{block}.dw_conv_list.{branch}") for branch in branches]
-        size = max(weight.shape[-1] for weight, _ in parts)
-        out[f"{block}.dw_conv.weight"] = sum(
-            (_padded(weight, size) for weight, _ in parts), torch.zeros(())
-        )
-        out[f"{block}.dw_conv.bias"] = sum((bias for _, bias in parts), torch.zeros(()))
+        stem = f"{block}.dw_conv_list."
+        branches = sorted({stem + n.removeprefix(stem).split(".")[0] for n in names if stem in n})
+        fused = add_branches([fold_norm(names, f"{b}.conv", f"{b}.bn") for b in branches])
+        out[f"{block}.dw_conv.weight"], out[f"{block}.dw_conv.bias"] = fused
     return out
-
-
-def _fold_norm(names: Tensors, branch: str) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of a convolution with its batch norm folded in."""
-    keys = ["conv.weight", *(f"bn.{k}" for k in ("weight", "bias", "running_mean", "running_var"))]
-    missing = [f"{branch}.{key}" for key in keys if f"{branch}.{key}" not in names]
-    if missing:
-        raise CheckpointError(f"missing: {', '.join(missing[:3])}")
-    weight, gamma, beta, mean, variance = (names[f"{branch}.{key}"] for key in keys)
-    if weight.ndim != 4 or any(t.shape != weight.shape[:1] for t in (gamma, beta, mean, variance)):
-        raise CheckpointError(f"{branch}: convolution and batch norm do not fit each other")
-    factor = gamma / torch.sqrt(variance + _EPSILON)
-    return weight * factor[:, None, None, None], beta - mean * factor
-
-
-def _padded(weight: Tensor, size: int) -> Tensor:
-    pad = (size - weight.shape[-1]) // 2
-    return F.pad(weight, (pad, pad, pad, pad))
 
 
 def _lcnet_stage(canonical: Tensors, stage: int) -> tuple[DepthwiseBlock, ...]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from converters.models.lcnet import LcNetFeatures
 from converters.models.mobilenet import MobileNetFeatures
+from converters.models.mobileone import MobileOneFeatures
 from converters.models.resnet import ResNetFeatures
-from converters.networks import LcNet, MobileNet, Network, ResNet, Shift
+from converters.networks import LcNet, MobileNet, MobileOne, Network, ResNet, Shift
 from converters.recipe import Recipe
 from edge_tsm.errors import CheckpointError
 
@@ -20,25 +21,31 @@ _BACKBONES: dict[type, Callable[[Any, Shift], nn.Module]] = {
     ResNet: ResNetFeatures,
     MobileNet: MobileNetFeatures,
     LcNet: LcNetFeatures,
+    MobileOne: MobileOneFeatures,
 }
 
 
 class VideoClassifier(nn.Module):
-    """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames."""
+    """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames.
 
-    def __init__(self, network: Network, classes: int, shift: Shift) -> None:
+    With fewer segments in `shift` than in the clip, the clip is shifted in that many parts, each
+    on its own (mmaction2's released 16-frame MobileOne: two parts of 8).
+    """
+
+    def __init__(self, network: Network, classes: int, shift: Shift, *, parts: int = 1) -> None:
         super().__init__()
         self.backbone = _BACKBONES[type(network)](network, shift)
         self.head = nn.Linear(network.features, classes)
-        self.segments = shift.segments
+        self.segments, self.parts = shift.segments, parts
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
         clips, _, height, width = x.shape
-        frames = x.reshape(clips, self.segments, 3, height, width).transpose(0, 1)
+        frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
         features = self.backbone(frames.reshape(-1, 3, height, width))  # time-major
-        logits: Tensor = self.head(features).reshape(-1, clips, self.head.out_features)
-        return logits.mean(0)
+        logits: Tensor = self.head(features).reshape(-1, clips * self.parts, self.head.out_features)
+        logits = logits.mean(0)
+        return logits if self.parts == 1 else logits.reshape(clips, self.parts, -1).mean(1)
 
 
 def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:
@@ -48,7 +55,8 @@ def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClass
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
     with torch.device("meta"):  # no time spent on initial values that are replaced at once
-        model = VideoClassifier(recipe.network, recipe.classes, recipe.shift)
+        parts = recipe.segments // recipe.shift.segments
+        model = VideoClassifier(recipe.network, recipe.classes, recipe.shift, parts=parts)
     check_tensors(model, tensors)
     state = {key: value.to(torch.float32) for key, value in tensors.items()}
     counters = (key for key in model.state_dict() if key.endswith(COUNTER))

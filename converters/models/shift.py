@@ -29,6 +29,8 @@ class TemporalShift(nn.Module):
         """Shift (T*N, C, H, W), time-major."""
         clips = x.shape[0] // self.shift.segments
         first, second = self.shift.ends(x.shape[1])
+        if second == 0:  # fewer channels than the divisor, as in a picture's three
+            return x
         folds = (x[:, :first], x[:, first:second])
         if self.shift.direction == "future-past":
             moved = (_from_next(folds[0], clips), _from_previous(folds[1], clips))

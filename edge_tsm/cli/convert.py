@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--segments", type=int, help="Frames per clip (8, 16).")
 @click.option("--shift-div", type=int, help="1/DIV of the channels go each way.")
+@click.option(
+    "--shift-segments", type=int, help="Frames shifted together, if not all (mmaction2 MobileOne)."
+)
 @click.option("--consensus", help="avg; for a checkpoint that says otherwise.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training.")
 @click.option("--window", "window_s", type=float, help="Seconds a live window spans.")

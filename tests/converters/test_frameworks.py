@@ -195,7 +195,7 @@ def test_facts_in_meta(
     meta = {key: CONFIG, "dataset_meta": {"classes": names}}
     torch.save({"meta": meta, "state_dict": mmaction}, "x.pth")
     recipe = read(Path("x.pth")).recipe
-    assert (recipe.shift.segments, recipe.shift.div) == (16, 4)
+    assert (recipe.segments, recipe.shift.segments, recipe.shift.div) == (16, 16, 4)
     assert recipe.facts["segments"].source == "config in `meta`"
     assert recipe.labels.names == tuple(names)
     assert not Path("owned").exists()

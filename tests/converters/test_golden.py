@@ -72,7 +72,11 @@ def test_artefacts_answer_as_the_framework(
     golden = load_golden(name, shared)
     segments = golden["config"]["num_segments"]
     mode = (golden["config"].get("non_local_cfg") or {}).get("mode")
-    options = Options(segments=segments, non_local_mode=None if mode == "gaussian" else mode)
+    options = Options(
+        segments=segments,
+        shift_segments=golden["config"].get("backbone_num_segments"),
+        non_local_mode=None if mode == "gaussian" else mode,
+    )
     planned = plan(write_golden(golden, golden_recipe, tmp_path), options)
     model = build_reference(planned.recipe, planned.checkpoint.tensors)
     clips, bound = clips_of(golden, golden_recipe), allowed(golden)
