@@ -146,7 +146,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
             convention.shift_direction,  # type: ignore[arg-type]
         ),
         sampling=convention.sampling,
-        preprocess=_preprocess(facts["color"].value, convention),
+        preprocess=preprocess_of(convention, facts["color"].value),
         window_s=facts["window_s"].value,
         batch=options.batch,
         labels=labels,
@@ -197,7 +197,7 @@ def _non_local(network: Network, facts: dict[str, Fact], sources: Hints) -> Netw
     return replace(network, non_local=spec)
 
 
-def _preprocess(color: Color, convention: Convention) -> Preprocess:
+def preprocess_of(convention: Convention, color: Color) -> Preprocess:
     """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
     return Preprocess(
         color=color,
