@@ -20,23 +20,18 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from converters.build import Options, convert, plan  # noqa: E402
+from converters.build import convert, plan  # noqa: E402
 from converters.models import build_reference  # noqa: E402
 from converters.verify import run_artifact  # noqa: E402
 from edge_tsm import load  # noqa: E402
-from tests.converters.goldens import HERE, load_golden, write_golden  # noqa: E402
+from tests.converters.goldens import HERE, load_golden, options_for, write_golden  # noqa: E402
 
 
 def measure(name: str, shared: Path, recipe: object) -> dict[str, object]:
     """Convert the golden's checkpoint and return source, network and differences."""
     golden = load_golden(name, shared)
     segments = golden["config"]["num_segments"]
-    mode = (golden["config"].get("non_local_cfg") or {}).get("mode")
-    options = Options(
-        segments=segments,
-        shift_segments=golden["config"].get("backbone_num_segments"),
-        non_local_mode=None if mode == "gaussian" else mode,
-    )
+    options = options_for(golden)
     expected = np.asarray(golden["logits"])
     clips = np.concatenate([recipe.clip(i, segments) for i in range(len(expected))])
     with tempfile.TemporaryDirectory() as folder:

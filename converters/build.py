@@ -116,7 +116,7 @@ def convert(
 def default_bundle(checkpoint: Path) -> Path:
     """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
     name = checkpoint.name
-    for suffix in (".tar", ".pth", ".pt", ".best"):
+    for suffix in (".tar", ".pth", ".pt", ".best", ".pdparams", ".safetensors"):
         name = name.removesuffix(suffix)
     parent = checkpoint.absolute().parent.name
     return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from converters.build import Options
+
 HERE = Path(__file__).resolve().parent.parent / "goldens"
 
 
@@ -21,6 +23,17 @@ def load_golden(name: str, shared: Path) -> dict[str, Any]:
     path = own if own.exists() else shared / f"golden/public/{name}.json"
     golden: dict[str, Any] = json.loads(path.read_text())
     return golden
+
+
+def options_for(golden: dict[str, Any]) -> Options:
+    """What a user would have to say, as the file alone does not."""
+    config = golden["config"]
+    mode = (config.get("non_local_cfg") or {}).get("mode")
+    return Options(
+        segments=config["num_segments"],
+        shift_segments=config.get("backbone_num_segments"),
+        non_local_mode=None if mode == "gaussian" else mode,
+    )
 
 
 def arrays(golden: dict[str, Any], recipe: ModuleType) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from converters.verify import run_artifact
 from edge_tsm import Pipeline, load, open_source
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card
-from tests.converters.goldens import HERE, load_golden, write_golden
+from tests.converters.goldens import HERE, load_golden, options_for, write_golden
 
 MIT = [
     "mit_tsm_resnet18_8f",
@@ -71,12 +71,7 @@ def test_artefacts_answer_as_the_framework(
     """The steps of a conversion without its own verification, which other tests cover."""
     golden = load_golden(name, shared)
     segments = golden["config"]["num_segments"]
-    mode = (golden["config"].get("non_local_cfg") or {}).get("mode")
-    options = Options(
-        segments=segments,
-        shift_segments=golden["config"].get("backbone_num_segments"),
-        non_local_mode=None if mode == "gaussian" else mode,
-    )
+    options = options_for(golden)
     planned = plan(write_golden(golden, golden_recipe, tmp_path), options)
     model = build_reference(planned.recipe, planned.checkpoint.tensors)
     clips, bound = clips_of(golden, golden_recipe), allowed(golden)

@@ -207,6 +207,7 @@ def test_odd_segments_cannot_be_pooled(tmp_path: Path) -> None:
 def test_bundle_names() -> None:
     assert default_bundle(Path("a/TSM_x_e1/ckpt.best.pth.tar")) == Path("TSM_x_e1.bundle")
     assert default_bundle(Path("a/ckpt.pth.tar")) == Path("a.bundle")
+    assert default_bundle(Path("ppTSM.pdparams")) == Path("ppTSM.bundle")
     assert default_bundle(Path("models/gestures.pth")) == Path("gestures.bundle")
 
 
