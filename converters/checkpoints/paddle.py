@@ -62,10 +62,11 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     Raises:
         CheckpointError: not one of PaddleVideo's TSM networks.
     """
+    # Of a distillation the student is taken: `Student.0.…`, or `0.…` where it was saved alone.
     student = {
-        re.sub(r"^Student\.(\d+\.)?", "", name): tensor
+        re.sub(r"^(Student\.)?0\.", "", name): tensor
         for name, tensor in tensors.items()
-        if name.startswith("Student.")  # of a distillation; the teacher stays behind
+        if re.match(r"^(Student\.|0\.)", name)
     }
     tensors = student or tensors
     plain = {_plain_name(name): tensor for name, tensor in tensors.items()}
@@ -121,7 +122,10 @@ def _resnet(names: Tensors) -> tuple[ResNet, Tensors]:
 
 
 def _tweaked(names: Tensors) -> tuple[ResNet, Tensors]:
-    return resnet(names, _resnet_key, tweaked=True)
+    network, canonical = resnet(names, _resnet_key, tweaked=True)
+    if not network.bottleneck:
+        raise CheckpointError("PP-TSM with basic blocks (ResNet-18, 34) is not converted")
+    return network, canonical
 
 
 def _resnet_key(name: str, tensor: Tensor) -> BlockKey:

@@ -41,7 +41,8 @@ def arrays(golden: dict[str, Any], recipe: ModuleType) -> dict[str, np.ndarray]:
     found = recipe.state_dict(golden)
     for suffix, factor in golden.get("recipe_overrides", {}).get("scale", {}).items():
         for name in (name for name in found if name.endswith(suffix)):
-            found[name] = (found[name] * factor).astype(found[name].dtype)
+            scaled = found[name].astype(np.float64) * factor
+            found[name] = scaled.astype(found[name].dtype)
     return found
 
 

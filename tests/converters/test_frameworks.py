@@ -83,8 +83,11 @@ def test_parameters_in_slices(paddle: dict[str, np.ndarray], tmp_path: Path) -> 
     assert np.array_equal(loaded, big.reshape(big.shape[:2]))
 
 
-def test_the_student_of_a_distillation(paddle: dict[str, np.ndarray], tmp_path: Path) -> None:
-    both = {f"Student.0.{key.removeprefix('backbone.')}": value for key, value in paddle.items()}
+@pytest.mark.parametrize("prefix", ["Student.0.", "0."])
+def test_the_student_of_a_distillation(
+    prefix: str, paddle: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    both = {f"{prefix}{key.removeprefix('backbone.')}": value for key, value in paddle.items()}
     both |= {f"Teacher.0.{key}": value for key, value in list(paddle.items())[:5]}
     (tmp_path / "x.pdparams").write_bytes(pickle.dumps(both, protocol=4))
     read(tmp_path / "x.pdparams")
