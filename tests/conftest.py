@@ -8,6 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does; pytest-timeout bounds the test.
+settings.register_profile("edge-tsm", deadline=None, derandomize=True)
+settings.load_profile("edge-tsm")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("EDGE_TSM_SHARED", ROOT.parent / "shared"))

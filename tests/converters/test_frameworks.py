@@ -24,7 +24,7 @@ from converters.models import build_reference
 from edge_tsm.errors import CheckpointError
 from tests.converters.goldens import arrays, load_golden, write_golden
 
-FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 def read(path: Path, options: Options | None = None) -> Plan:

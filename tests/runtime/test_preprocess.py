@@ -55,7 +55,7 @@ def upstream_crop(image: np.ndarray) -> np.ndarray:
     return np.asarray(picture.crop((left, top, left + 224, top + 224)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=st.integers(16, 900), height=st.integers(16, 900), seed=st.integers(0, 9))
 def test_cropping_first_gives_the_same_pixels(width: int, height: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
