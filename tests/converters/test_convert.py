@@ -169,7 +169,7 @@ def test_a_network_whose_shift_does_nothing_is_refused(tmp_path: Path, checkpoin
     planned = plan(checkpoint, Options())
     tensors = dict(planned.checkpoint.tensors)
     for name, tensor in tensors.items():
-        if name.endswith(".conv1.weight") and ".layer" in name:
+        if name.endswith(".conv1.conv.weight"):
             folds = 2 * (tensor.shape[1] // 8)
             tensors[name] = torch.cat((torch.zeros_like(tensor[:, :folds]), tensor[:, folds:]), 1)
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
@@ -181,7 +181,9 @@ def test_a_network_whose_shift_does_nothing_is_refused(tmp_path: Path, checkpoin
 def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     planned = plan(checkpoint, Options())
     tensors = dict(planned.checkpoint.tensors)
-    tensors["backbone.conv1.weight"] = torch.zeros_like(tensors["backbone.conv1.weight"])
+    tensors["backbone.stem.0.conv.weight"] = torch.zeros_like(
+        tensors["backbone.stem.0.conv.weight"]
+    )
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
     with pytest.raises(VerificationError, match="does not depend on the input"):
         build(dead, tmp_path / "x.bundle", Settings(), tell=lambda line: None)
