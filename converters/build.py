@@ -42,12 +42,13 @@ from edge_tsm.card import (
     checksum,
 )
 from edge_tsm.datatypes import Image
-from edge_tsm.errors import ConversionError, EdgeTsmError, VerificationError
+from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import load
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
+ONNX = "model.onnx"
 
 _BUNDLE_FILE = re.compile(r"^(card\.json|golden\.npz|report\.(json|md)|model\.([\w.]+))$")
 
@@ -144,32 +145,36 @@ class _Builder:
         with self._timed("torch"):
             reference = Reference(model, groups, order_sensitive=recipe.order_sensitive)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
-            self._artefacts(self._graph(model, reference, Path(work)), reference)
+            self._onnx(model, reference, Path(work))
+            self._irs(reference)
         Golden(golden, reference.run(groups["generated"])).write(self._folder)
         self._describe()
         self._replay()
 
-    def _graph(self, model: nn.Module, reference: Reference, work: Path) -> Path:
-        """Export and simplify; without a simplified graph the plain one serves."""
-        plain, simple = work / "exported.onnx", work / "simplified.onnx"
+    def _onnx(self, model: nn.Module, reference: Reference, work: Path) -> None:
+        """Export and simplify; where the simplifier fails or errs, the plain graph serves."""
+        plain, simple, onnx = work / "exported.onnx", work / "simple.onnx", self._folder / ONNX
         with self._step("export", plain, reference, "f32"):
             export_onnx(model, self._card, plain)
         with self._timed("simplify"):
             problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
         if problem is None:
-            return simple
+            try:
+                with self._step("ONNX", onnx, reference, "f32"):
+                    stamp(simple, self._card, onnx)
+                return
+            except (VerificationError, BackendError) as error:
+                problem = f"onnxsim's graph is wrong ({error})"
         self._warn(f"{problem}; the graph stays unsimplified")
-        return plain
-
-    def _artefacts(self, graph: Path, reference: Reference) -> None:
-        onnx = self._folder / "model.onnx"
         with self._step("ONNX", onnx, reference, "f32"):
-            stamp(graph, self._card, onnx)
+            stamp(plain, self._card, onnx)
+
+    def _irs(self, reference: Reference) -> None:
         precisions: tuple[Precision, ...] = ("f32", "f16") if self._settings.f16 else ("f32",)
         for precision in precisions:
             xml = self._folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
             with self._step("OpenVINO IR", xml, reference, precision):
-                write_ir(onnx, self._card, xml, f16=precision == "f16")
+                write_ir(self._folder / ONNX, self._card, xml, f16=precision == "f16")
 
     @contextmanager
     def _step(

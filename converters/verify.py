@@ -156,10 +156,14 @@ def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
 def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
     """Run all clips with each moved `place` places on within the sequence of batches."""
     batch, moved = card.input.shape[0], np.roll(clips, place, axis=0)
-    rows = [
-        backend.run({card.input.name: moved[i : i + batch]})[card.output.name].copy()
-        for i in range(0, len(moved), batch)
-    ]
+    rows = []
+    for i in range(0, len(moved), batch):
+        answer = backend.run({card.input.name: moved[i : i + batch]})[card.output.name]
+        if answer.shape != (batch, len(card.labels)):
+            raise VerificationError(
+                f"the graph answers {answer.shape}, not {(batch, len(card.labels))}"
+            )
+        rows.append(answer.copy())
     return np.roll(np.concatenate(rows), -place, axis=0).astype(np.float32)
 
 

@@ -43,9 +43,10 @@ class VideoClassifier(nn.Module):
         clips, _, height, width = x.shape
         frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
         features = self.backbone(frames.reshape(-1, 3, height, width))  # time-major
-        logits: Tensor = self.head(features).reshape(-1, clips * self.parts, self.head.out_features)
-        logits = logits.mean(0)
-        return logits if self.parts == 1 else logits.reshape(clips, self.parts, -1).mean(1)
+        logits: Tensor = self.head(features)
+        if self.parts == 1:
+            return logits.reshape(-1, clips, self.head.out_features).mean(0)
+        return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
 
 
 def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:

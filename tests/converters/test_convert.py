@@ -96,6 +96,7 @@ def test_every_artefact_carries_the_same_card(bundle: Path) -> None:
         ("resnet50", {"shift": "block", "temporal_pool": True}, Options(batch=2)),
         ("resnet50", {"non_local": True}, Options(segments=4, batch=2)),
         ("mobilenetv2", {"shift": "none"}, Options(segments=5)),
+        ("resnet18", {}, Options(segments=8, shift_segments=4)),
         ("mobilenetv2", {"classes": 400}, Options(segments=16, batch=3)),
         ("resnet18", {"classes": 2}, Options(shift_div=4, color="bgr")),
     ],
@@ -223,6 +224,24 @@ def test_without_simplifier_the_plain_graph_serves(checkpoint: Path, tmp_path: P
     assert any(line.startswith("warning: onnxsim took more than") for line in lines)
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4
     assert "unsimplified" in (bundle / "report.md").read_text()
+
+
+def test_a_simplifier_that_errs_is_found_out(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that answers something else, as one without its first shift does."""
+
+    def wrong(source: Path, path: Path, **_: Any) -> None:
+        model = onnx.load(str(source))
+        conv = next(node for node in model.graph.node if node.op_type == "Conv")
+        [weight] = [i for i in model.graph.initializer if i.name == conv.input[1]]
+        weight.raw_data = (onnx.numpy_helper.to_array(weight) * 0.9).tobytes()
+        path.write_bytes(model.SerializeToString())
+
+    monkeypatch.setattr("converters.build.simplify", wrong)
+    bundle = convert(checkpoint, tmp_path / "x.bundle")
+    assert "onnxsim's graph is wrong" in (bundle / "report.md").read_text()
+    assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4
 
 
 # --- where the bundle goes --------------------------------------------------------------------
