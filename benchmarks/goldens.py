@@ -60,6 +60,7 @@ def measure(name: str, shared: Path, recipe: object) -> dict[str, object]:
 def main() -> None:
     """Measure all goldens and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="goldens; all of them by default")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -69,6 +70,7 @@ def main() -> None:
     public = sorted(p.stem for p in (arguments.shared / "golden/public").glob("*.json"))
     names = [name for name in public if "online" not in name]
     names += sorted(path.stem for path in HERE.glob("*.json"))
+    names = arguments.names or names
     results = {}
     print(
         "| source | network | golden | torch | ONNX | IR |\n| --- | --- | --- | --- | --- | --- |"
