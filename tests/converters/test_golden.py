@@ -78,7 +78,7 @@ def test_artefacts_answer_as_the_framework(
     with torch.no_grad():
         rows = [model(torch.from_numpy(clip[None])).numpy()[0] for clip in clips]
     assert np.abs(np.stack(rows) - golden["logits"]).max() <= bound
-    card = _card_for(Card.read(bundle), segments)
+    card = _card_for(Card.read(bundle), segments, len(golden["logits"][0]))
     onnx = export_onnx(model, card, tmp_path / "x.onnx")
     write_ir(onnx, card, tmp_path / "x.xml", f16=False)
     for engine, file in (("onnxruntime", "x.onnx"), ("openvino", "x.xml")):
@@ -88,12 +88,15 @@ def test_artefacts_answer_as_the_framework(
         assert np.abs(answers - golden["logits"]).max() <= bound, engine
 
 
-def _card_for(card: Card, segments: int) -> Card:
-    """A card with the input's shape; the export needs no more of it."""
+def _card_for(card: Card, segments: int, classes: int) -> Card:
+    """A card with the shapes of input and answer; export and runs need no more of it."""
     import dataclasses
 
     shape = (1, 3 * segments, 224, 224)
-    return dataclasses.replace(card, input=dataclasses.replace(card.input, shape=shape))
+    labels = tuple(map(str, range(classes)))
+    return dataclasses.replace(
+        card, labels=labels, input=dataclasses.replace(card.input, shape=shape)
+    )
 
 
 @pytest.mark.parametrize("name", [*OTHERS, "pptsm_mobilenetv3_8f"])
