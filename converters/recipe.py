@@ -18,6 +18,8 @@ _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
+# What all code bases leave unsaid in the same way.
+COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 Hints = Sequence[tuple[str, Mapping[str, Any]]]
 
 

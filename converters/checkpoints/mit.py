@@ -27,7 +27,7 @@ from converters.networks import (
     ResidualBlock,
     ResNet,
 )
-from converters.recipe import PIL_RESIZE, Convention, Topology
+from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
 CONVENTION = Convention(
@@ -36,10 +36,8 @@ CONVENTION = Convention(
     sampling="uniform",
     resize=PIL_RESIZE,
     defaults={
-        "segments": 8,
+        **COMMON_DEFAULTS,
         "shift_div": 8,
-        "consensus": "avg",
-        "color": "rgb",
         "non_local_mode": "embedded_gaussian",
     },
 )

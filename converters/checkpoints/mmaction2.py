@@ -18,7 +18,7 @@ from torch import Tensor
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
 from converters.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
-from converters.recipe import Convention, Topology
+from converters.recipe import COMMON_DEFAULTS, Convention, Topology
 from edge_tsm.card import Resize
 from edge_tsm.errors import CheckpointError
 
@@ -29,10 +29,8 @@ CONVENTION = Convention(
     resize=Resize(256, "bilinear", antialias=False, aspect="keep", long_side="round"),  # by OpenCV
     crop_offset="floor",
     defaults={
-        "segments": 8,
+        **COMMON_DEFAULTS,
         "shift_div": 8,
-        "consensus": "avg",
-        "color": "rgb",
         # What the configs of its model zoo set; mmcv's own default for use_scale is the opposite.
         "non_local_mode": "embedded_gaussian",
         "non_local_scale": False,

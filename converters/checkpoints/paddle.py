@@ -24,10 +24,10 @@ from converters.networks import (
     MobileNet,
     ResNet,
 )
-from converters.recipe import PIL_RESIZE, Convention, Topology
+from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
-_DEFAULTS = {"segments": 8, "shift_div": None, "consensus": "avg", "color": "rgb"}
+_DEFAULTS = {**COMMON_DEFAULTS, "shift_div": None}
 _SQUASHED = replace(PIL_RESIZE, aspect="4:3")
 TSM = Convention("PaddleVideo TSM", "past-future", "paddle_left", PIL_RESIZE, _DEFAULTS)
 PP_TSM = Convention("PaddleVideo PP-TSM", "past-future", "paddle_center", _SQUASHED, _DEFAULTS)
