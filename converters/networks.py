@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 ShiftPlace = Literal["none", "block", "blockres", "stage"]
-Direction = Literal["future-past", "past-future"]
+Direction = Literal["future-past", "past-future", "past"]
 Activation = Literal["relu", "relu6", "leaky_relu", "hardswish", "none"]
 NonLocalMode = Literal["embedded_gaussian", "gaussian", "dot_product"]
 Gate = Literal["none", "sigmoid", "hardsigmoid"]
@@ -25,17 +25,24 @@ class Shift:
 
     future-past (the official code, mmaction2): the first fold takes frame t+1, the second t-1;
     both have C // div channels. past-future (PaddleVideo): the reverse, and the folds end at
-    int(C/div) and int(2C/div), so that the second may have a channel more.
+    int(C/div) and int(2C/div), so that the second may have a channel more. past (online models):
+    one fold takes frame t-1, there is no second.
     """
 
     segments: int
     div: int
     direction: Direction = "future-past"
 
+    @property
+    def online(self) -> bool:
+        """Whether frames see the past only, so that they can be answered one at a time."""
+        return self.direction == "past"
+
     def ends(self, channels: int) -> tuple[int, int]:
         """Return the channels at which the first and the second fold end."""
-        if self.direction == "future-past":
-            return channels // self.div, 2 * (channels // self.div)
+        fold = channels // self.div
+        if self.direction != "past-future":
+            return fold, fold if self.online else 2 * fold
         ratio = np.float32(1 / self.div)  # the type in Paddle's kernel
         return int(channels * ratio), int(channels * 2 * ratio)
 

@@ -16,9 +16,10 @@ from converters.networks import NonLocal, Shift
 
 
 class TemporalShift(nn.Module):
-    """Bidirectional shift, zeros beyond both ends; `Shift` says which channels go which way.
+    """Shift with zeros beyond both ends; `Shift` says which channels go which way.
 
-    Source: mit-han-lab/temporal-shift-module, ops/temporal_shift.py; Paddle's temporal_shift.
+    Sources: mit-han-lab/temporal-shift-module, ops/temporal_shift.py and, from the past only,
+    online_demo/mobilenet_v2_tsm.py; Paddle's temporal_shift.
     """
 
     def __init__(self, shift: Shift) -> None:
@@ -31,6 +32,8 @@ class TemporalShift(nn.Module):
         first, second = self.shift.ends(x.shape[1])
         if second == 0:  # fewer channels than the divisor, as in a picture's three
             return x
+        if self.shift.online:
+            return torch.cat((_from_previous(x[:, :first], clips), x[:, first:]), dim=1)
         folds = (x[:, :first], x[:, first:second])
         if self.shift.direction == "future-past":
             moved = (_from_next(folds[0], clips), _from_previous(folds[1], clips))

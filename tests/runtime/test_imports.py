@@ -17,9 +17,12 @@ ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
     {"datatypes", "card"},
-    {"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
+    {
+        *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
+        *{"datasets", "synthetic"},
+    },
     {"recognizer"},
-    {"pipeline"},
+    {"pipeline", "evaluation"},
     {"cli", "__init__"},
     {"__main__"},
 ]
