@@ -6,6 +6,7 @@ Whatever waits in edge-tsm does so on a condition of its clock, so that a test o
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -120,7 +121,7 @@ class VirtualClock:
         if self._running > 0 or not self._waiters:
             return
         first = min(self._waiters, key=lambda waiter: waiter.deadline_s)
-        if first.deadline_s == float("inf"):
+        if first.deadline_s == math.inf:
             self._wake(list(self._waiters), "stuck")
         else:
             self._now_s = max(self._now_s, first.deadline_s)
@@ -153,7 +154,11 @@ class _VirtualCondition:
         self._clock._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        until_s = float("inf") if timeout is None else self._clock.now() + max(timeout, 0.0)
+        # A timeout too small to change the sum must move time on all the same, or loops never end.
+        now_s = self._clock.now()
+        until_s = (
+            math.inf if timeout is None else max(now_s + timeout, math.nextafter(now_s, math.inf))
+        )
         return self._clock._wait(_Waiter(self, until_s))
 
     def notify_all(self) -> None:

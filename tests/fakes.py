@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from edge_tsm.capture import CaptureOptions
 from edge_tsm.card import Card, Input, Output, Preprocess, Provenance, Resize, Sampling
 from edge_tsm.datatypes import Frame, Tensor
+from edge_tsm.timing import VirtualClock
 
 
 def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
@@ -55,21 +57,35 @@ class FakeBackend:
 
 
 class FakeCamera:
-    """A live source that delivers given frames and then ends, or raises."""
+    """A live source that delivers given frames at their times, and then ends, or raises.
+
+    `clock` is virtual; `options` go to the pipeline, for it to live in the same time.
+    """
 
     uri, live, fps = "fake camera", True, 25.0
 
     def __init__(self, frames: Iterable[Frame], error: Exception | None = None) -> None:
         self._frames, self._error = frames, error
+        self.clock = VirtualClock()
+        self.options = CaptureOptions(clock=self.clock)
+        self._changed = self.clock.condition()
         self.closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from self._frames
+        for frame in self._frames:
+            with self._changed:
+                while not self.closed and frame.time_s > self.clock.now():
+                    self._changed.wait(frame.time_s - self.clock.now())
+            if self.closed:
+                return
+            yield frame
         if self._error:
             raise self._error
 
     def close(self) -> None:
-        self.closed = True
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
 
 def frames_at(times_s: Iterable[float], size: tuple[int, int] = (240, 320)) -> list[Frame]:

@@ -15,6 +15,7 @@ from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError, SinkError
+from edge_tsm.lanes import Feed
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.sinks import (
@@ -88,12 +89,14 @@ def _answers(
     with ExitStack() as stack:
         film = AnnotatedVideo(save, fps=source.fps) if save and source.live else None
         pipeline = Pipeline(
-            source,
+            Feed(
+                source,
+                progress=progress,
+                on_frame=stack.enter_context(closing(film)).write if film else None,
+            ),
             recognizer,
             window_s=arguments["window"],
             every_s=arguments["every"],
-            on_frame=stack.enter_context(closing(film)).write if film else None,
-            progress=progress,
         )
         for prediction in pipeline:
             progress.clear()

@@ -1,0 +1,175 @@
+"""Recordings: video files through OpenCV, images in a folder or by a pattern."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edge_tsm.datatypes import Frame
+from edge_tsm.errors import SourceError
+from edge_tsm.sources.base import Capture, Choose, Progress, check_name, opencv
+
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".avi",
+        ".mkv",
+        ".mov",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".wmv",
+        ".flv",
+        ".3gp",
+    )
+)
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
+
+
+class VideoFile:
+    """A video file read by OpenCV. Frame counts in containers lie: the decoded frames count."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.uri = str(path)
+        self._path = path
+        capture = self._open()
+        self._claimed = int(capture.get(opencv().CAP_PROP_FRAME_COUNT))
+        rate = capture.get(opencv().CAP_PROP_FPS)
+        self.fps = float(rate) if 0 < rate < 1000 else 25.0
+        capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame that can be decoded."""
+        capture = self._open()
+        try:
+            index = 0
+            while capture.grab():
+                yield self._frame(capture, index)
+                index += 1
+        finally:
+            capture.release()
+
+    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+        """Return the frames `choose` picks; only those are converted to pictures.
+
+        One pass when the container tells the truth, a second one with the real count when not.
+
+        Raises:
+            SourceError: no frame can be decoded.
+        """
+        wanted = choose(self._claimed) if self._claimed > 0 else []
+        count, frames = self._pass(wanted, progress)
+        if count == 0:
+            raise SourceError(f"{self.uri}: no frame can be decoded; is it a video?")
+        if count != self._claimed:
+            wanted = choose(count)
+            _, frames = self._pass(wanted, progress)
+        return [frames[i] for i in wanted]
+
+    def close(self) -> None:
+        """Nothing is held open between passes."""
+
+    def _pass(
+        self, wanted: Sequence[int], progress: Progress | None
+    ) -> tuple[int, dict[int, Frame]]:
+        """Decode to the end; return the real frame count and the wanted frames."""
+        capture, frames, count = self._open(), dict[int, Frame](), 0
+        needed = frozenset(wanted)
+        try:
+            while capture.grab():
+                if count in needed:
+                    frames[count] = self._frame(capture, count)
+                count += 1
+                if progress:
+                    progress(count, max(self._claimed, count))
+        finally:
+            capture.release()
+        return count, frames
+
+    def _open(self) -> Capture:
+        try:
+            if self._path.stat().st_size == 0:
+                raise SourceError(f"{self.uri} is empty")
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.uri} does not exist") from error
+        check_name(self.uri)
+        cv2 = opencv()
+        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise SourceError(f"{self.uri} holds no video that OpenCV can read")
+        return capture
+
+    def _frame(self, capture: Capture, index: int) -> Frame:
+        ok, image = capture.retrieve()
+        if not ok:
+            raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
+        stamp_s = capture.get(opencv().CAP_PROP_POS_MSEC) / 1000
+        return Frame(image, index, stamp_s if stamp_s > 0 else index / self.fps)
+
+
+class ImageFolder:
+    """Frames as images in one folder, in order of the numbers in their names.
+
+    Instead of a folder, `path` may be a pattern: `clip/*.png`, or `clip/img_%05d.jpg` as upstream
+    and FFmpeg write it.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, *, fps: float = 25.0) -> None:
+        self.uri, self.fps = str(path), fps
+        found = path.iterdir() if path.is_dir() else map(Path, glob.glob(_glob(str(path))))  # noqa: PTH207
+        files = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES)
+        self._files = sorted(files, key=_natural)
+        if not self._files:
+            raise SourceError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every image."""
+        return (self._frame(i) for i in range(len(self._files)))
+
+    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+        """Return the frames `choose` picks; each file is read once."""
+        wanted = choose(len(self._files))
+        frames = {i: self._frame(i) for i in dict.fromkeys(wanted)}
+        if progress:
+            progress(len(self._files), len(self._files))
+        return [frames[i] for i in wanted]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _frame(self, index: int) -> Frame:
+        check_name(str(self._files[index]))
+        image = opencv().imread(str(self._files[index]))
+        if image is None:
+            raise SourceError(f"{self._files[index]} cannot be decoded")
+        return Frame(image, index, index / self.fps)
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """Return the video files below `folder`, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def is_images(text: str) -> bool:
+    """Return whether `text` is a folder or, if no file is called so, a pattern."""
+    path = Path(text)
+    return path.is_dir() or (not path.exists() and glob.has_magic(_glob(text)))
+
+
+def _glob(text: str) -> str:
+    """Return the shell pattern of a printf pattern: `img_%05d.jpg` is `img_[0-9]*.jpg`."""
+    return re.sub(r"%0?\d*d", "[0-9]*", text)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key by which 2 comes before 10, padded or not."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
