@@ -109,8 +109,12 @@ class VirtualClock:
         """Wait with the lock held; True when notified, False when the deadline passed."""
         self._waiters.append(waiter)
         self._leave()
-        while waiter.woken is None:
-            self._lock.wait()
+        try:
+            while waiter.woken is None:
+                self._lock.wait()
+        finally:
+            if waiter.woken is None:  # Ctrl-C
+                self._wake([waiter], "interrupted")
         if waiter.woken == "stuck":
             raise EdgeTsmError("every thread of the virtual clock waits for ever")
         return waiter.woken == "notified"
