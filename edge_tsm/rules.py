@@ -92,7 +92,8 @@ class Rules:
         """Return `on` and `off` of every class, (classes,) float32 each."""
         if len(self.indices("ignored", labels)) == len(labels):
             raise InputError("ignored: names every label of the model")
-        on, off = np.float32([[self.on], [self.off]]).repeat(len(labels), axis=1)
+        on = np.full(len(labels), self.on, np.float32)
+        off = np.full(len(labels), self.off, np.float32)
         for label, pair in self.thresholds.items():
             index = _index(label, labels, "thresholds")
             on[index], off[index] = pair.on, pair.off
@@ -188,13 +189,17 @@ def _value(key: str, value: object, where: str) -> Any:
 
 def _thresholds(value: object, where: str) -> dict[str, Threshold]:
     if not isinstance(value, dict):
-        raise InputError(f'{where}: thresholds is {value!r}, expected a table: "Label" = {{on, off}}')
+        raise InputError(
+            f'{where}: thresholds is {value!r}, expected a table: "Label" = {{on, off}}'
+        )
     return {label: _threshold(label, pair, where) for label, pair in value.items()}
 
 
 def _threshold(label: str, pair: object, where: str) -> Threshold:
     numbers = pair if isinstance(pair, dict) else {}
-    if numbers.keys() != {"on", "off"} or not all(type(v) in (int, float) for v in numbers.values()):
+    if numbers.keys() != {"on", "off"} or not all(
+        type(v) in (int, float) for v in numbers.values()
+    ):
         raise InputError(f"{where}: thresholds.{label!r} is {pair!r}, expected {{on = …, off = …}}")
     return Threshold(float(numbers["on"]), float(numbers["off"]))
 

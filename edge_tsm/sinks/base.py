@@ -15,9 +15,7 @@ class Sink(Protocol):
     counted, and the next one is tried. Any other exception ends the run.
     """
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Deliver one answer; `source` is the URI it belongs to."""
         ...
 

@@ -19,9 +19,7 @@ class Callback:
     ) -> None:
         self._on_answer, self._on_event = on_answer, on_event
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Call the functions, the events' first."""
         if self._on_event is not None:
             for event in decision.events if decision else ():

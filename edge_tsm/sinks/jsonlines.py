@@ -16,9 +16,7 @@ class JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Print one answer."""
         record = to_record(prediction, source, decision)
         self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")

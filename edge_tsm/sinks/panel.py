@@ -64,4 +64,4 @@ def _rows(prediction: Prediction, decision: Decision | None) -> list[tuple[float
     ]
     if decision is None:
         return rows
-    return [(0.0, f"▶ {fit(decision.label, 30)}" if decision.label else "–"), *rows]
+    return [(0.0, f"▶ {fit(decision.label, 30)}" if decision.label else "-"), *rows]

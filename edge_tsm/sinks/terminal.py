@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 from edge_tsm.datatypes import Prediction
@@ -18,9 +20,7 @@ class Terminal:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Print one answer."""
         window = prediction.window
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
@@ -44,20 +44,24 @@ class LiveTerminal:
     without them every answer.
     """
 
-    def __init__(self, stream: TextIO, *, several: bool = False) -> None:
-        self._stream, self._several = stream, several
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        several: bool = False,
+        wall: Callable[[], time.struct_time] = time.localtime,
+    ) -> None:
+        self._stream, self._several, self._wall = stream, several, wall
         self._is_terminal = stream.isatty()
         self._lines: dict[str, str] = {}
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Print the events, and replace the line."""
         self._erase()
-        name = f"{source}  " if self._several else ""
+        name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
         for event in decision.events if decision else ():
-            self._stream.write(f"{name}{_told(event)}\n")
-        line = name + _line(prediction, decision)
+            self._stream.write(f"{name}  {_told(event)}\n")
+        line = f"{name}  " + _line(prediction, decision)
         if self._is_terminal:
             self._lines[source] = line
             self._draw()
@@ -83,14 +87,11 @@ class LiveTerminal:
 
 def _line(prediction: Prediction, decision: Decision | None) -> str:
     best = prediction.top(1)[0]
-    window = prediction.window
-    time = f"{window.end_s:9.2f} s  " if window else ""
-    state = "" if decision is None else f"▶ {decision.label}  · " if decision.label else "–  · "
-    return f"{time}{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
+    state = "" if decision is None else f"▶ {decision.label} · " if decision.label else "- · "
+    return f"{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
 
 
 def _told(event: Event) -> str:
     if event.kind == "start":
-        return f"{event.told_s:9.2f} s  start  {event.label}  ({event.score:.0%})"
-    lasted_s = event.told_s - event.start_s
-    return f"{event.told_s:9.2f} s  end    {event.label}  ({lasted_s:.1f} s, {event.score:.0%})"
+        return f"start  {event.label}  ({event.score:.0%})"
+    return f"end    {event.label}  ({event.score:.0%}, {event.told_s - event.start_s:.1f} s)"

@@ -98,9 +98,7 @@ class SavedVideo:
         """Append one picture with the newest answer on it."""
         self._video.write(frame)
 
-    def write(
-        self, prediction: Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Show this answer from now on."""
         self._video.prediction, self._video.decision = prediction, decision
 
