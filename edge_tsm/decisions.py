@@ -147,9 +147,11 @@ class Decider:
         """After a gap, or when time runs backwards, what was on is over and nothing is averaged."""
         if self._last_s is None or 0 <= now_s - self._last_s <= self._rules.gap_s:
             return []
-        if now_s < self._last_s:
+        is_back = now_s < self._last_s
+        events = list(self.finish())
+        if is_back:
             self._cool_s.clear()
-        return list(self.finish())
+        return events
 
     def _scores(self, logits: Logits) -> Logits:
         logits = logits.copy()

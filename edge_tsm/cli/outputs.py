@@ -40,7 +40,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 _OPTIONS: tuple[Decorator, ...] = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line."),
     click.option("--show", is_flag=True, help="Live: a window with pictures and answers; q ends."),
-    click.option("--webhook", metavar="URL", help="POST each start and end of an action as JSON."),
+    click.option(
+        "--webhook", metavar="URL", envvar="EDGE_TSM_WEBHOOK", help="POST starts and ends as JSON."
+    ),
     click.option("--snapshots", type=_FOLDER, help="Live: save a picture at each start in FOLDER."),
     click.option("--clips", type=_FOLDER, help="Live: save seconds around each start in FOLDER."),
     click.option(
