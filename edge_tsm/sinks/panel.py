@@ -9,6 +9,10 @@ from PIL import ImageDraw, ImageFont
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.decisions import Decision
 
+Fill = tuple[int, int, int, int]  # red, green, blue, opacity
+_RAW: Fill = (40, 110, 60, 200)
+_ACTION: Fill = (190, 100, 20, 220)
+
 
 class Panel:
     """Draws an answer into the upper left corner; painted once per answer, not once per frame."""
@@ -32,8 +36,8 @@ def draw_panel(
 ) -> tuple[Image, Image]:
     """Return the answer as a picture, (h, w, 3) BGR, and its opacity, (h, w, 1).
 
-    With a decision, the action that is on stands above the scores. Drawn by Pillow, whose font
-    knows accents and other scripts where OpenCV prints question marks.
+    With a decision, the action that is on stands above the scores, in another colour. Drawn by
+    Pillow, whose font knows accents and other scripts where OpenCV prints question marks.
     """
     text_px = max(min(height // 18, 28), 10)
     rows = _rows(prediction, decision)
@@ -42,10 +46,10 @@ def draw_panel(
     panel = PilImage.new("RGBA", (panel_w, panel_h), (0, 0, 0, 150))
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(text_px)
-    for row, (share, text) in enumerate(rows):
+    for row, (share, text, fill) in enumerate(rows):
         top = pad + row * line_px
         bar = round((panel_w - 2 * pad) * share)
-        draw.rectangle((pad, top, pad + bar, top + line_px - 4), fill=(40, 110, 60, 200))
+        draw.rectangle((pad, top, pad + bar, top + line_px - 4), fill=fill)
         draw.text((pad + 4, top), text, fill=(255, 255, 255, 255), font=font)
     pixels = np.asarray(panel)
     return pixels[..., 2::-1], pixels[..., 3:].astype(np.uint16)
@@ -56,12 +60,15 @@ def fit(text: str, chars: int) -> str:
     return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
-def _rows(prediction: Prediction, decision: Decision | None) -> list[tuple[float, str]]:
-    """Return a bar's length (0 to 1) and a text for each line."""
+def _rows(prediction: Prediction, decision: Decision | None) -> list[tuple[float, str, Fill]]:
+    """Return a bar's length (0 to 1), a text and the bar's colour for each line."""
     rows = [
-        (score.probability, f"{score.probability:4.0%}  {fit(score.label, 26)}")
+        (score.probability, f"{score.probability:4.0%}  {fit(score.label, 26)}", _RAW)
         for score in prediction.top(3)
     ]
     if decision is None:
         return rows
-    return [(0.0, f"▶ {fit(decision.label, 30)}" if decision.label else "-"), *rows]
+    if decision.action is None:
+        return [(0.0, "no action", _ACTION), *rows]
+    score = float(decision.scores[decision.action])
+    return [(score, f"{score:4.0%}  {fit(decision.labels[decision.action], 26)}", _ACTION), *rows]

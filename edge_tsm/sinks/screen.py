@@ -14,6 +14,7 @@ from edge_tsm.errors import SinkError
 from edge_tsm.sinks.panel import Panel
 
 PROBE_S = 30.0
+LARGEST_PX = (1280, 720)
 _QUIT = (ord("q"), 27)  # 27: Esc
 _PROBE = "import cv2; cv2.namedWindow('edge-tsm'); cv2.waitKey(1)"
 
@@ -32,6 +33,8 @@ class Screen:
 
     def frame(self, frame: Frame, source: str) -> None:
         """Show one picture with the newest answer of its source."""
+        # Qt tells on stderr of fonts that it lacks, once for every widget.
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         import cv2
 
         if self._is_closed:
@@ -40,11 +43,12 @@ class Screen:
         if source in self._answers:
             prediction, decision, panel = self._answers[source]
             panel.draw(image, prediction, decision)
-        if self._was_closed(cv2, source):
+        if source not in self._open:
+            self._make(cv2, source, frame)
+        elif self._was_closed(cv2, source):
             self._quit()
             return
         cv2.imshow(source, image)
-        self._open.add(source)
 
     def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Show this answer from now on."""
@@ -58,11 +62,16 @@ class Screen:
             cv2.destroyAllWindows()
             cv2.waitKey(1)  # some toolkits close only when they are given time
 
+    def _make(self, cv2: Any, source: str, frame: Frame) -> None:
+        """Open a window in the picture's size, or in the largest that fits a small display."""
+        cv2.namedWindow(source, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        height, width = frame.image.shape[:2]
+        scale = min(1.0, LARGEST_PX[0] / width, LARGEST_PX[1] / height)
+        cv2.resizeWindow(source, round(width * scale), round(height * scale))
+        self._open.add(source)
+
     def _was_closed(self, cv2: Any, source: str) -> bool:
         """Return whether someone closed the window or pressed a key for it."""
-        if source not in self._open:
-            cv2.namedWindow(source, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            return False
         if cv2.waitKey(1) & 0xFF in _QUIT:
             return True
         return bool(cv2.getWindowProperty(source, cv2.WND_PROP_VISIBLE) < 1)

@@ -36,9 +36,10 @@ for i in range(2000):
     delivery.frame(Frame(picture, i, i / 25), "front door")
     if i == 0:
         delivery.write(says("wave", 1.0), "front door", started())
-    if i == 100 and key:
-        subprocess.run(["xdotool", "search", "--name", "front door", "key", key], check=True)
-    if closed.wait(0.01) or (i == 150 and not key):
+    if i == 20 and key:
+        find = ["xdotool", "search", "--sync", "--name", "front door"]
+        subprocess.run([*find, "key", key], check=True)
+    if closed.wait(0.01) or (i == 60 and not key):
         break
 if not key:
     shot = subprocess.run(["xwd", "-root"], capture_output=True, check=True).stdout
