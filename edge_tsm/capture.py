@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import Source
-from edge_tsm.timing import SYSTEM_CLOCK, Clock, Condition
+from edge_tsm.timing import SYSTEM_CLOCK, Clock, Condition, Handover
 from edge_tsm.uris import redact
 
 log = logging.getLogger(__name__)
@@ -273,22 +272,3 @@ def _is_picture(image: Image) -> bool:
         and image.shape[2:] == (3,)
         and image.size > 0
     )
-
-
-class Handover:
-    """Ends a thread: whatever it raised goes to its owner and not to stderr."""
-
-    def __init__(self, deliver: Callable[[BaseException | None], None]) -> None:
-        self._deliver = deliver
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> bool:
-        self._deliver(error)
-        return True

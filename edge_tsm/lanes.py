@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_tsm.capture import Capture, CaptureOptions, Handover
+from edge_tsm.capture import Capture, CaptureOptions
 from edge_tsm.datatypes import Counts, Frame, Image, Window
 from edge_tsm.sources import Progress, Source
-from edge_tsm.timing import Condition
+from edge_tsm.timing import Condition, Handover
 from edge_tsm.windows import Assembler
 
 OnFrame = Callable[[Frame], None]

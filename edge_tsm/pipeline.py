@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from edge_tsm.capture import CaptureOptions, Handover
+from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import InputError
 from edge_tsm.lanes import Feed, Job, Lane, OnFrame
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import Recording, Source
+from edge_tsm.timing import Handover
 from edge_tsm.uris import redact
 from edge_tsm.windows import ClipAssembler, Pace
 

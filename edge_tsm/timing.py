@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol
 
 from edge_tsm.errors import EdgeTsmError
@@ -168,3 +169,22 @@ class _VirtualCondition:
     def notify_all(self) -> None:
         clock = self._clock
         clock._wake([w for w in clock._waiters if w.condition is self], "notified")
+
+
+class Handover:
+    """Ends a thread: whatever it raised goes to its owner and not to stderr."""
+
+    def __init__(self, deliver: Callable[[BaseException | None], None]) -> None:
+        self._deliver = deliver
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        self._deliver(error)
+        return True

@@ -9,7 +9,15 @@ from pathlib import Path
 from edge_tsm.backends.base import Backend, RuntimeOptions
 from edge_tsm.errors import BackendError
 
-__all__ = ["ENGINES", "Backend", "RuntimeOptions", "candidates", "installed", "open_backend"]
+__all__ = [
+    "ENGINES",
+    "Backend",
+    "RuntimeOptions",
+    "candidates",
+    "devices",
+    "installed",
+    "open_backend",
+]
 
 ENGINES = ("onnxruntime", "openvino")
 _EXTRA = {"onnxruntime": "onnx", "openvino": "openvino"}
@@ -63,3 +71,19 @@ def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:
     except ImportError as error:
         raise BackendError(f"{engine} is installed but does not load: {error}") from error
     return Opened(path, options)
+
+
+def devices(engine: str) -> list[str]:
+    """Return the devices that an engine offers on this machine, as `--device` takes them.
+
+    Raises:
+        BackendError: the engine does not load.
+    """
+    try:
+        if engine == "onnxruntime":
+            from edge_tsm.backends.ort import offered
+        else:
+            from edge_tsm.backends.ov import offered
+    except ImportError as error:
+        raise BackendError(f"{engine} is installed but does not load: {error}") from error
+    return offered()

@@ -62,7 +62,7 @@ class OnnxRuntimeBackend:
         )
 
     def _provider(self) -> str:
-        here = [d for d, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()]
+        here = offered()
         if self.device not in here:
             raise BackendError(
                 f"device {self.device!r} is not there; ONNX Runtime here offers {', '.join(here)}"
@@ -82,6 +82,11 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Release the session."""
         self._session = None
+
+
+def offered() -> list[str]:
+    """Return the devices of this build of ONNX Runtime; whether they start is seen at opening."""
+    return [d for d, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()]
 
 
 def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]]:

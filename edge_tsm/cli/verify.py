@@ -33,7 +33,7 @@ def verify(bundle: Path, **arguments: Any) -> None:
     entries = {name: file for name, file in card.files.items() if file.engine in engines}
     if not entries:
         raise BackendError(f"{bundle} has no artefact for {' or '.join(engines)}")
-    found = {name: _verify(bundle, card, name, golden, options) for name in entries}
+    found = {name: verify_artefact(bundle, card, name, golden, options) for name in entries}
     for name, status in found.items():
         click.echo(f"{name:<13} {entries[name].engine} {options.device}: {status}")
     if all(status.startswith(SKIPPED) for status in found.values()):
@@ -46,8 +46,10 @@ def verify(bundle: Path, **arguments: Any) -> None:
         )
 
 
-def _verify(bundle: Path, card: Card, name: str, golden: Golden, options: RuntimeOptions) -> str:
-    """Return one artefact's status in words."""
+def verify_artefact(
+    bundle: Path, card: Card, name: str, golden: Golden, options: RuntimeOptions
+) -> str:
+    """Return one artefact's status in words: agree, skipped, drifted or broken come first."""
     file, tolerance = card.files[name], card.verification[name].tolerance
     damage = _damage(bundle, file)
     if damage is not None:

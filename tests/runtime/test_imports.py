@@ -16,13 +16,14 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "timing", "uris"},
+    {"datatypes", "card", "timing", "uris", "rules"},
     {
-        *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic"},
+        *{"sampling", "preprocess", "postprocess", "agreement", "sources", "backends"},
+        *{"datasets", "synthetic", "stats", "service", "machine"},
     },
-    {"recognizer", "capture", "windows"},
-    {"lanes"},
+    {"recognizer", "capture", "windows", "decisions"},
+    {"lanes", "sinks"},
+    {"delivery", "doctor"},
     {"pipeline", "evaluation"},
     {"cli", "__init__"},
     {"__main__"},
