@@ -16,6 +16,7 @@ from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
+from edge_tsm.uris import redact
 
 INTERRUPTED = 130
 
@@ -33,7 +34,7 @@ class _Commands(click.Group):
             if ctx.params["debug"]:
                 raise
             start = "\r\033[K" if sys.stderr.isatty() else ""  # over a progress line
-            click.echo(f"{start}edge-tsm: error: {' '.join(str(error).split())}", err=True)
+            click.echo(f"{start}edge-tsm: error: {redact(' '.join(str(error).split()))}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
             raise  # click ends quietly when the reader has gone

@@ -81,7 +81,7 @@ def open_source(
     | `v4l2src ! videoconvert` | a GStreamer pipeline without its sink |
     | `av:` before a video or a stream | the same through PyAV, with exact times |
     | `-` | PPM pictures on stdin, or raw frames with `options.size` |
-    | `test://640x480@30` | a test pattern |
+    | `test://640x480/30` | a test pattern |
     | `replay:RECORDING` | a recorder's folder, or a video, as the live stream that it was |
 
     Raises:

@@ -12,7 +12,7 @@ from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Size, SourceOptions
 from edge_tsm.timing import SYSTEM_CLOCK, Clock
 
-_URI = re.compile(r"test://(?:(\d+)x(\d+))?(?:@(\d+(?:\.\d+)?))?")
+_URI = re.compile(r"test://(?:(\d+)x(\d+))?(?:/(\d+(?:\.\d+)?))?")
 
 
 class TestPattern:
@@ -34,7 +34,7 @@ class TestPattern:
         frames: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.uri, self.fps = f"test://{size[0]}x{size[1]}@{fps:g}", fps
+        self.uri, self.fps = f"test://{size[0]}x{size[1]}/{fps:g}", fps
         self._frames, self._clock = frames, clock
         self._changed, self._closed = clock.condition(), False
         x, y = np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1])
@@ -74,14 +74,14 @@ class TestPattern:
 
 
 def open_pattern(uri: str, options: SourceOptions, clock: Clock) -> TestPattern:
-    """Open `test://`, `test://640x480` or `test://640x480@30`; the options fill in what it lacks.
+    """Open `test://`, `test://640x480` or `test://640x480/30`; the options fill in what it lacks.
 
     Raises:
         SourceError: another form.
     """
     match = _URI.fullmatch(uri)
     if not match:
-        raise SourceError(f"{uri} is no test pattern; write test:// or test://640x480@30")
+        raise SourceError(f"{uri} is no test pattern; write test:// or test://640x480/30")
     width, height, fps = match.groups()
     named = (int(width), int(height)) if width else None
     asked = SourceOptions(size=named or options.size, fps=float(fps) if fps else options.fps)

@@ -118,7 +118,7 @@ def test_a_crop_outside_the_picture(tmp_path: Path) -> None:
 
 def test_a_test_pattern_comes_at_its_rate() -> None:
     clock = VirtualClock(100.0)
-    source = open_source("test://64x48@25", clock=clock)
+    source = open_source("test://64x48/25", clock=clock)
     frames = list(islice(source, 30))
     assert [f.time_s for f in frames] == pytest.approx([100 + i / 25 for i in range(30)])
     assert frames[0].image.shape == (48, 64, 3)
