@@ -25,9 +25,11 @@ class CsvFile:
     def write(
         self, prediction: edge_tsm.Prediction, source: str, decision: Decision | None = None
     ) -> None:
+        """Write one row."""
         self._rows.writerow([source, prediction.label, f"{prediction.top(1)[0].probability:.3f}"])
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

@@ -40,7 +40,7 @@ def _crop(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
 
 _OPTIONS: tuple[Decorator, ...] = (
     click.option(
-        "--source", "sources", multiple=True, metavar="SOURCE", help="See below; repeatable."
+        "--source", "sources", multiple=True, metavar="SOURCE", help="See above; repeatable."
     ),
     click.option(
         "--camera",
