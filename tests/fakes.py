@@ -29,6 +29,7 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
         input=Input("clip", (batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
         output=Output("logits", "softmax"),
         state=(),
+        streaming=None,
         files={},
         provenance=Provenance("0" * 64, {"segments": "default"}, {"edge-tsm": "0"}),
         verification={},
