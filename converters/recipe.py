@@ -229,7 +229,9 @@ def _rates(options: Options, facts: Mapping[str, Fact], sources: Hints) -> dict[
     horizon = _first("horizon", sources, replace(segments, source="segments"))
     for name, fact in (("fps", fps), ("horizon", horizon)):
         if not 0 < fact.value <= MOST_FPS:
-            raise CheckpointError(f"{name} is {fact.value}; it must be 1 to {MOST_FPS}")
+            raise CheckpointError(
+                f"{name} is {fact.value}; it must be more than 0, at most {MOST_FPS}"
+            )
     seen = Fact(round(horizon.value / fps.value, 3), "horizon / fps")
     return {"fps": fps, "horizon": horizon, "window_s": seen}
 
