@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from edge_tsm.capture import Capture, CaptureOptions
-from edge_tsm.datatypes import Counts, Frame, Image, Window
+from edge_tsm.datatypes import Counts, Frame, Image
 from edge_tsm.sources import Progress, Source
 from edge_tsm.timing import Condition, Handover
-from edge_tsm.windows import Assembler
+from edge_tsm.windows import Assembler, Clip
 
 OnFrame = Callable[[Frame], None]
 OLD_S = 60.0
@@ -33,8 +33,7 @@ class Feed:
 class Job:
     """A clip that waits for the engine; `captured_s` and `ready_s` are times of the clock."""
 
-    crops: Sequence[Image]
-    window: Window
+    clip: Clip
     captured_s: float
     ready_s: float
     prepare_ms: float
@@ -59,10 +58,11 @@ class Lane:
         self.error: BaseException | None = None
         self.ended = False
         self.turn = 0  # when it was served last
+        self.answers = 0
         self._capture = Capture(feed.source, options)
         self._on_frame, self._prepare, self._assembler = feed.on_frame, prepare, assembler
         self._clock, self._changed = options.clock, changed
-        self._answers, self._skipped = 0, 0
+        self._skipped = 0
 
     @property
     def uri(self) -> str:
@@ -84,7 +84,7 @@ class Lane:
         """Take the job that waits, with `changed` held."""
         assert self.job is not None
         job, self.job = self.job, None
-        self.turn, self._answers = turn, self._answers + 1
+        self.turn = turn
         return job
 
     def counts(self) -> Counts:
@@ -95,7 +95,7 @@ class Lane:
             state=self._capture.state,
             frames=tally.frames,
             dropped=tally.dropped,
-            answers=self._answers,
+            answers=self.answers,
             skipped=self._skipped,
             breaks=tally.breaks,
         )
@@ -120,11 +120,14 @@ class Lane:
         # An own source may count time otherwise than the clock: then the arrival stands for it.
         comparable = 0 <= arrived_s - frame.time_s < OLD_S
         captured_s = frame.time_s if comparable else arrived_s
-        self._offer(Job(*clip, captured_s, self._clock.now(), prepare_ms))
+        self._offer(Job(clip, captured_s, self._clock.now(), prepare_ms))
 
     def _offer(self, job: Job) -> None:
         with self._changed:
-            self._skipped += self.job is not None
+            if self.job is not None:
+                self._skipped += 1
+                if self.job.clip.fresh:  # the break before it was not seen yet
+                    job = replace(job, clip=replace(job.clip, fresh=True))
             self.job = job
             self._changed.notify_all()
 

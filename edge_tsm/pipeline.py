@@ -13,9 +13,10 @@ from edge_tsm.errors import InputError
 from edge_tsm.lanes import Feed, Job, Lane, OnFrame
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import Recording, Source
+from edge_tsm.steps import Steps
 from edge_tsm.timing import Handover
 from edge_tsm.uris import redact
-from edge_tsm.windows import ClipAssembler, Pace
+from edge_tsm.windows import Assembler, ClipAssembler, Pace, StepAssembler
 
 OnAnswer = Callable[[Prediction], None]
 CLOSE_TIMEOUT_S = 0.8
@@ -31,10 +32,15 @@ class Pipeline:
     hold real frames; a thread reads and another prepares each frame once, so that answers never lag
     behind. Several live sources share the engine in turns, and its batch where the model has one.
 
+    An online model steps on a live frame `horizon` times in `window_s`, and answers from the first
+    step on, every `every_s` seconds, on as many steps as its card says. A gap in time, time running
+    backwards or a reconnect resets it. Every source has a state of its own.
+
     Args:
         sources: what `open_source` returned, own objects with that protocol, or `Feed`s of them.
         recognizer: the model.
-        window_s: seconds that the segments span; by default the card's.
+        window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
+            the card's.
         every_s: seconds between answers of a source; by default the card's.
         on_frame: called with every live frame, in a thread of the source; see also `Feed`.
         capture: deadlines, reconnects, clock.
@@ -52,10 +58,14 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._feeds = [_feed(given, on_frame) for given in _listed(sources)]
-        self._batch = recognizer.card.input.shape[0]
-        sampling = recognizer.card.sampling
+        # Streams of an online model step one at a time: each has a state of its own.
+        self._batch = 1 if recognizer.card.online else recognizer.card.input.shape[0]
+        sampling, self._streaming = recognizer.card.sampling, recognizer.card.streaming
+        default_s = sampling.window_s
+        if self._streaming:
+            default_s = self._streaming.horizon / self._streaming.fps
         self._pace = Pace(
-            _seconds("window_s", window_s, sampling.window_s),
+            _seconds("window_s", window_s, default_s),
             _seconds("every_s", every_s, sampling.every_s),
             aligned=self._batch > 1 and len(self._feeds) > 1,
         )
@@ -63,6 +73,7 @@ class Pipeline:
         self._clock = self._options.clock
         self._changed = self._clock.condition()
         self._lanes: list[Lane] = []
+        self._steps: dict[Lane, Steps] = {}
         self._closing, self._running, self._turn = False, False, 0
         self._error: BaseException | None = None
 
@@ -151,13 +162,26 @@ class Pipeline:
                 lane.stop(until_s)
 
     def _lane(self, feed: Feed) -> Lane:
-        return Lane(
+        lane = Lane(
             feed,
-            ClipAssembler(self.recognizer.card.sampling.segments, self._pace),
+            self._assembler(),
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
         )
+        if self._streaming:
+            self._steps[lane] = Steps(
+                self.recognizer.stream(),
+                horizon=self._streaming.horizon,
+                fps=self._streaming.horizon / self._pace.window_s,
+                every_s=self._pace.every_s,
+            )
+        return lane
+
+    def _assembler(self) -> Assembler:
+        if self._streaming:
+            return StepAssembler(self._streaming.horizon / self._pace.window_s)
+        return ClipAssembler(self.recognizer.card.sampling.segments, self._pace)
 
     def _next_jobs(self) -> list[tuple[Lane, Job]]:
         """Wait for clips, and take a batch of those whose sources waited longest; [] at the end."""
@@ -190,21 +214,28 @@ class Pipeline:
 
     def _answer(self, jobs: Sequence[tuple[Lane, Job]]) -> Iterator[Prediction]:
         started_s = self._clock.now()
-        predictions = list(self.recognizer.predict_many([job.crops for _, job in jobs]))
+        predictions = self._predict(jobs)
         done_s = self._clock.now()
         for (lane, job), prediction in zip(jobs, predictions, strict=True):
+            if prediction is None:
+                continue
+            lane.answers += 1
             delay = Delay(
                 prepare_ms=job.prepare_ms,
                 queue_ms=(started_s - job.ready_s) * 1000,
                 latency_ms=(done_s - job.captured_s) * 1000,
             )
-            yield replace(
-                prediction,
-                window=job.window,
-                source=lane.uri,
-                delay=delay,
-                stale=done_s - job.captured_s > self._pace.every_s,
-            )
+            stale = done_s - job.captured_s > self._pace.every_s
+            yield replace(prediction, source=lane.uri, delay=delay, stale=stale)
+
+    def _predict(self, jobs: Sequence[tuple[Lane, Job]]) -> list[Prediction | None]:
+        """Return the answer to each job, None where an online model made a step only."""
+        if self._streaming:
+            return [self._steps[lane].step(job.clip) for lane, job in jobs]
+        answers = self.recognizer.predict_many([job.clip.crops for _, job in jobs])
+        return [
+            replace(a, window=job.clip.window) for a, (_, job) in zip(answers, jobs, strict=True)
+        ]
 
 
 def _listed(sources: Source | Feed | Sequence[Source | Feed]) -> Sequence[Source | Feed]:

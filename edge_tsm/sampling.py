@@ -137,6 +137,37 @@ class Cadence:
         self._beat_s += beats * self._every_s
         self._newest_s = time_s
 
+    def restart(self) -> None:
+        """Let the next answer be due at once, after a break in the stream."""
+        self._beat_s = self._newest_s = -math.inf
+
+
+class StepClock:
+    """Which frames of a live stream an online model steps on: one per 1/`fps` seconds, by time.
+
+    Time is cut into parts of 1/fps seconds, and the first frame in each is due. Parts begin a
+    quarter before the first frame's beat, where no frame of a 15, 30 or 60 fps camera falls: its
+    jitter then changes nothing.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._gap_s = max(2 / fps, 0.5)  # as in `TimeWindow`
+        self._first_s, self._newest_s, self._part = 0.0, math.inf, -1
+
+    def due(self, time_s: float) -> bool:
+        """Return whether to step on the frame of that time; backwards, time begins anew."""
+        if time_s < self._newest_s:
+            self._first_s, self._part = time_s, -1
+        self._newest_s = time_s
+        part = math.floor((time_s - self._first_s) * self._fps + 0.25)
+        before, self._part = self._part, part
+        return part > before
+
+    def continues(self, before_s: float, time_s: float) -> bool:
+        """Return whether a step follows another without a hole that would need a reset."""
+        return 0 < time_s - before_s <= self._gap_s
+
 
 def _nearest(times: list[float], wanted: float) -> int:
     right = min(bisect_left(times, wanted), len(times) - 1)

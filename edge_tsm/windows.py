@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_tsm.datatypes import Frame, Image, Window
-from edge_tsm.sampling import Cadence, TimeWindow
+from edge_tsm.sampling import Cadence, StepClock, TimeWindow
 
 # Frames closer than this share of a segment are not prepared: it bounds what a long window of a
 # fast camera costs, and moves a segment by a 64th of its length at most.
 THIN = 1 / 32
-Clip = tuple[Sequence[Image], Window]  # prepared crops, and where they come from
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Prepared crops for the engine, and where they come from.
+
+    `fresh` says that the stream broke before them: an online model has to forget.
+    """
+
+    crops: Sequence[Image]
+    window: Window
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,4 +93,25 @@ class ClipAssembler:
             ages_s=tuple(end_s - time_s for time_s, _ in items),
             dropped=self._missed - (oldest.missed if oldest else 0),
         )
-        return [item.crop for _, item in items], window
+        return Clip([item.crop for _, item in items], window)
+
+
+class StepAssembler:
+    """One crop per 1/`fps` seconds, for an online model, whether or not an answer is due."""
+
+    def __init__(self, fps: float) -> None:
+        self._steps, self._fresh, self._seen, self._missed = StepClock(fps), False, -1, 0
+
+    def wants(self, frame: Frame) -> bool:
+        """Return whether a step is due; note gaps and missing numbers."""
+        self._missed += max(frame.index - self._seen - 1, 0) if self._seen >= 0 else 0
+        self._seen = frame.index
+        self._fresh = self._fresh or frame.gap
+        return self._steps.due(frame.time_s)
+
+    def add(self, frame: Frame, crop: Image) -> Clip:
+        """Return the crop as the next step."""
+        window = Window((frame.index,), frame.time_s, frame.time_s, (0.0,), self._missed)
+        clip = Clip([crop], window, self._fresh)
+        self._fresh, self._missed = False, 0
+        return clip

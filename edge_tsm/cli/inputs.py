@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_tsm.capture import CaptureOptions, Retry
+from edge_tsm.card import Card
 from edge_tsm.cli.options import Decorator
 from edge_tsm.errors import InputError
-from edge_tsm.sources import Replay, Source, SourceOptions, open_source
+from edge_tsm.sources import Replay, Source, SourceOptions, open_source, takes_rate
 from edge_tsm.timing import SYSTEM_CLOCK, Clock, VirtualClock
+from edge_tsm.uris import redact
 
 REPLAY = "replay:"
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -50,7 +53,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Camera index, device path or stream; repeatable.",
     ),
     click.option("--size", metavar="WxH", callback=_size, help="Asked of cameras; of raw frames."),
-    click.option("--fps", type=_POSITIVE, help="Asked of cameras; the rate of images."),
+    click.option("--fps", type=_POSITIVE, help="Asked of cameras; an online model's steps/s."),
     click.option(
         "--pixel-format",
         type=click.Choice(["bgr24", "rgb24", "gray", "nv12", "yuyv"]),
@@ -115,7 +118,6 @@ def open_inputs(
     """
     options = SourceOptions(
         size=arguments["size"],
-        fps=arguments["fps"],
         pixel_format=arguments["pixel_format"],
         rotate=int(arguments["rotate"]),  # type: ignore[arg-type]
         crop=arguments["crop"],
@@ -123,7 +125,11 @@ def open_inputs(
     )
     named = uris(arguments)
     clock = _clock([str(uri) for uri in named])
-    sources = [opened(open_source(uri, options=options, clock=clock)) for uri in named]
+    timed = replace(options, fps=arguments["fps"])
+    sources = [
+        opened(open_source(uri, options=timed if takes_rate(uri) else options, clock=clock))
+        for uri in named
+    ]
     capture = CaptureOptions(
         # A library that keeps its own limit is given the time to say what it saw.
         deadline_s=arguments["timeout"] * 1.5,
@@ -133,6 +139,28 @@ def open_inputs(
         clock=clock,
     )
     return sources, capture
+
+
+def window_s(card: Card, arguments: dict[str, Any]) -> float | None:
+    """Return the seconds that --window names, or --fps for an online model's steps.
+
+    Raises:
+        InputError: both, or --fps where it means nothing.
+    """
+    given: float | None = arguments["window"]
+    if arguments["fps"] is None:
+        return given
+    if card.streaming is None:
+        for uri in uris(arguments):
+            if not takes_rate(uri):
+                raise InputError(
+                    "--fps is for online models, and for cameras, test:// and images; "
+                    f"{redact(str(uri))} has a rate of its own"
+                )
+        return given
+    if given is not None:
+        raise InputError("an online model takes --fps or --window, not both")
+    return float(card.streaming.horizon / arguments["fps"])
 
 
 def _clock(named: list[str]) -> Clock:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edge_tsm.capture import CaptureOptions
-from edge_tsm.cli.inputs import input_options, is_same_file, open_inputs, uris
+from edge_tsm.cli.inputs import input_options, is_same_file, open_inputs, uris, window_s
 from edge_tsm.cli.messages import messages_to_stderr
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
@@ -52,7 +52,8 @@ def run(bundle: Path | None, **arguments: Any) -> None:
     """Classify videos, cameras and streams with BUNDLE (default: the only one here).
 
     A file gives one answer, on frames spread over all of it. A camera gives one every --every
-    seconds, on the last --window seconds; Ctrl-C ends it.
+    seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card
+    says so) steps on a frame --fps times a second instead, and needs no window.
 
     \b
     SOURCE and CAMERA are
@@ -92,7 +93,7 @@ def run(bundle: Path | None, **arguments: Any) -> None:
         pipeline = Pipeline(
             [Feed(s, on_frame(s), line) for s, line in zip(sources, lines, strict=True)],
             recognizer,
-            window_s=arguments["window"],
+            window_s=window_s(recognizer.card, arguments),
             every_s=arguments["every"],
             capture=capture,
         )

@@ -57,6 +57,7 @@ __all__ = [
     "list_videos",
     "network_stream",
     "open_source",
+    "takes_rate",
 ]
 
 NETWORK = ("rtsp", "rtsps", "rtmp", "http", "https", "tcp", "udp", "rtp", "srt")
@@ -128,8 +129,15 @@ def _refuse_size(text: str, options: SourceOptions) -> None:
         )
 
 
+def takes_rate(uri: str | int | Path) -> bool:
+    """Return whether `SourceOptions.fps` means something to this source."""
+    text = str(uri)
+    made = text == "-" or text.startswith(("csi://", "test://")) or " ! " in text
+    return made or isinstance(uri, int) or _is_camera(text) or is_images(text)
+
+
 def _refuse_rate(text: str, options: SourceOptions) -> None:
-    if options.fps and not is_images(text):
+    if options.fps and not takes_rate(text):
         raise InputError(
             f"a rate cannot be asked of {redact(text)}; it is for cameras, test:// and images"
         )
