@@ -110,8 +110,9 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
 def test_the_command_checks_a_bundle(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
-    with next(copy.glob("model.*")).open("ab") as stream:
-        stream.write(b"x")
+    for path in copy.glob("model.*"):
+        with path.open("ab") as stream:
+            stream.write(b"x")
     done = edge_tsm("doctor", copy)
     assert done.returncode == 1
     assert "broken" in done.stdout
