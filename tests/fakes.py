@@ -101,23 +101,29 @@ class FakeBackend:
 class FakeCamera:
     """A live source that delivers given frames at their times, and then ends, or raises.
 
-    `clock` is virtual; `options` go to the pipeline, for it to live in the same time.
+    `clock` is virtual; `options` go to the pipeline, for it to live in the same time. Where the
+    frames' times run backwards they come a tenth of a second apart.
     """
 
     uri, live, fps = "fake camera", True, 25.0
 
     def __init__(self, frames: Iterable[Frame], error: Exception | None = None) -> None:
         self._frames, self._error = frames, error
-        self.clock = VirtualClock()
+        first = frames[:1] if isinstance(frames, list) else []
+        self.clock = VirtualClock(first[0].time_s if first else 0.0)
         self.options = CaptureOptions(clock=self.clock)
         self._changed = self.clock.condition()
         self.closed = False
 
     def __iter__(self) -> Iterator[Frame]:
+        shift_s, before_s = 0.0, -1e9
         for frame in self._frames:
+            if frame.time_s < before_s:
+                shift_s += before_s - frame.time_s + 0.1
+            before_s = frame.time_s
             with self._changed:
-                while not self.closed and frame.time_s > self.clock.now():
-                    self._changed.wait(frame.time_s - self.clock.now())
+                while not self.closed and frame.time_s + shift_s > self.clock.now():
+                    self._changed.wait(frame.time_s + shift_s - self.clock.now())
             if self.closed:
                 return
             yield frame

@@ -34,7 +34,7 @@ RTSP_SERVER = textwrap.dedent(
     Gst.init(None)
     server = GstRtspServer.RTSPServer(); server.set_service(sys.argv[1])
     factory = GstRtspServer.RTSPMediaFactory(); factory.set_shared(True)
-    factory.set_launch("( videotestsrc is-live=true ! video/x-raw,width=160,height=120,"
+    factory.set_launch("( videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120,"
                        "framerate=20/1 ! jpegenc ! rtpjpegpay name=pay0 )")
     server.get_mount_points().add_factory("/test", factory)
     server.attach(None)
