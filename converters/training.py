@@ -21,7 +21,7 @@ from edge_tsm.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
 Tell = Callable[[str], None]
-WARMUP_EPOCHS = 1.0
+WARMUP_STEPS = 200
 
 
 class Clips(Protocol):
@@ -62,6 +62,7 @@ class Settings:
     patience: int | None = 6
     workers: int = 2
     device: str = "auto"
+    half: bool = True  # bf16 where the hardware computes it
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -138,6 +139,7 @@ class Trainer:
         self.settings, self.history = settings, History()
         self.device = choose_device(settings.device)
         self.model = _placed(model, self.device)
+        self._half = settings.half and has_bf16(self.device)
         self._normalize = _Normalize(preprocess).to(self.device)
         self._train, self._val, self._distillation = train, val, distillation
         if distillation is not None:
@@ -151,7 +153,7 @@ class Trainer:
 
     def fit(self, done: Callable[[Trainer], None], *, tell: Tell) -> History:
         """Train to the end; `done` is called after each epoch, to save what it wants."""
-        tell(f"training on {self.device}, {'bf16' if half_precision(self.device) else 'f32'}")
+        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}")
         while len(self.history.epochs) < self.settings.epochs:
             self._epoch(tell)
             done(self)
@@ -239,7 +241,7 @@ class Trainer:
             yield self._normalize(batch.to(self.device)), labels.to(self.device)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device))
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
 
 
 class _Normalize(nn.Module):
@@ -303,7 +305,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def half_precision(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
     """Return whether bf16 is computed by the hardware, and so faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -339,7 +341,7 @@ def _optimizer(model: VideoClassifier, settings: Settings) -> torch.optim.Optimi
 
 def _rate(step: int, steps: int, epochs: int) -> float:
     """Return the share of the peak rate: a linear warm-up, then a cosine to zero."""
-    warmup = min(WARMUP_EPOCHS * steps, steps * epochs / 4)
+    warmup = min(WARMUP_STEPS, steps * epochs / 4)
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps * epochs - warmup)))
