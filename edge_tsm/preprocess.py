@@ -68,6 +68,16 @@ class Preprocessor:
         return out
 
 
+def check_crops(crops: Sequence[Image], count: int, size_px: int) -> None:
+    """Refuse anything but `count` crops as `Preprocessor.crop` makes them (InputError)."""
+    shapes = {(getattr(c, "shape", None), str(getattr(c, "dtype", type(c)))) for c in crops}
+    if len(crops) != count or shapes != {((size_px, size_px, 3), "uint8")}:
+        raise InputError(
+            f"a clip is {count} crops ({size_px}, {size_px}, 3) of uint8, as `prepare` makes "
+            f"them; got {len(crops)}: {sorted(map(str, shapes))}"
+        )
+
+
 def _interpolate(picture: PilImage.Image, box: Box, size: int) -> PilImage.Image:
     """Resize `box` by plain bilinear interpolation, as OpenCV's INTER_LINEAR does."""
     left, top, right, bottom = box

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
@@ -100,6 +101,51 @@ class TimeWindow(Generic[Item]):
         items = list(self._items)
         times = [time_s for time_s, _ in items]
         return [items[_nearest(times, start_s + center)] for center in self._centers_s]
+
+
+class StepClock:
+    """Which frames of a live stream an online model steps on: one per 1/`fps` seconds, by time.
+
+    Time is cut into parts of 1/fps seconds, and the first frame in each is due. Parts begin a
+    quarter before the first frame's beat, where no frame of a 15, 30 or 60 fps camera falls: its
+    jitter then changes nothing.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._gap_s = max(2 / fps, 0.5)  # as in `TimeWindow`
+        self._first_s, self._newest_s, self._part = 0.0, math.inf, -1
+
+    def due(self, time_s: float) -> bool:
+        """Return whether to step on the frame of that time; backwards, time begins anew."""
+        if time_s < self._newest_s:
+            self._first_s, self._part = time_s, -1
+        self._newest_s = time_s
+        part = math.floor((time_s - self._first_s) * self._fps + 0.25)
+        before, self._part = self._part, part
+        return part > before
+
+    def continues(self, before_s: float, time_s: float) -> bool:
+        """Return whether a step follows another without a hole that would need a reset."""
+        return 0 < time_s - before_s <= self._gap_s
+
+
+class Newest(Generic[Item]):
+    """The newest item of a live stream until it is taken; `dropped` counts those never taken."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._items: list[tuple[float, Item]] = []
+
+    def push(self, time_s: float, item: Item) -> None:
+        """Put an item in the place of the one before."""
+        self.dropped += len(self._items)
+        self._items = [(time_s, item)]
+
+    def clip(self) -> list[tuple[float, Item]] | None:
+        """Take the item, or None when it was taken already."""
+        taken, self._items = self._items, []
+        return taken or None
 
 
 def _nearest(times: list[float], wanted: float) -> int:

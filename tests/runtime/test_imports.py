@@ -21,6 +21,7 @@ RANKS = [
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
         *{"datasets", "synthetic"},
     },
+    {"stream"},
     {"recognizer"},
     {"pipeline", "evaluation"},
     {"cli", "__init__"},
