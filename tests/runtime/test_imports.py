@@ -16,7 +16,7 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "storage"},
+    {"datatypes", "card", "storage", "demo"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
         *{"datasets", "synthetic"},
