@@ -19,10 +19,11 @@ RANKS = [
     {"datatypes", "card"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic"},
+        *{"datasets", "synthetic", "prefetch"},
     },
-    {"recognizer"},
-    {"pipeline", "evaluation"},
+    {"recognizer", "metrics"},
+    {"pipeline", "protocol", "results", "charts"},
+    {"evaluation"},
     {"cli", "__init__"},
     {"__main__"},
 ]
