@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -46,13 +46,15 @@ class Results:
         self._path = path
         header = {"format": FORMAT, **run}
         try:
-            data = path.read_bytes() if path.exists() else b""
+            data = path.read_bytes() if path.is_file() else b""
             whole = data[: data.rfind(b"\n") + 1]  # without what an interruption tore
-            lines = list(self._parsed(whole if whole or not data else data))
+            lines = list(self._parsed(whole or data))
             self._check(lines, header)
             self._known = {_key(line): line["logits"] for line in lines[1:] if "logits" in line}
-            self._stream: IO[str] = path.open("a", encoding="utf-8")
-            self._stream.truncate(len(whole))
+            # Without a buffer a line is written or not, and closing cannot fail.
+            self._stream = path.open("ab", buffering=0)
+            if len(whole) < len(data):
+                self._stream.truncate(len(whole))
         except OSError as error:
             raise SinkError(f"{path}: cannot be used ({error.strerror})") from error
         if not lines:
@@ -89,9 +91,9 @@ class Results:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self._stream.flush()
+            self._stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         except OSError as error:
+            self.close()
             raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
 
     def _parsed(self, data: bytes) -> Iterator[dict[str, Any]]:
@@ -100,7 +102,7 @@ class Results:
                 parsed = json.loads(line)
             except ValueError:
                 parsed = None
-            if not isinstance(parsed, dict):
+            if not isinstance(parsed, dict) or not data.endswith(b"\n"):
                 raise InputError(
                     f"{self._path} line {number} is no JSON object; is it a file of results?"
                 )

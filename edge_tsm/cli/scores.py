@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from edge_tsm.postprocess import softmax
 from edge_tsm.protocol import column_name
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10
-MOST_COLUMNS = 4
+NAME_CHARS = 24
 MOST_FAILURES = 10
 
 
@@ -38,7 +40,7 @@ def failures(evaluation: Evaluation) -> Iterator[str]:
     for outcome in failed[:MOST_FAILURES]:
         yield f"unreadable: {outcome.error}"
     if len(failed) > MOST_FAILURES:
-        yield f"unreadable: {len(failed) - MOST_FAILURES} more (--json and --csv name them)"
+        yield f"unreadable: {len(failed) - MOST_FAILURES} more"
 
 
 def as_json(evaluation: Evaluation) -> str:
@@ -105,16 +107,17 @@ def _gains(evaluation: Evaluation) -> Iterator[str]:
         voting = column_name(name, "voting")
         if voting in evaluation.columns:
             video, still = (evaluation.logits(c).argmax(1) == truth for c in (name, voting))
-            yield (
-                f"{name} over voting: {100 * (video.mean() - still.mean()):+.1f} points; "
-                f"{(video & ~still).sum()} clips right only as video, "
-                f"{(still & ~video).sum()} only by voting"
+            told = (
+                f"{name} over voting: {100 * (video.mean() - still.mean()):+.1f} points "
+                f"(right only as video {(video & ~still).sum()}, "
+                f"only by voting {(still & ~video).sum()})"
             )
+            yield from textwrap.wrap(told, _terminal_chars())
 
 
 def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[str]:
     """Yield each class, or with many the worst by the first column."""
-    columns = list(found)[:MOST_COLUMNS]
+    columns = _fitting(list(found), NAME_CHARS + len("  clips"))
     confusions = [found[name].confusion for name in columns]
     clips = confusions[0].sum(1)
     right = np.stack([c.diagonal() for c in confusions])
@@ -128,11 +131,21 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
     for i in shown:
         shares = [_percent(k / clips[i]) for k in right[:, i]]
         rows.append((evaluation.labels[i], str(clips[i]), *shares))
-    yield from layout([(row[0][:30], *row[1:]) for row in rows])
+    yield from layout([(row[0][:NAME_CHARS], *row[1:]) for row in rows])
     if rest:
         yield rest
-    if len(found) > MOST_COLUMNS:
-        yield f"{len(found) - MOST_COLUMNS} more columns: --json has them"
+    if len(found) > len(columns):
+        yield f"{len(found) - len(columns)} more columns: --json has them"
+
+
+def _fitting(names: list[str], used: int) -> list[str]:
+    """Return the first names, at least one, that fit beside `used` characters."""
+    ends = np.cumsum([len(name) + 2 for name in names]) + used
+    return names[: max(1, int((ends <= _terminal_chars()).sum()))]
+
+
+def _terminal_chars() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _summary(evaluation: Evaluation) -> Iterator[str]:
