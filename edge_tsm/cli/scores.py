@@ -94,9 +94,8 @@ def _overall(found: dict[str, Figures]) -> list[str]:
     for name, f in found.items():
         interval = f"{100 * f.interval[0]:.1f} to {100 * f.interval[1]:.1f} %"
         best = [_percent(f.top5)] if top5 else []
-        rows.append(
-            (name, _percent(f.top1), interval, *best, _percent(f.mean_class), _percent(f.ece))
-        )
+        shares = (interval, *best, _percent(f.mean_class), _percent(f.ece))
+        rows.append((_short(name), _percent(f.top1), *shares))
     return layout(rows)
 
 
@@ -127,7 +126,7 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
         worst = np.argsort(right[0, shown] / clips[shown], kind="stable")[:LOWEST_CLASSES]
         rest = f"the {LOWEST_CLASSES} lowest of {len(shown)} classes (--json has all)"
         shown = shown[worst]
-    rows = [("class", "clips", *columns)]
+    rows = [("class", "clips", *map(_short, columns))]
     for i in shown:
         shares = [_percent(k / clips[i]) for k in right[:, i]]
         rows.append((evaluation.labels[i], str(clips[i]), *shares))
@@ -138,9 +137,14 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
         yield f"{len(found) - len(columns)} more columns: --json has them"
 
 
+def _short(name: str) -> str:
+    """Cut a long name at its start: artefact and method stand at its end."""
+    return name if len(name) <= NAME_CHARS else "…" + name[1 - NAME_CHARS :]
+
+
 def _fitting(names: list[str], used: int) -> list[str]:
     """Return the first names, at least one, that fit beside `used` characters."""
-    ends = np.cumsum([len(name) + 2 for name in names]) + used
+    ends = np.cumsum([len(_short(name)) + 2 for name in names]) + used
     return names[: max(1, int((ends <= _terminal_chars()).sum()))]
 
 

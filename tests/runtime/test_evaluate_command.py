@@ -10,9 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_tsm.card import Card
+from edge_tsm.cli.scores import as_text
+from edge_tsm.datasets import Sample
+from edge_tsm.evaluation import Evaluation
+from edge_tsm.protocol import Protocol
+from edge_tsm.results import Outcome
 from tests.runtime.test_cli import edge_tsm
 from tests.runtime.test_sources import write_video
 
@@ -62,6 +68,25 @@ def test_two_artefacts_side_by_side_with_every_output(
     assert rows[1]["error"]
     assert len(list((tmp_path / "charts").glob("*.png"))) == 12
     assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.csv", "charts"}
+
+
+@pytest.mark.parametrize("classes", [2, 6, 400])
+def test_tables_fit_eighty_columns_whatever_the_names(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = tuple(f"a bundle with a very long name {i}{m}" for i in "12" for m in ("", " voting"))
+    rows = np.eye(classes, dtype=np.float32)
+    outcomes = [
+        Outcome(Sample(Path(str(i)), i, str(i)), dict.fromkeys(columns, row))
+        for i, row in enumerate(rows)
+    ]
+    labels = tuple(f"class {i} with a long name as well" for i in range(classes))
+    found = Evaluation(labels, columns, tuple(outcomes), Protocol(methods=("video", "voting")))
+    lines = list(as_text(found))
+    assert max(map(len, lines)) <= 80
+    assert any("100.0 %" in line for line in lines)
+    assert ("lowest of 400 classes" in "\n".join(lines)) == (classes == 400)
 
 
 def test_the_same_command_goes_on(bundle: Path, listed: Path, tmp_path: Path) -> None:
