@@ -19,11 +19,12 @@ RANKS = [
     {"datatypes", "card", "storage", "demo"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic"},
+        *{"datasets", "synthetic", "prefetch"},
     },
     {"stream"},
-    {"recognizer"},
-    {"pipeline", "evaluation"},
+    {"recognizer", "metrics"},
+    {"pipeline", "protocol", "results", "charts"},
+    {"evaluation"},
     {"cli", "__init__"},
     {"__main__"},
 ]
