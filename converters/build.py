@@ -78,7 +78,7 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
     Raises:
         CheckpointError: see `read_checkpoint` and `resolve`.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
     read = read_checkpoint(checkpoint, options.kind)
     return Plan(read, resolve(read.topology, options))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from edge_tsm.cli.convert import convert
+from edge_tsm.cli.frames import frames
 from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
@@ -66,5 +67,5 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (convert, run, info, verify):
+for _command in (convert, run, info, verify, frames):
     main.add_command(_command)

@@ -16,13 +16,16 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card"},
+    {"datatypes", "card", "labels"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic"},
+        *{"synthetic"},
     },
-    {"recognizer"},
-    {"pipeline", "evaluation"},
+    {"recognizer", "datasets"},
+    {"pipeline", "evaluation", "annotations"},
+    {"catalog"},
+    {"frames"},
+    {"frame_lists"},
     {"cli", "__init__"},
     {"__main__"},
 ]
