@@ -182,7 +182,7 @@ class _Tree:
             for name in (relative / name for name in files if not name.startswith(".")):
                 if name.suffix.lower() in VIDEO_SUFFIXES:
                     yield name.as_posix()
-                elif name.suffix.lower() not in _SIDE_FILES:
+                elif name.parent.name and name.suffix.lower() not in _SIDE_FILES:
                     self.stray.append(Skipped(name.as_posix(), "not a video"))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -30,6 +31,8 @@ class FrameLists:
             InputError: files are in the way, or an earlier run had other settings.
             SinkError: it cannot be written.
         """
+        if target.exists() and not target.is_dir():
+            raise InputError(f"{target} is a file; DST is a folder, new or of an earlier run")
         self._target, self._catalog = target, catalog
         self._settings = None if cut is None else asdict(cut)
         splits = dict.fromkeys(list_name(clip) for clip in catalog.clips)
@@ -120,5 +123,6 @@ def _replace(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise SinkError(f"{path}: cannot be written ({error.strerror})") from error

@@ -56,6 +56,7 @@ class Cutter:
         self._target, self._cut, self._workers = target, cut, workers
         self._stop = threading.Event()
         self._number = count()
+        self.kept = 0  # clips of an earlier run
 
     def run(self, clips: Sequence[Clip], *, progress: Progress | None = None) -> list[Outcome]:
         """Return for each clip the number of its frames, or why it has none.
@@ -84,6 +85,7 @@ class Cutter:
     def _work(self, clip: Clip) -> Outcome:
         folder = self._target / clip.name
         if (folder / FRAME_NAME.format(1)).is_file():
+            self.kept += 1
             return sum(1 for _ in folder.glob("img_*.jpg"))
         if folder.exists():
             return Skipped(clip.name, "its place in the result is taken", f"by {folder}")

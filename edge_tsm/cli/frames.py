@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_tsm.annotations import KINDS
-from edge_tsm.catalog import Catalog, Skipped, hold_out, read_catalog
+from edge_tsm.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
-from edge_tsm.datasets import LABELS_FILE
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.frame_lists import SKIPPED_FILE, FrameLists
 from edge_tsm.frames import Cut, Cutter
@@ -78,26 +77,33 @@ def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
     """
     catalog = _catalog(sources, options)
     if options["labels_only"]:
-        lists = FrameLists(target, catalog, None)
+        lists, note = FrameLists(target, catalog, None), ""
         lines = {clip: f"{lists.path_of(clip)} {clip.label}" for clip in catalog.clips}
         skipped = list(catalog.skipped)
     else:
         _check_apart(target, [options["videos"], *sources])
         cut = Cut(options["short_side"], options["quality"], options["fps"])
         lists = FrameLists(target, catalog, cut)
-        workers = options["workers"] or os.cpu_count() or 1
-        progress = Progress("videos")
-        outcomes = Cutter(target, cut, workers=workers).run(catalog.clips, progress=progress)
-        progress.clear()
-        pairs = list(zip(catalog.clips, outcomes, strict=True))
-        lines = {c: f"{c.name} {n} {c.label}" for c, n in pairs if not isinstance(n, Skipped)}
-        skipped = [*catalog.skipped, *(s for s in outcomes if isinstance(s, Skipped))]
+        cutter = Cutter(target, cut, workers=options["workers"] or os.cpu_count() or 1)
+        lines, failed = _cut(cutter, catalog)
+        skipped = [*catalog.skipped, *failed]
+        note = f" cut, {cutter.kept} of them by an earlier run" if cutter.kept else " cut"
     written = lists.write(lines, skipped)
     if not lines:
-        raise SourceError(
-            f"no video of {len(skipped)}: {_reasons(skipped)}; see {target / SKIPPED_FILE}"
-        )
-    _summarize(target, catalog, written, skipped)
+        reasons = ", ".join(f"{len(found)} {reason}" for reason, found in _grouped(skipped))
+        raise SourceError(f"no video to list: {reasons}; see {target / SKIPPED_FILE}")
+    rows = [("format", ", ".join(catalog.formats)), ("videos", f"{len(lines)}{note}")]
+    click.echo("\n".join(layout([*rows, *_summary(target, catalog, written, skipped)])))
+
+
+def _cut(cutter: Cutter, catalog: Catalog) -> tuple[dict[Clip, str], list[Skipped]]:
+    """Return lines of upstream's lists, and what could not be cut."""
+    progress = Progress("videos")
+    outcomes = cutter.run(catalog.clips, progress=progress)
+    progress.clear()
+    pairs = list(zip(catalog.clips, outcomes, strict=True))
+    lines = {c: f"{c.name} {n} {c.label}" for c, n in pairs if not isinstance(n, Skipped)}
+    return lines, [outcome for outcome in outcomes if isinstance(outcome, Skipped)]
 
 
 def _catalog(sources: Sequence[Path], options: dict[str, Any]) -> Catalog:
@@ -114,24 +120,26 @@ def _check_apart(target: Path, sources: Sequence[Path | None]) -> None:
             raise InputError(f"DST is {source} itself; choose another folder, it may lie in that")
 
 
-def _summarize(
+def _summary(
     target: Path, catalog: Catalog, written: dict[str, int], skipped: Sequence[Skipped]
-) -> None:
-    total = sum(count for name, count in written.items() if name != LABELS_FILE)
-    rows = [("format", ", ".join(catalog.formats)), ("videos", f"{total} listed")]
-    names: dict[str, list[str]] = {}
-    for item in skipped:
-        names.setdefault(item.reason, []).append(item.name)
-    for reason, found in names.items():
-        more = ", …" if len(found) > MOST_NAMES else ""
-        rows.append(("skipped", f"{len(found)} {reason}: {', '.join(found[:MOST_NAMES])}{more}"))
+) -> Iterator[tuple[str, str]]:
+    """Yield rows of the table that says what was written, and what was not and why."""
+    for reason, found in _grouped(skipped):
+        yield "skipped", f"{len(found)} {reason}: {_first(found)}"
     empty = len(catalog.labels) - len({clip.label for clip in catalog.clips})
-    if empty:
-        rows.append(("note", f"{empty} of {len(catalog.labels)} classes have no video here"))
-    rows += [("written", f"{target / name}, {count} lines") for name, count in written.items()]
-    click.echo("\n".join(layout(rows)))
+    note = f"; {empty} of them without a video" if empty else ""
+    yield "classes", f"{len(catalog.labels)}: {_first(catalog.labels)}{note}"
+    yield from (("written", f"{target / name}, {count} lines") for name, count in written.items())
+    if skipped:
+        yield "", f"{target / SKIPPED_FILE}: all that was skipped"
 
 
-def _reasons(skipped: Sequence[Skipped]) -> str:
-    counts = Counter(item.reason for item in skipped)
-    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+def _grouped(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
+    names = defaultdict[str, list[str]](list)
+    for item in skipped:
+        names[item.reason].append(item.name)
+    return list(names.items())
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")
