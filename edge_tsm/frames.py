@@ -56,7 +56,7 @@ class Cutter:
         self._target, self._cut, self._workers = target, cut, workers
         self._stop = threading.Event()
         self._number = count()
-        self.kept = 0  # clips of an earlier run
+        self.kept: list[Clip] = []  # those of an earlier run
 
     def run(self, clips: Sequence[Clip], *, progress: Progress | None = None) -> list[Outcome]:
         """Return for each clip the number of its frames, or why it has none.
@@ -85,7 +85,7 @@ class Cutter:
     def _work(self, clip: Clip) -> Outcome:
         folder = self._target / clip.name
         if (folder / FRAME_NAME.format(1)).is_file():
-            self.kept += 1
+            self.kept.append(clip)
             return sum(1 for _ in folder.glob("img_*.jpg"))
         if folder.exists():
             return Skipped(clip.name, "its place in the result is taken", f"by {folder}")
@@ -107,14 +107,14 @@ class Cutter:
         """Write one clip's pictures into a new folder."""
         source = open_recording(clip.path, threads=1)
         start_s, end_s = _span(clip, source)
-        with _writing(folder):
+        with _writing(self._target):
             folder.mkdir()
         number, frames = 0, source.pick(_wanted(start_s, self._cut.fps), until_s=end_s)
         for number, frame in enumerate(frames, 1):
             if self._stop.is_set():
                 raise _Stopped
             data = encode(frame.image, self._cut)
-            with _writing(folder):
+            with _writing(self._target):
                 (folder / FRAME_NAME.format(number)).write_bytes(data)
         if number == 0:
             raise SourceError(f"{clip.path}: no frame can be decoded")

@@ -87,7 +87,7 @@ def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
         cutter = Cutter(target, cut, workers=options["workers"] or os.cpu_count() or 1)
         lines, failed = _cut(cutter, catalog)
         skipped = [*catalog.skipped, *failed]
-        note = f" cut, {cutter.kept} of them by an earlier run" if cutter.kept else " cut"
+        note = f" cut, {len(cutter.kept)} of them by an earlier run" if cutter.kept else " cut"
     written = lists.write(lines, skipped)
     if not lines:
         reasons = ", ".join(f"{len(found)} {reason}" for reason, found in _grouped(skipped))

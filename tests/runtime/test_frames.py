@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -111,9 +112,24 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     (out / "fall_over/two/img_00003.jpg").unlink()
     second = Cutter(out, Cut(), workers=1)
     assert second.run(catalog.clips)[0] == 4
-    assert (first.kept, second.kept) == (0, 1)
+    assert (first.kept, [clip.name for clip in second.kept]) == ([], ["fall_over/two"])
     assert [path.name for path in (out / "run/one").iterdir()] == ["precious.txt"]
     assert not (out / SCRATCH).exists()
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path: Path) -> None:
+    """The limit on a file's size stands in for the disk's end."""
+    video, out = write_video(tmp_path / "x.avi", 5), tmp_path / "out"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(SinkError, match=r"out: cannot be written .* goes on with the rest"):
+            Cutter(out, Cut(), workers=1).run([Clip(video, "x", 0)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(out.iterdir()) == []
 
 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
