@@ -51,7 +51,7 @@ def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:
 
     Paths in a list are relative to `root`, by default the list's own folder. The paths themselves
     are not checked here: a missing video is the business of whoever reads it. Class names come
-    from labels.txt in the list's folder where it names every class, else from the class folders.
+    from labels.txt in the same folder where it names every class; class folders name them else.
 
     Raises:
         InputError: not there, empty, or a line that is neither form (names file and line).
