@@ -80,7 +80,7 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
     Raises:
         CheckpointError: see `read_checkpoint` and `resolve`.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
     online = options.online or options.force_online
     read = read_checkpoint(checkpoint, options.kind, online=online)

@@ -16,15 +16,17 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "storage", "demo"},
+    {"datatypes", "card", "storage", "demo", "labels"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic", "prefetch"},
+        *{"synthetic", "prefetch"},
     },
-    {"stream"},
+    {"stream", "datasets"},
     {"recognizer", "metrics"},
-    {"pipeline", "protocol", "results", "charts"},
-    {"evaluation"},
+    {"pipeline", "protocol", "results", "charts", "annotations"},
+    {"evaluation", "catalog"},
+    {"frames"},
+    {"frame_lists"},
     {"cli", "__init__"},
     {"__main__"},
 ]
