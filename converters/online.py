@@ -12,7 +12,7 @@ OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}
 camera, the sum of the last twelve logits."""
 
 
-def place_shifts(network: ResNet | MobileNet) -> ResNet | MobileNet:
+def place_shifts(network: Network) -> Network:
     """Return a network whose file does not show its shifts with these where upstream puts them.
 
     Sources: online_demo/mobilenet_v2_tsm.py (every block with a shortcut that expands),
@@ -24,6 +24,8 @@ def place_shifts(network: ResNet | MobileNet) -> ResNet | MobileNet:
             for b in network.blocks
         )
         return replace(network, blocks=tuple(shifted))
+    if not isinstance(network, ResNet):
+        return network
     every = 2 if len(network.stages[2]) >= 23 else 1
     stages = (
         tuple(
@@ -55,8 +57,8 @@ def refuse_offline(network: Network, direction: str, *, force: bool) -> None:
             raise CheckpointError(f"{network.name} cannot run online: {reason}; leave out --online")
     if direction != "past" and not force:
         raise CheckpointError(
-            f"the shift looks both ways ({direction}): online, its {direction.split('-')[0]} fold "
-            "would be fed from the past and the other never shifted, which it was not trained for. "
-            "Fine-tune it with a shift from the past; pass --shift-direction past if it was "
-            "trained so, or --force-online to convert it all the same"
+            f"the shift looks both ways ({direction}): online, the first fold would take the frame "
+            "before, whatever it was trained on, and the second never be shifted. Fine-tune it "
+            "with a shift from the past; pass --shift-direction past if it was trained so, or "
+            "--force-online to convert it all the same"
         )

@@ -211,7 +211,7 @@ def _online(
     refuse_offline(network, trained.value, force=options.force_online)
     if "shift segments" in facts:
         raise CheckpointError("an online model shifts from frame to frame, not in parts of a clip")
-    found = _rates(options, facts, sources)
+    found = {"mode": Fact("online", "option"), **_rates(options, facts, sources)}
     if trained.value != "past":
         found["shift direction"] = Fact("past", "--force-online")
         found["forced online"] = Fact(f"trained {trained.value}", trained.source)
@@ -220,13 +220,13 @@ def _online(
 
 def _rates(options: Options, facts: Mapping[str, Fact], sources: Hints) -> dict[str, Fact]:
     """Settle steps per second, how many of them an answer averages, and the seconds these span."""
-    window, segments = facts["window_s"], facts["segments"]
-    spread = Fact(round(segments.value / window.value, 3), f"segments in {window.value:g} s")
-    # A window that the user names says how far apart frames are, whatever the demo did.
-    fps = spread
-    if options.window_s is None or options.fps is not None:
-        fps = _first("fps", sources, spread)
+    window_s, segments = facts["window_s"].value, facts["segments"]
     horizon = _first("horizon", sources, replace(segments, source="segments"))
+    fps = Fact(round(segments.value / window_s, 3), f"segments in {window_s:g} s")
+    if options.window_s is not None and options.fps is None:
+        fps = Fact(round(horizon.value / window_s, 3), "horizon in --window")
+    else:
+        fps = _first("fps", sources, fps)
     for name, fact in (("fps", fps), ("horizon", horizon)):
         if not 0 < fact.value <= MOST_FPS:
             raise CheckpointError(

@@ -29,7 +29,7 @@ Logits = Array  # (K, classes); online (K, T, classes), an answer per frame
 # Relative to the range of the reference's logits. Measured over all variants: f32 at most 5e-6.
 TOLERANCE = {"f32": 1e-4, "f16": 2e-2}
 # An effect of the input or of frame order counts when it is this many times the numerical noise.
-CLEARLY = 10.0
+_CLEARLY = 10.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Reference:
             order_effect=float(np.abs(ordered).max()) / spread,
             order_expected=float(np.abs(expected).max()) / spread,
         )
-        clearly = CLEARLY * max(noise, 1e-6)
+        clearly = _CLEARLY * max(noise, 1e-6)
         if proof.input_effect <= clearly:
             raise VerificationError(
                 f"{path.name}: the answer does not depend on the input (it moves by "

@@ -100,7 +100,6 @@ def read_flat(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[T
     _refuse_others(tensors)
     topology, canonical = _read(tensors, outer, path)
     network, hints = topology.network, [*topology.hints, ("--online", {"shift_direction": "past"})]
-    assert isinstance(network, (ResNet, MobileNet))
     if isinstance(network, MobileNet):
         hints.append(("official online demo", OFFICIAL_DEMO))
     shifted = place_shifts(network)
