@@ -6,10 +6,18 @@ import importlib.util
 import platform
 from pathlib import Path
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, has_int8_dot_product
 from edge_tsm.errors import BackendError
 
-__all__ = ["ENGINES", "Backend", "RuntimeOptions", "candidates", "installed", "open_backend"]
+__all__ = [
+    "ENGINES",
+    "Backend",
+    "RuntimeOptions",
+    "candidates",
+    "has_int8_dot_product",
+    "installed",
+    "open_backend",
+]
 
 ENGINES = ("onnxruntime", "openvino")
 _EXTRA = {"onnxruntime": "onnx", "openvino": "openvino"}

@@ -46,6 +46,9 @@ class OnnxRuntimeBackend:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads or default_threads()
         settings.log_severity_level = 3
+        # Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits and saturate
+        # (onnxruntime #6004, #14642). This makes weights uint8 there; other CPUs ignore it.
+        settings.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=providers

@@ -54,7 +54,7 @@ def _verify(bundle: Path, card: Card, name: str, golden: Golden, options: Runtim
         return damage
     try:
         with open_file(bundle, card, file, options) as recognizer:
-            return _status(golden.replay(recognizer, tolerance=tolerance))
+            return _status(golden.replay(recognizer, tolerance=tolerance, file=name))
     except BackendError as error:
         return f"{SKIPPED} ({error})"
 

@@ -19,7 +19,7 @@ RANKS = [
     {"datatypes", "card"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic"},
+        *{"datasets", "synthetic", "latency_chart"},
     },
     {"recognizer"},
     {"pipeline", "evaluation"},
