@@ -75,11 +75,20 @@ def open_source(uri: str | int | Path) -> Source:
     # A folder called 12345 is a folder: data sets name them so. An int is always a camera.
     if isinstance(uri, int) or text.startswith("/dev/") or (text.isdecimal() and not path.exists()):
         return Camera(int(text) if text.isdecimal() else text)
-    _check_name(text)
+    return open_recording(path)
+
+
+def open_recording(path: Path) -> Recording:
+    """Open a video file or a folder of images.
+
+    Raises:
+        SourceError: nothing there, not readable, or no pictures in it.
+    """
+    _check_name(str(path))
     if path.is_dir():
         return ImageFolder(path)
     if not path.exists():
-        raise SourceError(f"{text} does not exist; pass a video, a folder of images or a camera")
+        raise SourceError(f"{path} does not exist; pass a video, a folder of images or a camera")
     return VideoFile(path)
 
 

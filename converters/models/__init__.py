@@ -40,9 +40,17 @@ class VideoClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
+        return self.classify(self.features(x), clips=x.shape[0])
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return one feature vector per frame of N clips, (T*N, F), time-major."""
         clips, _, height, width = x.shape
         frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
-        features = self.backbone(frames.reshape(-1, 3, height, width))  # time-major
+        result: Tensor = self.backbone(frames.reshape(-1, 3, height, width))
+        return result
+
+    def classify(self, features: Tensor, *, clips: int) -> Tensor:
+        """Return logits of N clips from the features of their frames."""
         logits: Tensor = self.head(features)
         if self.parts == 1:
             return logits.reshape(-1, clips, self.head.out_features).mean(0)

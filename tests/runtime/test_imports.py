@@ -16,7 +16,7 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card"},
+    {"datatypes", "card", "storage"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
         *{"datasets", "synthetic", "latency_chart"},
