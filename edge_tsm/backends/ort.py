@@ -65,7 +65,7 @@ class OnnxRuntimeBackend:
         )
 
     def _provider(self) -> str:
-        here = [d for d, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()]
+        here = devices()
         if self.device not in here:
             raise BackendError(
                 f"device {self.device!r} is not there; ONNX Runtime here offers {', '.join(here)}"
@@ -85,6 +85,12 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Release the session."""
         self._session = None
+
+
+def devices() -> tuple[str, ...]:
+    """Return the devices that the installed ONNX Runtime was built for."""
+    built = onnxruntime.get_available_providers()
+    return tuple(device for device, provider in PROVIDERS.items() if provider in built)
 
 
 def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from edge_tsm.cli.bench import bench
 from edge_tsm.cli.convert import convert
 from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
@@ -66,5 +67,5 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (convert, run, info, verify):
+for _command in (convert, run, info, verify, bench):
     main.add_command(_command)

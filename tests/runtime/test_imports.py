@@ -21,8 +21,9 @@ RANKS = [
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
         *{"datasets", "synthetic", "latency_chart"},
     },
+    {"variants"},
     {"recognizer"},
-    {"pipeline", "evaluation"},
+    {"pipeline", "evaluation", "benchmark"},
     {"cli", "__init__"},
     {"__main__"},
 ]
