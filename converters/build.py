@@ -238,7 +238,11 @@ class _Builder:
     def _compare_speed(self) -> None:
         """Say so where int8 does not pay on this CPU."""
         best = {
-            kind: min(v.latency_ms for v in self._verdicts if (v.precision == "int8") is kind)
+            kind: min(
+                v.latency_ms
+                for v in self._verdicts
+                if v.target == "any" and (v.precision == "int8") is kind
+            )
             for kind in (True, False)
         }
         if best[True] > best[False]:

@@ -38,6 +38,7 @@ class Verdict:
     file: str
     engine: str
     precision: str
+    target: str
     clips: int
     top1_agreement: float
     top5_agreement: float
@@ -113,6 +114,7 @@ class Judge:
             file=path.name,
             engine=engine,
             precision=file.precision,
+            target=file.target,
             clips=result.clips,
             top1_agreement=result.top1_agreement,
             top5_agreement=result.top5_agreement,

@@ -47,6 +47,7 @@ class Report:
             bars = [
                 Bar(f"{v.file}, {v.engine}", v.latency_ms, v.top1_agreement, v.precision == "int8")
                 for v in self.verdicts
+                if v.target == "any"
             ]
             clips = self.verdicts[0].clips
             told = f"{card.name}: one run on this CPU, top-1 agreement on {clips} clips kept back"

@@ -46,14 +46,14 @@ class Backend(Protocol):
         ...
 
 
-def has_int8_dot_product() -> bool:
+def has_int8_dot_product(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Return whether the CPU multiplies and adds bytes in one step: VNNI, or Arm's dot product.
 
     Without it int8 may be slower than float, and on x86 sums of uint8 x int8 may saturate. Where
     the system does not tell, the answer is yes.
     """
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        told = cpuinfo.read_text(encoding="utf-8")
     except OSError:
         return True
     lines = (line for line in told.splitlines() if line.startswith(("flags", "Features")))
