@@ -6,10 +6,19 @@ import importlib.util
 import platform
 from pathlib import Path
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, has_int8_dot_product
 from edge_tsm.errors import BackendError
 
-__all__ = ["ENGINES", "Backend", "RuntimeOptions", "candidates", "installed", "open_backend"]
+__all__ = [
+    "ENGINES",
+    "Backend",
+    "RuntimeOptions",
+    "candidates",
+    "devices",
+    "has_int8_dot_product",
+    "installed",
+    "open_backend",
+]
 
 ENGINES = ("onnxruntime", "openvino")
 _EXTRA = {"onnxruntime": "onnx", "openvino": "openvino"}
@@ -46,6 +55,23 @@ def _engines_of(device: str) -> tuple[str, ...]:
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         return ENGINES[::-1] if x86 else ENGINES
     return ("onnxruntime",) if device in _ORT_DEVICES else ("openvino",)
+
+
+def devices(engine: str) -> tuple[str, ...]:
+    """Return the devices of this machine that an installed engine offers, as `device` names them.
+
+    Raises:
+        BackendError: the engine is unknown or not installed, or does not load.
+    """
+    candidates("cpu", engine)
+    try:
+        if engine == "onnxruntime":
+            from edge_tsm.backends.ort import devices as offered
+        else:
+            from edge_tsm.backends.ov import devices as offered
+    except ImportError as error:
+        raise BackendError(f"{engine} is installed but does not load: {error}") from error
+    return offered()
 
 
 def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:

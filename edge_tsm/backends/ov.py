@@ -56,6 +56,11 @@ class OpenVinoBackend:
         self._request = None
 
 
+def devices() -> tuple[str, ...]:
+    """Return the devices that OpenVINO finds."""
+    return tuple(name.lower() for name in openvino.Core().available_devices)
+
+
 def _device(core: openvino.Core, wanted: str) -> str:
     here = list(core.available_devices)
     if wanted.upper() == "AUTO" or wanted.upper() in here:

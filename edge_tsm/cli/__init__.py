@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from edge_tsm.cli.bench import bench
 from edge_tsm.cli.convert import convert
 from edge_tsm.cli.demo import demo
 from edge_tsm.cli.evaluate import evaluate_command
@@ -69,5 +70,5 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (demo, convert, run, frames, evaluate_command, info, verify):
+for _command in (demo, convert, run, frames, evaluate_command, bench, info, verify):
     main.add_command(_command)

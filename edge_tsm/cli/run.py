@@ -42,6 +42,12 @@ from edge_tsm.sources import Source, open_source
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Live, online models: steps/s."
 )
 @click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers.")
+@click.option(
+    "--variant",
+    default="auto",
+    show_default=True,
+    help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
+)
 @runtime_options
 def run(bundle: Path | None, **arguments: Any) -> None:
     """Classify videos or a camera with BUNDLE (default: the only one in this folder).
@@ -60,12 +66,20 @@ def run(bundle: Path | None, **arguments: Any) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(open_source(uri))) for uri in uris]
         recognizer = stack.enter_context(
-            load(find_bundle(bundle), engine=arguments["engine"], options=options)
+            load(
+                find_bundle(bundle),
+                engine=arguments["engine"],
+                options=options,
+                variant=arguments["variant"],
+            )
         )
         sink: Sink = JsonLines(sys.stdout) if arguments["as_json"] else Terminal(sys.stdout)
         if not arguments["as_json"]:
-            backend = recognizer.backend
-            click.echo(f"{recognizer.card.name} on {backend.engine} {backend.device}", err=True)
+            backend, variant = recognizer.backend, recognizer.variant
+            file = f" ({variant.file.path})" if variant else ""
+            click.echo(
+                f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True
+            )
         for source in opened:
             with closing(_answers(source, recognizer, arguments)) as answers:
                 for prediction in islice(answers, arguments["max_answers"]):
