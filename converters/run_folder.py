@@ -18,6 +18,7 @@ from torch import nn
 from converters.checkpoints.mit import upstream_names
 from converters.networks import Network, Shift, shift_place
 from converters.training import Epoch, Trainer
+from edge_tsm.charts import training_chart
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.storage import whole_file
 
@@ -89,7 +90,7 @@ class RunFolder:
         }
 
     def _describe(self, trainer: Trainer) -> None:
-        """Write labels.txt, args.txt and log.csv."""
+        """Write labels.txt, args.txt, log.csv and curves.png."""
         with whole_file(self.path / "labels.txt") as path:
             path.write_text("".join(f"{name}\n" for name in self.labels), encoding="utf-8")
         known = {
@@ -111,6 +112,20 @@ class RunFolder:
             writer = csv.writer(stream)
             writer.writerow(field.name for field in fields(Epoch))
             writer.writerows(astuple(epoch) for epoch in trainer.history.epochs)
+        epochs = trainer.history.epochs
+        chart = training_chart(
+            {
+                "training": [e.train_loss for e in epochs],
+                "validation": [e.val_loss for e in epochs],
+            },
+            {
+                "training": [e.train_top1 for e in epochs],
+                "validation": [e.val_top1 for e in epochs],
+            },
+            self.path.name,
+        )
+        with whole_file(self.path / "curves.png") as path:
+            chart.save(path)
 
 
 def run_name(dataset: str, network: Network, shift: Shift, epochs: int) -> str:

@@ -5,7 +5,7 @@ Its built-in font knows Latin letters; others in a label appear as boxes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,42 @@ def reliability_chart(bins: Sequence[Bin], ece: float, title: str) -> PilImage.I
     return sheet.image
 
 
+def training_chart(
+    losses: Mapping[str, Sequence[float]], shares: Mapping[str, Sequence[float]], title: str
+) -> PilImage.Image:
+    """Draw losses and, beside them, accuracies (0 to 1) over epochs; one line per name."""
+    left, top = PAD_PX + 64, PAD_PX + TITLE_PX + 44
+    second = left + PLOT_PX + 90
+    sheet = _Sheet(second + PLOT_PX + PAD_PX, top + PLOT_PX + 58, title)
+    _share_axes(sheet, second, top, "top-1 accuracy", count_x=False)
+    most = max(max(values) for values in losses.values()) * 1.05 or 1.0
+    for tenth in range(0, 11, 2):
+        y = top + PLOT_PX * (1 - tenth / 10)
+        sheet.draw.line((left, y, left + PLOT_PX, y), fill=GRID)
+        sheet.text((left - 8, y), f"{most * tenth / 10:.2f}", "rm")
+    sheet.upright((PAD_PX + 8, top + PLOT_PX / 2 + 20), "loss")
+    for x0, curves, scale in ((left, losses, most), (second, shares, 1.0)):
+        count = len(next(iter(curves.values())))
+        for row, (name, values) in enumerate(curves.items()):
+            color = (BLUE, RED)[row % 2]
+            _curve(sheet, (x0, top), [value / scale for value in values], color)
+            sheet.text((x0 + PLOT_PX - 8, top + 14 + 20 * row), name, "rm", color=color)
+        sheet.text((x0, top + PLOT_PX + 8), "1", "mt")
+        sheet.text((x0 + PLOT_PX, top + PLOT_PX + 8), str(count), "mt")
+        sheet.text((x0 + PLOT_PX / 2, top + PLOT_PX + 22), "epoch", "mt")
+    return sheet.image
+
+
+def _curve(sheet: _Sheet, corner: Point, heights: Sequence[float], color: Color) -> None:
+    """Draw heights (0 to 1) from the left to the right edge of a plot."""
+    step = PLOT_PX / max(len(heights) - 1, 1)
+    points = [(corner[0] + i * step, corner[1] + PLOT_PX * (1 - h)) for i, h in enumerate(heights)]
+    if len(points) > 1:
+        sheet.draw.line(points, fill=color, width=2)
+    for x, y in points:
+        sheet.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
+
+
 class _Sheet:
     """A white picture with a title, and the ways to write on it."""
 
@@ -182,14 +218,17 @@ def _pairs(
             y += 20
 
 
-def _share_axes(sheet: _Sheet, left: float, top: float) -> None:
+def _share_axes(
+    sheet: _Sheet, left: float, top: float, name: str = "accuracy", *, count_x: bool = True
+) -> None:
     for tenth in range(0, 11, 2):
         x, y = left + PLOT_PX * tenth / 10, top + PLOT_PX * (1 - tenth / 10)
         sheet.draw.line((left, y, left + PLOT_PX, y), fill=GRID)
-        sheet.draw.line((x, top, x, top + PLOT_PX), fill=GRID)
         sheet.text((left - 8, y), f"{tenth * 10} %", "rm")
-        sheet.text((x, top + PLOT_PX + 8), f"{tenth * 10} %", "mt")
-    sheet.upright((PAD_PX + 8, top + PLOT_PX / 2 + 30), "accuracy")
+        if count_x:
+            sheet.draw.line((x, top, x, top + PLOT_PX), fill=GRID)
+            sheet.text((x, top + PLOT_PX + 8), f"{tenth * 10} %", "mt")
+    sheet.upright((left - 56, top + PLOT_PX / 2 + _width(name) / 2), name)
 
 
 def _legend(sheet: _Sheet, corner: Point) -> None:

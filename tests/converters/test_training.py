@@ -14,7 +14,7 @@ from converters.checkpoints.mit import CONVENTION
 from converters.finetune import mirror_map, start_from, trainer
 from converters.models import VideoClassifier, build_reference
 from converters.models.topologies import initialize, mobilenet_v2, topology
-from converters.networks import Shift
+from converters.networks import InvertedResidual, MobileNet, Shift
 from converters.qat import simulate_int8
 from converters.recipe import Options, preprocess_of
 from converters.run_folder import BEST, RunFolder, run_name
@@ -27,11 +27,17 @@ from tests.runtime.test_sources import write_video
 
 SHIFT = Shift(segments=8, div=4)
 NETWORK = mobilenet_v2(width=0.35, last=64)
+SMALL = MobileNet(
+    "mobilenetv2", 8,
+    (InvertedResidual(8, 32, 16, 2, True, False), InvertedResidual(16, 64, 16, 1, True, True)),
+    32,
+)  # fmt: skip
 PREPROCESS = preprocess_of(CONVENTION, "rgb")
 QUICK = Settings(
     epochs=3, batch=8, learning_rate=3e-3, optimizer="adamw", dropout=0.0, partial_bn=False,
     workers=0, device="cpu", patience=None, half=False,
 )  # fmt: skip
+LONGER = replace(QUICK, epochs=12)
 
 
 class Flashes:
@@ -52,14 +58,14 @@ class Flashes:
         return torch.from_numpy(clip).reshape(24, 32, 32), index % 2
 
 
-def model(classes: int = 2) -> VideoClassifier:
-    network = VideoClassifier(NETWORK, classes, SHIFT)
-    initialize(network, seed=1)
-    return network
+def model(classes: int = 2, *, network: MobileNet = SMALL, shift: Shift = SHIFT) -> VideoClassifier:
+    made = VideoClassifier(network, classes, shift)
+    initialize(made, seed=1)
+    return made
 
 
-def make(settings: Settings = QUICK, **kind: object) -> Trainer:
-    return Trainer(model(), PREPROCESS, Flashes(32), Flashes(16), settings, **kind)  # type: ignore[arg-type]
+def make(settings: Settings = QUICK, *, network: MobileNet = SMALL) -> Trainer:
+    return Trainer(model(network=network), PREPROCESS, Flashes(64), Flashes(16), settings)
 
 
 def silent(_: object) -> None:
@@ -67,7 +73,7 @@ def silent(_: object) -> None:
 
 
 def test_order_of_frames_is_learnt() -> None:
-    history = make(replace(QUICK, epochs=8)).fit(silent, tell=silent)
+    history = make(LONGER).fit(silent, tell=silent)
     assert history.best.val_top1 == 1.0
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
 
@@ -75,7 +81,7 @@ def test_order_of_frames_is_learnt() -> None:
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     whole = make()
     whole.fit(silent, tell=silent)
-    run = RunFolder(tmp_path / "run", NETWORK, SHIFT, ("a", "b"))
+    run = RunFolder(tmp_path / "run", SMALL, SHIFT, ("a", "b"))
 
     class Stop(Exception):
         pass
@@ -98,9 +104,9 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> Non
 
 
 def test_resuming_another_network_is_refused(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path, NETWORK, SHIFT, ("a", "b"))
+    run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
     make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
-    other = Trainer(model(3), PREPROCESS, Flashes(32), Flashes(16), QUICK)
+    other = Trainer(model(3), PREPROCESS, Flashes(64), Flashes(16), QUICK)
     with pytest.raises(InputError, match="of another training"):
         run.resume(other)
 
@@ -109,7 +115,7 @@ def test_a_run_is_what_convert_and_upstream_read(tmp_path: Path) -> None:
     name = run_name("flash", NETWORK, SHIFT, 1)
     assert name == "TSM_flash_RGB_mobilenetv2_shift4_blockres_avg_segment8_e1"
     run = RunFolder(tmp_path / name, NETWORK, replace(SHIFT, direction="past"), ("dim", "lit"))
-    training = make(replace(QUICK, epochs=1))
+    training = make(replace(QUICK, epochs=1), network=NETWORK)
     training.fit(run.save, tell=silent)
     written = {path.name for path in run.path.iterdir()}
     assert written == {"args.txt", "ckpt.best.pth.tar", "ckpt.pth.tar", "labels.txt", "log.csv",
@@ -156,11 +162,12 @@ def test_early_stopping_ends_a_run_that_gets_no_better() -> None:
 
 
 def test_a_student_follows_its_teacher() -> None:
-    teacher = make(replace(QUICK, epochs=8))
+    teacher = make(LONGER)
     teacher.fit(silent, tell=silent)
+    pupil = model(shift=replace(SHIFT, direction="past"))
+    lesson = Distillation(teacher.model, share=1.0)
     student = Trainer(
-        VideoClassifier(NETWORK, 2, replace(SHIFT, direction="past")), PREPROCESS, Flashes(32),
-        Flashes(16), replace(QUICK, epochs=8), distillation=Distillation(teacher.model, share=1.0),
+        pupil, PREPROCESS, Flashes(64), Flashes(16), LONGER, distillation=lesson
     )  # fmt: skip
     before = {name: v.clone() for name, v in teacher.model.state_dict().items()}
     assert student.fit(silent, tell=silent).best.val_top1 == 1.0
@@ -179,7 +186,7 @@ def test_simulated_int8_rounds_and_keeps_the_names() -> None:
         expected, found = plain.eval()(clip), rounded.eval()(clip)
     assert not torch.equal(expected, found)
     assert float((expected - found).abs().max()) < 0.2 * float(expected.abs().max())
-    training = Trainer(rounded, PREPROCESS, Flashes(32), Flashes(16), replace(QUICK, epochs=8))
+    training = Trainer(rounded, PREPROCESS, Flashes(64), Flashes(16), LONGER)
     assert training.fit(silent, tell=silent).best.val_top1 == 1.0
 
 
