@@ -9,26 +9,31 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import nn
 
+from converters.calibration import ClipSet
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.clips import Clips, generated_clip, random_clips, real_clips
 from converters.export import export_onnx, stamp
+from converters.int8 import Int8, Quantizer
 from converters.ir import write_ir
+from converters.judge import Judge, Verdict
 from converters.models import build_online, build_reference, cache_shapes
 from converters.networks import shift_place
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
-from converters.verify import TOLERANCE, Reference
+from converters.verify import Check, Logits, Reference
 from converters.verify_online import OnlineReference
 from edge_tsm.agreement import Golden
+from edge_tsm.backends import RuntimeOptions, has_int8_dot_product, open_backend
 from edge_tsm.card import (
     CARD_FILE,
     SCHEMA,
@@ -41,27 +46,41 @@ from edge_tsm.card import (
     Provenance,
     Sampling,
     State,
+    Verification,
     checksum,
 )
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.preprocess import Preprocessor
-from edge_tsm.recognizer import load
+from edge_tsm.recognizer import Recognizer, load
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
 ONNX = "model.onnx"
 
-_BUNDLE_FILE = re.compile(r"^(card\.json|golden\.npz|report\.(json|md)|model\.([\w.]+))$")
+_BUNDLE_FILE = re.compile(r"^(card\.json|golden\.npz|report\.(json|md|png)|model\.([\w.]+))$")
 
 Tell = Callable[[str], None]
 
 
+class Checker(Protocol):
+    """What proves an artefact: the reference, or for int8 the judge."""
+
+    def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
+        """Compare an artefact with the reference, or raise VerificationError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Settings:
-    """How to convert: what to write, what to check with, whether to replace."""
+    """How to convert: what to write, what to check with, whether to replace.
+
+    Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO.
+    """
 
     f16: bool = False
+    ir: bool = True
+    int8: Int8 | None = None
     clips: Path | None = None
     force: bool = False
     simplify_timeout_s: float = TIMEOUT_S
@@ -80,7 +99,7 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
     Raises:
         CheckpointError: see `read_checkpoint` and `resolve`.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
     online = options.online or options.force_online
     read = read_checkpoint(checkpoint, options.kind, online=online)
@@ -138,16 +157,23 @@ class _Builder:
         self._warnings = list(plan.recipe.warnings)
         self._steps: list[Step] = []
         self._files: dict[str, File] = {}
+        self._verdicts: tuple[Verdict, ...] = ()
+        self._float_layers: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Write everything into the folder, the card last."""
         golden = np.stack([self._generated(seed) for seed in range(GOLDEN_CLIPS)])
         groups = self._groups(golden)
+        int8 = self._settings.int8
+        with self._timed("int8 clips") if int8 else nullcontext():
+            clips = int8.clips(self._card, warn=self._warn) if int8 else None
         model, reference = self._models(groups)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
             self._onnx(model, reference, Path(work))
             self._irs(reference)
-        Golden(golden, reference.run(groups["generated"])).write(self._folder)
+            if int8 and clips:
+                self._int8(int8, clips, reference, Path(work))
+        self._golden(golden, reference.run(groups["generated"]))
         self._describe()
         self._replay()
 
@@ -179,15 +205,71 @@ class _Builder:
             stamp(plain, self._card, onnx)
 
     def _irs(self, reference: Reference) -> None:
-        precisions: tuple[Precision, ...] = ("f32", "f16") if self._settings.f16 else ("f32",)
-        for precision in precisions:
+        wanted: dict[Precision, bool] = {"f32": self._settings.ir, "f16": self._settings.f16}
+        for precision in (name for name, wished in wanted.items() if wished):
             xml = self._folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
             with self._step("OpenVINO IR", xml, reference, precision):
                 write_ir(self._folder / ONNX, self._card, xml, f16=precision == "f16")
 
+    def _int8(
+        self, settings: Int8, clips: tuple[ClipSet, ClipSet], reference: Reference, work: Path
+    ) -> None:
+        """Quantise the finished f32 graph; judge all artefacts on the clips kept back."""
+        with self._timed("int8 ranges"):
+            judge = Judge(
+                reference.run,
+                self._card,
+                clips[1],
+                max_drop=settings.max_drop,
+                order_sensitive=self._plan.recipe.order_sensitive,
+            )
+            quantizer = Quantizer(self._folder / ONNX, self._card, clips[0], settings)
+            quantizer.choose(judge, work, warn=self._warn)
+        onnx, xml, trt = (
+            self._folder / f"model.int8.{kind}" for kind in ("onnx", "xml", "trt.onnx")
+        )
+        with self._step("int8", onnx, judge, "int8"):
+            stamp(quantizer.write(work / onnx.name), self._card, onnx)
+        if self._settings.ir:
+            with self._step("int8 IR", xml, judge, "int8"):
+                write_ir(onnx, self._card, xml, f16=False)
+        if settings.tensorrt:
+            with self._step("int8 for TensorRT", trt, judge, "int8", target="tensorrt"):
+                stamp(quantizer.write(work / trt.name, symmetric=True), self._card, trt)
+        self._float_layers = quantizer.float_layers
+        self._verdicts = tuple(
+            judge.verdict(self._folder / file.path, file, engine)
+            for file in self._files.values()
+            for engine in file.engines
+        )
+        self._compare_speed()
+
+    def _compare_speed(self) -> None:
+        """Say so where int8 does not pay on this CPU."""
+        best = {
+            kind: min(
+                v.latency_ms
+                for v in self._verdicts
+                if v.target == "any" and (v.precision == "int8") is kind
+            )
+            for kind in (True, False)
+        }
+        if best[True] > best[False]:
+            reason = "" if has_int8_dot_product() else ": it has no int8 dot product (VNNI)"
+            self._warn(
+                f"int8 is slower than float on this CPU ({best[True]:.1f} ms against "
+                f"{best[False]:.1f} ms){reason}"
+            )
+
     @contextmanager
     def _step(
-        self, name: str, path: Path, reference: Reference, precision: Precision
+        self,
+        name: str,
+        path: Path,
+        checker: Checker,
+        precision: Precision,
+        *,
+        target: Literal["any", "tensorrt"] = "any",
     ) -> Iterator[None]:
         """Time what happens inside, verify the file it writes, report both."""
         self._tell(f"{path.name} …")
@@ -195,22 +277,25 @@ class _Builder:
         yield
         seconds = time.perf_counter() - started
         engine: Engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
-        check = reference.check(path, self._card, engine=engine, precision=precision)
+        check = checker.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
-        total = check.total
-        self._tell(
-            f"{path.name:<14}{seconds:6.1f} s  max |Δ| {total.max_rel_diff:.1e} of range "
-            f"(≤ {total.tolerance:.0e}), {total.clips} clips"
-        )
-        if path.parent == self._folder:
-            self._files[path.name] = _file(path, precision, engine)
+        self._tell(f"{path.name:<20}{seconds:6.1f} s  {_told(check.total)}")
+        if path.parent != self._folder:
+            return
+        file = _file(path, precision, engine, target)
+        if engine == "onnxruntime" and not self._settings.ir:
+            check = checker.check(path, self._card, engine="openvino", precision=precision)
+            self._steps.append(Step(f"{name} on OpenVINO", path.name, 0.0, check))
+            self._tell(f"{'  on OpenVINO':<20}{'':8}  {_told(check.total)}")
+            file = dataclasses.replace(file, also={"openvino": version("openvino")})
+        self._files[path.name] = file
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
         self._tell(f"{name} …")
         started = time.perf_counter()
         yield
-        self._tell(f"{name:<14}{time.perf_counter() - started:6.1f} s")
+        self._tell(f"{name:<20}{time.perf_counter() - started:6.1f} s")
 
     def _groups(self, golden: Image) -> dict[str, Clips]:
         """Return the clips to check with, prepared, by kind."""
@@ -230,6 +315,19 @@ class _Builder:
     def _generated(self, seed: int) -> Image:
         return generated_clip(seed, self._card.sampling.segments, self._card.preprocess.crop_px)
 
+    def _golden(self, clips: Image, logits: Logits) -> None:
+        """Write the golden clips, with what int8 files answer, as these have answers of their own.
+
+        On the file's first engine; others must come as near as another machine.
+        """
+        golden, own = Golden(clips, logits), {}
+        for file in self._files.values():
+            if file.precision == "int8":
+                backend = open_backend(file.engine, self._folder / file.path, RuntimeOptions())
+                with Recognizer(self._card, backend) as recognizer:
+                    own[file.path] = golden.answers(recognizer)
+        dataclasses.replace(golden, own=own).write(self._folder)
+
     def _describe(self) -> None:
         """Write the reports, then the card."""
         proven = {s.file: s.check.total for s in self._steps if s.file in self._files}
@@ -239,6 +337,8 @@ class _Builder:
             facts=self._plan.recipe.facts,
             steps=tuple(self._steps),
             warnings=tuple(self._warnings),
+            verdicts=self._verdicts,
+            float_layers=self._float_layers,
         )
         report.write(self._folder, self._card)
         (self._folder / CARD_FILE).write_text(self._card.to_json() + "\n", encoding="utf-8")
@@ -246,11 +346,13 @@ class _Builder:
     def _replay(self) -> None:
         """Answer the golden clips from the finished files, as a device will."""
         golden = Golden.read(self._folder)
-        for entry in self._card.files.values():
-            with load(self._folder / entry.path, engine=entry.engine) as recognizer:
-                result = golden.replay(recognizer, tolerance=TOLERANCE[entry.precision])
-            if not result.max_rel_diff <= result.tolerance:
-                raise VerificationError(f"{entry.path} fails its own golden clips")
+        for name, entry in self._card.files.items():
+            tolerance = self._card.verification[name].tolerance
+            for engine in entry.engines:
+                with load(self._folder / entry.path, engine=engine) as recognizer:
+                    result = golden.replay(recognizer, tolerance=tolerance, file=name)
+                if not result.max_rel_diff <= result.tolerance:
+                    raise VerificationError(f"{name} fails its own golden clips on {engine}")
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
@@ -318,10 +420,25 @@ def _tools() -> dict[str, str]:
     }
 
 
-def _file(path: Path, precision: Precision, engine: Engine) -> File:
+def _told(result: Verification) -> str:
+    if result.top1_required:
+        return f"top-1 agreement {result.top1_agreement:.1%} (≥ {result.top1_required:.1%}), " + (
+            f"{result.clips} clips kept back"
+        )
+    return (
+        f"max |Δ| {result.max_rel_diff:.1e} of range (≤ {result.tolerance:.0e}), "
+        f"{result.clips} clips"
+    )
+
+
+def _file(
+    path: Path, precision: Precision, engine: Engine, target: Literal["any", "tensorrt"]
+) -> File:
     twin = path.with_suffix(".bin")
     parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
-    return File(path.name, checksum(path), precision, engine, version(engine), parts)
+    return File(
+        path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
+    )
 
 
 @contextmanager

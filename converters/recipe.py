@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from converters.labels import Labels, default_labels, read_labels
 from converters.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
 from converters.online import refuse_offline
 from edge_tsm.card import Preprocess, Resize, Streaming
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
+from edge_tsm.labels import Labels, default_labels, read_labels
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}
@@ -139,7 +139,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
 
     Raises:
         CheckpointError: facts that contradict the weights or cannot be served.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
     convention, facts = topology.convention, topology.facts
     sources = [("option", vars(options)), *topology.hints, ("default", convention.defaults)]

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.judge import Verdict
 from converters.recipe import Fact
 from converters.verify import Check
 from edge_tsm.card import Card
+from edge_tsm.latency_chart import Bar, latency_chart
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,25 @@ class Report:
     facts: Mapping[str, Fact]
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    float_layers: tuple[str, ...] = ()
 
     def write(self, bundle: Path, card: Card) -> None:
-        """Write report.json and report.md into the bundle."""
+        """Write report.json and report.md into the bundle, with int8 also report.png."""
         sizes = {p.name: p.stat().st_size for p in sorted(bundle.iterdir())}
         data = {**dataclasses.asdict(self), "tools": card.provenance.tools, "bytes": sizes}
         text = json.dumps(data, indent=1, ensure_ascii=False, default=str)
         (bundle / "report.json").write_text(text + "\n", encoding="utf-8")
         (bundle / "report.md").write_text(self._markdown(card, sizes), encoding="utf-8")
+        if self.verdicts:
+            bars = [
+                Bar(f"{v.file}, {v.engine}", v.latency_ms, v.top1_agreement, v.precision == "int8")
+                for v in self.verdicts
+                if v.target == "any"
+            ]
+            clips = self.verdicts[0].clips
+            told = f"{card.name}: one run on this CPU, top-1 agreement on {clips} clips kept back"
+            latency_chart(bars, told).save(bundle / "report.png")
 
     def _markdown(self, card: Card, sizes: Mapping[str, int]) -> str:
         facts = [(name, str(fact.value), fact.source) for name, fact in self.facts.items()]
@@ -88,9 +101,41 @@ class Report:
             "## Files\n\n" + _table(("file", "bytes"), [(n, f"{s:,}") for n, s in sizes.items()]),
             "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items())),
         ]
+        if self.verdicts:
+            parts.insert(3, self._int8())
         if self.warnings:
             parts.insert(1, "## Warnings\n\n" + "\n".join(f"- {text}" for text in self.warnings))
         return "\n\n".join(parts) + "\n"
+
+    def _int8(self) -> str:
+        """Return the section that compares precisions on clips kept back from calibration."""
+        head = (
+            *("file", "engine", "clips", "same top-1", "top-5 overlap", "cosine", "max abs"),
+            *("mean |Δ probability|", "accuracy", "bytes", "ms", "status"),
+        )
+        rows = [
+            (
+                v.file,
+                v.engine,
+                str(v.clips),
+                f"{v.top1_agreement:.1%}",
+                f"{v.top5_agreement:.1%}",
+                f"{v.cosine:.5f}",
+                f"{v.max_abs_diff:.2e}",
+                f"{v.mean_probability_diff:.4f}",
+                "" if v.accuracy is None else f"{v.accuracy:.1%}",
+                f"{v.bytes:,}",
+                f"{v.latency_ms:.1f}",
+                "equal" if v.top1_agreement == 1 else "within the bound",
+            )
+            for v in self.verdicts
+        ]
+        kept = ", ".join(f"`{name}`" for name in self.float_layers) or "none"
+        return (
+            "## Float and int8\n\nOn clips that were not used for calibration; ms is the median of "
+            f"one run on this machine's CPU.\n\n{_table(head, rows)}\n\n"
+            f"Layers kept float: {kept}.\n\n![latency and agreement](report.png)"
+        )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

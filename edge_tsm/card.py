@@ -111,7 +111,11 @@ class Streaming:
 
 @dataclass(frozen=True)
 class File:
-    """One artefact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`."""
+    """One artefact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`.
+
+    `also` are engines beside `engine` on which it was verified, with their versions. `target` is
+    "tensorrt" for a form that other devices run slowly.
+    """
 
     path: str
     sha256: str
@@ -119,6 +123,13 @@ class File:
     engine: Engine
     engine_version: str
     parts: dict[str, str]
+    also: dict[str, str]
+    target: Literal["any", "tensorrt"]
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines on which the artefact was verified, its own first."""
+        return (self.engine, *self.also)
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,8 @@ class Verification:
     """What was measured against the torch reference, and the tolerance that was enforced.
 
     `max_abs_diff` is in logits; `tolerance` and `max_rel_diff` are relative to the logit range.
+    An int8 file is held to `top1_required` on clips kept back from calibration; its `tolerance` is
+    how far its golden answers may be from those it gave at conversion.
     """
 
     clips: int
@@ -144,6 +157,7 @@ class Verification:
     cosine: float
     top1_agreement: float
     top5_agreement: float
+    top1_required: float = 0.0
 
 
 @dataclass(frozen=True)

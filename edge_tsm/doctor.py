@@ -172,11 +172,11 @@ def _engine(engine: str) -> Finding:
     return Finding("ok", engine, f"{version} on {', '.join(found)}".strip())
 
 
-def _devices(engine: str) -> list[str]:
+def _devices(engine: str) -> tuple[str, ...]:
     try:
         return devices(engine)
     except BackendError:
-        return []  # told by check_engines
+        return ()  # told by check_engines
 
 
 def _nvidia(offered: set[str], *, jetson: bool) -> Finding:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.agreement import Golden
 from edge_tsm.backends import Backend, RuntimeOptions, candidates, open_backend
-from edge_tsm.card import Card, File
+from edge_tsm.card import GOLDEN_FILE, Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import BackendError, CardError, InputError
 from edge_tsm.postprocess import read_logits, softmax
 from edge_tsm.preprocess import Preprocessor, check_crops
 from edge_tsm.sampling import index_rule
 from edge_tsm.stream import Stream, chain
+from edge_tsm.variants import Choice, Variant, named, variants
+
+# A variant replaces one earlier in order only if it is faster by this factor: timings vary.
+_CLEARLY_FASTER = 0.9
+_TIMED_RUNS = 5
+_log = logging.getLogger("edge_tsm")
 
 
 class Recognizer:
@@ -25,12 +34,14 @@ class Recognizer:
 
     `recognizer(frames)` samples, prepares and classifies one clip. Live code prepares each frame
     once with `prepare` and classifies windows of prepared crops with `predict`, or, with an online
-    model, pushes every crop into a `stream`.
+    model, pushes every crop into a `stream`. `variant` says which
+    artefact of a bundle answers, None where only one file was loaded.
     """
 
-    def __init__(self, card: Card, backend: Backend) -> None:
+    def __init__(self, card: Card, backend: Backend, variant: Variant | None = None) -> None:
         self.card = card
         self.backend = backend
+        self.variant = variant
         self._rule = index_rule(card.sampling.rule)
         self._preprocess = Preprocessor(card.preprocess)
 
@@ -121,37 +132,112 @@ class Recognizer:
 
 
 def load(
-    path: str | Path, *, engine: str | None = None, options: RuntimeOptions | None = None
+    path: str | Path,
+    *,
+    engine: str | None = None,
+    options: RuntimeOptions | None = None,
+    variant: str = "auto",
 ) -> Recognizer:
     """Open a bundle folder, or a single `.onnx` or `.xml` made by edge-tsm.
 
+    Of a bundle's artefacts the fastest that answers its golden clips as at conversion is taken; the
+    choice is made once per bundle, machine and options, and remembered in the user's cache.
+
     Args:
         path: the bundle or artefact.
-        engine: onnxruntime or openvino; by default the preferred installed one for the device.
+        engine: onnxruntime or openvino; by default all installed ones that serve the device.
         options: device, threads, precision, cache folder.
+        variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
 
     Raises:
-        CardError: not a bundle or artefact of edge-tsm.
+        CardError: not a bundle or artefact of edge-tsm, or no such variant.
         BackendError: engine or device not there, or the file is refused.
     """
     path, options = Path(path), options or RuntimeOptions()
     if path.is_dir():
         card = Card.read(path)
-        entry = _choose(card, path, candidates(options.device, engine))
-        return open_file(path, card, entry, options)
+        found = variants(card, path, candidates(options.device, engine), options.device)
+        if variant != "auto":
+            return open_variant(path, card, named(found, variant), options)
+        return _open_best(path, card, found, options)
     if path.suffix not in (".onnx", ".xml") or not path.is_file():
-        found = "is of another kind" if path.exists() else "does not exist"
-        raise CardError(f"{path} {found}; pass a bundle folder, or its .onnx or .xml")
+        found_kind = "is of another kind" if path.exists() else "does not exist"
+        raise CardError(f"{path} {found_kind}; pass a bundle folder, or its .onnx or .xml")
     return _load_file(path, engine, options)
 
 
-def open_file(bundle: Path, card: Card, file: File, options: RuntimeOptions) -> Recognizer:
+def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:
     """Open one artefact that the card of a bundle names.
 
     Raises:
         BackendError: engine or device not there, or the file is refused.
     """
-    return Recognizer(card, open_backend(file.engine, bundle / file.path, options))
+    backend = open_backend(variant.engine, bundle / variant.file.path, options)
+    return Recognizer(card, backend, variant)
+
+
+def _open_best(
+    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
+) -> Recognizer:
+    """Open the remembered variant, else try all and remember the best."""
+    if len(found) == 1 or not (bundle / GOLDEN_FILE).is_file():
+        return open_variant(bundle, card, found[0], options)
+    choice = Choice(card, options, found)
+    best = choice.recall(found)
+    if best is None:
+        best = _fastest(bundle, card, found, options)
+        choice.remember(best)
+    return open_variant(bundle, card, best, options)
+
+
+def _fastest(
+    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
+) -> Variant:
+    """Return the fastest variant that passes its golden check here, with its reason in the log.
+
+    Raises:
+        BackendError: none can be opened.
+    """
+    golden = Golden.read(bundle)
+    refused: dict[str, BackendError] = {}
+    best: tuple[float, Variant] | None = None
+    for variant in found:
+        try:
+            with open_variant(bundle, card, variant, options) as recognizer:
+                time_ms = _trial(recognizer, golden)
+        except BackendError as error:
+            refused[str(variant)] = error
+            continue
+        if time_ms is None:
+            _log.warning("%s: %s does not answer as at conversion here", bundle, variant)
+        elif best is None or time_ms < _CLEARLY_FASTER * best[0]:
+            best = (time_ms, variant)
+    if best is not None:
+        _log.info("%s: chose %s, %.1f ms a run", bundle, best[1], best[0])
+        return best[1]
+    return _first_opened(found, refused)
+
+
+def _first_opened(found: Sequence[Variant], refused: Mapping[str, BackendError]) -> Variant:
+    """Return the first variant that opens though none passed; `edge-tsm verify` tells why."""
+    for variant in found:
+        if str(variant) not in refused:
+            _log.warning("no variant passes its golden check with these options; using %s", variant)
+            return variant
+    raise refused[str(found[0])]
+
+
+def _trial(recognizer: Recognizer, golden: Golden) -> float | None:
+    """Return the median time of a run in milliseconds, None where golden clips are missed."""
+    variant = recognizer.variant
+    assert variant is not None  # opened by `open_variant`
+    name = variant.file.path
+    tolerance = recognizer.card.verification[name].tolerance
+    result = golden.replay(recognizer, tolerance=tolerance, file=name)
+    if not result.max_rel_diff <= tolerance:
+        return None
+    clip = list(golden.clips[0])
+    return statistics.median(recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS))
 
 
 def _load_file(path: Path, engine: str | None, options: RuntimeOptions) -> Recognizer:
@@ -163,13 +249,3 @@ def _load_file(path: Path, engine: str | None, options: RuntimeOptions) -> Recog
     if backend.card_text is None:
         raise CardError(f"{path} holds no card; make it with `edge-tsm convert`")
     return Recognizer(Card.from_json(backend.card_text, where=str(path)), backend)
-
-
-def _choose(card: Card, bundle: Path, engines: Sequence[str]) -> File:
-    """Return the first artefact, in the order of `engines`, that the bundle has."""
-    for engine in engines:
-        for entry in card.files.values():
-            if entry.engine == engine and (bundle / entry.path).is_file():
-                return entry
-    listed = ", ".join(entry.path for entry in card.files.values()) or "none"
-    raise CardError(f"{bundle}: no artefact for {' or '.join(engines)}; the card lists {listed}")

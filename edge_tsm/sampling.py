@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from edge_tsm.errors import CardError, InputError
 
 Item = TypeVar("Item")
 TOLERANCE_S = 1e-6  # of sums of times, far below the distance of two frames
 IndexRule = Callable[[int, int], list[int]]
+DENSE_CLIPS, DENSE_SPAN = 10, 64
 
 
 def uniform_indices(frame_count: int, segments: int) -> list[int]:
@@ -49,10 +52,39 @@ def paddle_center_indices(frame_count: int, segments: int) -> list[int]:
     return [(part - 1) // 2 + i * part for i in range(segments)]
 
 
+def dense_indices(frame_count: int, segments: int) -> list[int]:
+    """Return ten clips of `segments` frames in a row, each spanning 64 frames of the video.
+
+    Starts are spread over the video; a clip that runs over its end goes on at its beginning.
+    Upstream's `--dense_sample` (ops/dataset.py, `_get_test_indices`). Up to 64 frames all ten
+    clips are the same one.
+    """
+    uniform_indices(frame_count, segments)  # refuses what cannot be sampled
+    span, stride = max(1, 1 + frame_count - DENSE_SPAN), DENSE_SPAN // segments
+    starts = np.linspace(0, span - 1, num=DENSE_CLIPS, dtype=int).tolist()
+    return [(k * stride + start) % frame_count for start in starts for k in range(segments)]
+
+
+def twice_indices(frame_count: int, segments: int) -> list[int]:
+    """Return two clips in a row: the center of each part, then its first frame.
+
+    Upstream's `--twice_sample` (ops/dataset.py, `_get_test_indices`).
+    """
+    tick = frame_count / float(segments)
+    return uniform_indices(frame_count, segments) + [int(tick * x) for x in range(segments)]
+
+
+# What a card may name: one clip of a video.
 RULES: dict[str, IndexRule] = {
     "uniform": uniform_indices,
     "paddle_left": paddle_left_indices,
     "paddle_center": paddle_center_indices,
+}
+# Upstream's test-time rules: one or more clips of a video, one after the other.
+TEST_RULES: dict[str, IndexRule] = {
+    "uniform": uniform_indices,
+    "dense": dense_indices,
+    "twice": twice_indices,
 }
 
 

@@ -264,6 +264,20 @@ def _tokens(name: str, match: re.Match[str]) -> dict[str, Any]:
 # --- writing upstream's format -----------------------------------------------------------------
 
 
+def refuse_strangers(network: Network) -> None:
+    """Refuse a network that upstream's code cannot build.
+
+    Raises:
+        CheckpointError: it names the network.
+    """
+    known = isinstance(network, ResNet) and not network.tweaked
+    known = known or (isinstance(network, MobileNet) and network.name == "mobilenetv2")
+    if not known:
+        raise CheckpointError(
+            f"upstream's format holds ResNet and MobileNetV2, and no {network.name}"
+        )
+
+
 def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
     """Return canonical weights under the names upstream's own code loads (with `module.`)."""
     return {
@@ -280,8 +294,8 @@ def _upstream(network: Network, name: str) -> str:
     name = name.removeprefix("backbone.")
     if isinstance(network, MobileNet):
         return f"base_model.{_upstream_mobile(network, name)}"
-    if not isinstance(network, ResNet):
-        raise CheckpointError(f"upstream has no {network.name}")
+    refuse_strangers(network)
+    assert isinstance(network, ResNet)
     match = re.match(r"^layer(\d)\.(\d+)\.(.+)$", name)
     if not match:
         return f"base_model.{_torchvision(name).replace('stem.0', 'conv1')}"

@@ -41,18 +41,25 @@ class VideoClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
-        clips, logits = x.shape[0], self.frames(x)
-        if self.parts == 1:
-            return logits.reshape(-1, clips, self.head.out_features).mean(0)
-        return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
+        return self.average(self.frames(x), clips=x.shape[0])
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return one feature vector per frame of N clips, (T*N, F), time-major."""
+        clips, _, height, width = x.shape
+        frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
+        result: Tensor = self.backbone(frames.reshape(-1, 3, height, width))
+        return result
 
     def frames(self, x: Tensor) -> Tensor:
         """Return the logits of every frame, (T*N, classes), time-major."""
-        clips, _, height, width = x.shape
-        frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
-        features = self.backbone(frames.reshape(-1, 3, height, width))
-        logits: Tensor = self.head(features)
+        logits: Tensor = self.head(self.features(x))
         return logits
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits of N clips from those of their frames."""
+        if self.parts == 1:
+            return logits.reshape(-1, clips, self.head.out_features).mean(0)
+        return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
 
 
 def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:

@@ -37,7 +37,7 @@ def topology(
         InputError: an unknown name.
     """
     if name == "mobilenetv2":
-        return _mobilenet_v2(shift != "none")
+        return mobilenet_v2(shift=shift != "none")
     if name not in RESNETS:
         raise InputError(f"network {name!r} is unknown; choose mobilenetv2, {', '.join(RESNETS)}")
     counts, bottleneck = RESNETS[name]
@@ -56,18 +56,29 @@ def topology(
     return ResNet(bottleneck, 64, stages, temporal_pool)
 
 
-def _mobilenet_v2(shift: bool) -> MobileNet:
-    blocks, inputs = [], 32
-    for expansion, channels, repeats, first_stride in MOBILENET_V2:
+def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) -> MobileNet:
+    """Return a MobileNetV2 whose channels are `width` times the usual, in steps of eight.
+
+    Source: upstream's archs/mobilenet_v2.py (`make_divisible`). `last` is the
+    width before the head.
+    """
+    inputs = stem = _divisible(32 * width)
+    blocks = []
+    for expansion, usual, repeats, first_stride in MOBILENET_V2:
+        channels = _divisible(usual * width)
         for index in range(repeats):
             stride = first_stride if index == 0 else 1
-            shifted = shift and stride == 1 and inputs == channels
+            shifted = shift and stride == 1 and inputs == channels and expansion > 1
             hidden = inputs * expansion
             blocks.append(
                 InvertedResidual(inputs, hidden, channels, stride, expansion > 1, shifted)
             )
             inputs = channels
-    return MobileNet("mobilenetv2", 32, tuple(blocks), 1280)
+    return MobileNet("mobilenetv2", stem, tuple(blocks), last)
+
+
+def _divisible(channels: float) -> int:
+    return max(8, int(channels + 4) // 8 * 8)
 
 
 def initialize(model: nn.Module, *, seed: int) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import platform
 from pathlib import Path
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, has_int8_dot_product
 from edge_tsm.errors import BackendError
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RuntimeOptions",
     "candidates",
     "devices",
+    "has_int8_dot_product",
     "installed",
     "open_backend",
 ]
@@ -56,6 +57,23 @@ def _engines_of(device: str) -> tuple[str, ...]:
     return ("onnxruntime",) if device in _ORT_DEVICES else ("openvino",)
 
 
+def devices(engine: str) -> tuple[str, ...]:
+    """Return the devices of this machine that an installed engine offers, as `device` names them.
+
+    Raises:
+        BackendError: the engine is unknown or not installed, or does not load.
+    """
+    candidates("cpu", engine)
+    try:
+        if engine == "onnxruntime":
+            from edge_tsm.backends.ort import devices as offered
+        else:
+            from edge_tsm.backends.ov import devices as offered
+    except ImportError as error:
+        raise BackendError(f"{engine} is installed but does not load: {error}") from error
+    return offered()
+
+
 def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:
     """Open `path` with `engine`.
 
@@ -71,19 +89,3 @@ def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:
     except ImportError as error:
         raise BackendError(f"{engine} is installed but does not load: {error}") from error
     return Opened(path, options)
-
-
-def devices(engine: str) -> list[str]:
-    """Return the devices that an engine offers on this machine, as `--device` takes them.
-
-    Raises:
-        BackendError: the engine does not load.
-    """
-    try:
-        if engine == "onnxruntime":
-            from edge_tsm.backends.ort import offered
-        else:
-            from edge_tsm.backends.ov import offered
-    except ImportError as error:
-        raise BackendError(f"{engine} is installed but does not load: {error}") from error
-    return offered()

@@ -46,6 +46,9 @@ class OnnxRuntimeBackend:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads or default_threads()
         settings.log_severity_level = 3
+        # Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits and saturate
+        # (onnxruntime #6004, #14642). This makes weights uint8 there; other CPUs ignore it.
+        settings.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=providers
@@ -62,7 +65,7 @@ class OnnxRuntimeBackend:
         )
 
     def _provider(self) -> str:
-        here = offered()
+        here = devices()
         if self.device not in here:
             raise BackendError(
                 f"device {self.device!r} is not there; ONNX Runtime here offers {', '.join(here)}"
@@ -84,9 +87,10 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def offered() -> list[str]:
-    """Return the devices of this build of ONNX Runtime; whether they start is seen at opening."""
-    return [d for d, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()]
+def devices() -> tuple[str, ...]:
+    """Return the devices that the installed ONNX Runtime was built for."""
+    built = onnxruntime.get_available_providers()
+    return tuple(device for device, provider in PROVIDERS.items() if provider in built)
 
 
 def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]]:

@@ -56,9 +56,9 @@ class OpenVinoBackend:
         self._request = None
 
 
-def offered() -> list[str]:
-    """Return the devices that OpenVINO finds on this machine."""
-    return [str(name).lower() for name in openvino.Core().available_devices]
+def devices() -> tuple[str, ...]:
+    """Return the devices that OpenVINO finds."""
+    return tuple(name.lower() for name in openvino.Core().available_devices)
 
 
 def _device(core: openvino.Core, wanted: str) -> str:

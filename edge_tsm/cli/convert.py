@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_tsm.cli.int8 import collect_int8, int8_options
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError
 
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
 )
 @click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights.")
+@click.option("--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines.")
+@int8_options
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
@@ -70,14 +73,17 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     """
     try:
         from converters.build import Settings, build, default_bundle, plan
+        from converters.int8 import Int8
         from converters.recipe import Options
     except ImportError as error:
         raise ConversionError(
             f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' (the README "
             "says how to get a torch without CUDA)"
         ) from error
+    int8 = collect_int8(arguments)
     settings = Settings(
-        f16=arguments.pop("f16"), clips=arguments.pop("clips"), force=arguments.pop("force")
+        **{name: arguments.pop(name) for name in ("f16", "ir", "clips", "force")},
+        int8=Int8(**int8) if int8 else None,
     )
     planned = plan(checkpoint, Options(**arguments))
     _print_facts(planned.recipe)

@@ -13,9 +13,10 @@ from edge_tsm.agreement import Golden
 from edge_tsm.backends import ENGINES, RuntimeOptions, installed
 from edge_tsm.card import Card
 from edge_tsm.cli.table import layout
-from edge_tsm.cli.verify import AGREE, SKIPPED, verify_artefact
+from edge_tsm.cli.verify import AGREE, SKIPPED, verify_variant
 from edge_tsm.doctor import Finding, Status, examine
 from edge_tsm.errors import CardError
+from edge_tsm.variants import Variant
 
 PROBLEM_CODE = 1
 
@@ -57,12 +58,14 @@ def _bundle(bundle: Path, options: RuntimeOptions) -> Iterator[Finding]:
         yield Finding("problem", "bundle", str(error), "copy it again, or convert again")
         return
     here = [engine for engine in ENGINES if installed(engine)]
-    names = [name for name, file in card.files.items() if file.engine in here]
-    if not names:
-        remedy = f"install {' or '.join(sorted({f.engine for f in card.files.values()}))}"
+    listed = [Variant(f, e) for f in card.files.values() for e in f.engines if e in here]
+    if not listed:
+        engines = {engine for file in card.files.values() for engine in file.engines}
+        remedy = f"install {' or '.join(sorted(engines))}"
         yield Finding("problem", "bundle", "no installed engine reads its artefacts", remedy)
-    for name in names:
-        yield _finding(name, verify_artefact(bundle, card, name, golden, options))
+    for variant in listed:
+        told = verify_variant(bundle, card, variant, golden, options)
+        yield _finding(f"{variant.file.path} {variant.engine}", told)
 
 
 def _finding(name: str, told: str) -> Finding:

@@ -15,7 +15,7 @@ from edge_tsm.errors import CardError
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 engine_option: Decorator = click.option(
-    "--engine", type=click.Choice(ENGINES), help="Default: the preferred installed one."
+    "--engine", type=click.Choice(ENGINES), help="Default: any installed one."
 )
 _RUNTIME: tuple[Decorator, ...] = (
     click.option(

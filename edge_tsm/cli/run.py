@@ -23,7 +23,7 @@ from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.lanes import Feed, OnFrame
 from edge_tsm.pipeline import Pipeline
-from edge_tsm.recognizer import load
+from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source
@@ -47,6 +47,12 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--record", type=click.Path(path_type=Path), help="Live: keep the frames in a new FOLDER."
 )
 @output_options
+@click.option(
+    "--variant",
+    default="auto",
+    show_default=True,
+    help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
+)
 @runtime_options
 def run(bundle: Path | None, **arguments: Any) -> None:
     """Classify videos, cameras and streams with BUNDLE (default: the only one here).
@@ -71,11 +77,15 @@ def run(bundle: Path | None, **arguments: Any) -> None:
             arguments, lambda source: stack.enter_context(closing(source))
         )
         recognizer = stack.enter_context(
-            load(find_bundle(bundle), engine=arguments["engine"], options=options)
+            load(
+                find_bundle(bundle),
+                engine=arguments["engine"],
+                options=options,
+                variant=arguments["variant"],
+            )
         )
         if not arguments["as_json"]:
-            backend = recognizer.backend
-            click.echo(f"{recognizer.card.name} on {backend.engine} {backend.device}", err=True)
+            _tell(recognizer)
         live = any(source.live for source in sources)
         film = (arguments["save"], sources[0].fps) if arguments["save"] and live else None
         outputs = stack.enter_context(
@@ -99,6 +109,12 @@ def run(bundle: Path | None, **arguments: Any) -> None:
         )
         with _terminated_cleanly(live):
             _answer(pipeline, outputs, sources, arguments, capture, lines)
+
+
+def _tell(recognizer: Recognizer) -> None:
+    backend, variant = recognizer.backend, recognizer.variant
+    file = f" ({variant.file.path})" if variant else ""
+    click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
 
 
 def _check_files(arguments: dict[str, Any]) -> None:

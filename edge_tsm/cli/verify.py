@@ -13,7 +13,8 @@ from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.card import Card, File, Verification, checksum
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.errors import BackendError, VerificationError
-from edge_tsm.recognizer import open_file
+from edge_tsm.recognizer import open_variant
+from edge_tsm.variants import Variant
 
 AGREE, SKIPPED = "agree", "skipped"
 
@@ -30,15 +31,16 @@ def verify(bundle: Path, **arguments: Any) -> None:
     card, golden = Card.read(bundle), Golden.read(bundle)
     options = collect(arguments)
     engines = candidates(options.device, arguments["engine"])
-    entries = {name: file for name, file in card.files.items() if file.engine in engines}
-    if not entries:
+    listed = [Variant(f, e) for f in card.files.values() for e in f.engines if e in engines]
+    if not listed:
         raise BackendError(f"{bundle} has no artefact for {' or '.join(engines)}")
-    found = {name: verify_artefact(bundle, card, name, golden, options) for name in entries}
-    for name, status in found.items():
-        click.echo(f"{name:<13} {entries[name].engine} {options.device}: {status}")
-    if all(status.startswith(SKIPPED) for status in found.values()):
+    found = [(v, verify_variant(bundle, card, v, golden, options)) for v in listed]
+    width = max(len(variant.file.path) for variant in listed)
+    for variant, told in found:
+        click.echo(f"{variant.file.path:<{width}} {variant.engine} {options.device}: {told}")
+    if all(told.startswith(SKIPPED) for _, told in found):
         raise BackendError(f"no artefact of {bundle} runs on {options.device} like that")
-    failed = [name for name, status in found.items() if not status.startswith((AGREE, SKIPPED))]
+    failed = [v.file.path for v, told in found if not told.startswith((AGREE, SKIPPED))]
     if failed:
         raise VerificationError(
             f"{', '.join(failed)} on {options.device}: not what was proven at conversion; use "
@@ -46,17 +48,18 @@ def verify(bundle: Path, **arguments: Any) -> None:
         )
 
 
-def verify_artefact(
-    bundle: Path, card: Card, name: str, golden: Golden, options: RuntimeOptions
+def verify_variant(
+    bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
 ) -> str:
     """Return one artefact's status in words: agree, skipped, drifted or broken come first."""
-    file, tolerance = card.files[name], card.verification[name].tolerance
-    damage = _damage(bundle, file)
+    name = variant.file.path
+    damage = _damage(bundle, variant.file)
     if damage is not None:
         return damage
     try:
-        with open_file(bundle, card, file, options) as recognizer:
-            return _status(golden.replay(recognizer, tolerance=tolerance))
+        with open_variant(bundle, card, variant, options) as recognizer:
+            tolerance = card.verification[name].tolerance
+            return status(golden.replay(recognizer, tolerance=tolerance, file=name))
     except BackendError as error:
         return f"{SKIPPED} ({error})"
 
@@ -76,7 +79,8 @@ def _checksums(file: File) -> Iterator[tuple[str, str]]:
     yield from file.parts.items()
 
 
-def _status(result: Verification) -> str:
+def status(result: Verification) -> str:
+    """Return agree, drifted or broken, with the figures."""
     numbers = f"max |Δ| {result.max_rel_diff:.1e} of range, ≤ {result.tolerance:.0e}"
     if result.max_rel_diff <= result.tolerance:
         return f"{AGREE} ({numbers})"

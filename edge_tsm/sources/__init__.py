@@ -15,6 +15,7 @@ from edge_tsm.sources.base import (
     Recording,
     Source,
     SourceOptions,
+    Wanted,
     check_name,
 )
 from edge_tsm.sources.capturing import Camera, network_stream
@@ -26,6 +27,7 @@ from edge_tsm.sources.files import (
     VideoFile,
     is_images,
     list_videos,
+    open_recording,
 )
 from edge_tsm.sources.gstreamer import gstreamer, open_csi
 from edge_tsm.sources.pattern import TestPattern, open_pattern
@@ -54,8 +56,10 @@ __all__ = [
     "SourceOptions",
     "TestPattern",
     "VideoFile",
+    "Wanted",
     "list_videos",
     "network_stream",
+    "open_recording",
     "open_source",
     "takes_rate",
 ]
@@ -152,11 +156,9 @@ def _stream(scheme: str, text: str, options: SourceOptions, clock: Clock) -> Sou
 
 
 def _recording(path: Path, options: SourceOptions | None = None) -> Recording:
-    if is_images(str(path)):
-        return ImageFolder(path, fps=(options and options.fps) or 25.0)
-    if not path.exists():
+    if not path.exists() and not is_images(str(path)):
         raise SourceError(f"{path} does not exist; pass {_FORMS}")
-    return VideoFile(path)
+    return open_recording(path, fps=(options and options.fps) or 25.0)
 
 
 def _replay(path: Path, clock: Clock) -> Replay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ from edge_tsm.errors import InputError, SourceError
 Capture = Any  # cv2.VideoCapture; OpenCV is imported when first needed
 Choose = Callable[[int], Sequence[int]]
 Progress = Callable[[int, int], None]
+Wanted = Callable[[float], bool]
 PixelFormat = Literal["bgr24", "rgb24", "gray", "nv12", "yuyv"]
 Size = tuple[int, int]  # width, height in pixels
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
@@ -47,6 +49,10 @@ class Recording(Source, Protocol):
 
     def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
         """Return the frames that `choose(frame count)` picks, in its order, repeats included."""
+        ...
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield, in time order, the frames for which `wanted(seconds)` holds, up to `until_s`."""
         ...
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Capture, Choose, Progress, check_name, opencv
+from edge_tsm.sources.base import Capture, Choose, Progress, Recording, Wanted, check_name, opencv
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -35,22 +36,34 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.uri = str(path)
-        self._path = path
+        self._path, self._threads = path, threads
         capture = self._open()
         self._claimed = int(capture.get(opencv().CAP_PROP_FRAME_COUNT))
         rate = capture.get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < 1000 else 25.0
         capture.release()
 
+    @property
+    def claimed_s(self) -> float:
+        """The duration that the container claims, in seconds; 0 if it claims none."""
+        return max(self._claimed, 0) / self.fps
+
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame that can be decoded."""
-        capture = self._open()
+        return self.pick(lambda _: True)
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted frames; only those are converted to pictures."""
+        capture, index = self._open(), 0
         try:
-            index = 0
             while capture.grab():
-                yield self._frame(capture, index)
+                time_s = self._time_s(capture, index)
+                if time_s >= until_s:
+                    break
+                if wanted(time_s):
+                    yield self._frame(capture, index)
                 index += 1
         finally:
             capture.release()
@@ -100,7 +113,8 @@ class VideoFile:
             raise SourceError(f"{self.uri} does not exist") from error
         check_name(self.uri)
         cv2 = opencv()
-        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG)
+        threads = [cv2.CAP_PROP_N_THREADS, self._threads] if self._threads else []
+        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG, threads)
         if not capture.isOpened():
             raise SourceError(f"{self.uri} holds no video that OpenCV can read")
         return capture
@@ -109,8 +123,12 @@ class VideoFile:
         ok, image = capture.retrieve()
         if not ok:
             raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
-        stamp_s = capture.get(opencv().CAP_PROP_POS_MSEC) / 1000
-        return Frame(image, index, stamp_s if stamp_s > 0 else index / self.fps)
+        return Frame(image, index, self._time_s(capture, index))
+
+    def _time_s(self, capture: Capture, index: int) -> float:
+        """Return the time of the frame just grabbed."""
+        stamp_s = float(capture.get(opencv().CAP_PROP_POS_MSEC)) / 1000
+        return stamp_s if stamp_s > 0 else index / self.fps
 
 
 class ImageFolder:
@@ -132,7 +150,12 @@ class ImageFolder:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every image."""
-        return (self._frame(i) for i in range(len(self._files)))
+        return self.pick(lambda _: True)
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted images, taken to be `fps` a second; only those are read."""
+        times_s = (i / self.fps for i in range(len(self._files)))
+        return (self._frame(i) for i, t in enumerate(times_s) if t < until_s and wanted(t))
 
     def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; each file is read once."""
@@ -156,6 +179,17 @@ class ImageFolder:
 def list_videos(folder: Path) -> list[Path]:
     """Return the video files below `folder`, sorted by path."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def open_recording(path: Path, *, fps: float = 25.0, threads: int | None = None) -> Recording:
+    """Open a video file, a folder of images or a pattern of them, whatever its name.
+
+    `fps` is the rate of images. `threads` decode one file, by default as many as OpenCV likes: 1
+    where several are read at once.
+    """
+    if is_images(str(path)):
+        return ImageFolder(path, fps=fps)
+    return VideoFile(path, threads=threads)
 
 
 def is_images(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Choose, Progress, SourceOptions, check_name
+from edge_tsm.sources.base import Choose, Progress, SourceOptions, Wanted, check_name
 from edge_tsm.timing import Clock
 from edge_tsm.uris import redact
 
@@ -39,9 +40,17 @@ class AvFile:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame that can be decoded."""
+        return self.pick(lambda _: True)
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted frames; only those are converted to pictures."""
         with _container(self.uri, self.uri) as (container, stream):
             for index, picture in enumerate(_decoded(container, stream)):
-                yield Frame(_image(picture), index, _time_s(picture, index / self.fps))
+                time_s = _time_s(picture, index / self.fps)
+                if time_s >= until_s:
+                    return
+                if wanted(time_s):
+                    yield Frame(_image(picture), index, time_s)
 
     def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; see `VideoFile.sample`.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import cast
 
 import numpy as np
 
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Choose, Progress, Recording, Source, SourceOptions
+from edge_tsm.sources.base import Choose, Progress, Recording, Source, SourceOptions, Wanted
 
 
 class View:
@@ -33,6 +34,10 @@ class View:
         """Return the changed frames that `choose` picks, of a recording."""
         recording = cast("Recording", self.source)
         return [self._change(frame) for frame in recording.sample(choose, progress=progress)]
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the changed frames that are wanted, of a recording."""
+        return map(self._change, cast("Recording", self.source).pick(wanted, until_s=until_s))
 
     def close(self) -> None:
         """Close the source."""

@@ -17,7 +17,9 @@ from tests.fakes import make_card
 
 CARD = dataclasses.replace(
     make_card(),
-    files={"model.xml": File("model.xml", "00", "f32", "openvino", "1", {"model.bin": "11"})},
+    files={
+        "model.xml": File("model.xml", "00", "f32", "openvino", "1", {"model.bin": "11"}, {}, "any")
+    },
     verification={"model.xml": Verification(6, 1e-6, 1e-6, 1e-4, 1.0, 1.0, 1.0)},
 )
 

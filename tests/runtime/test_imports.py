@@ -16,16 +16,19 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "timing", "uris", "rules"},
+    {"datatypes", "card", "storage", "demo", "labels", "timing", "uris", "rules"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "backends"},
-        *{"datasets", "synthetic", "stats", "service", "machine"},
+        *{"synthetic", "prefetch", "latency_chart", "stats", "service", "machine"},
     },
-    {"stream"},
-    {"recognizer", "capture", "windows", "decisions"},
+    {"stream", "datasets", "variants", "windows"},
+    {"recognizer", "metrics", "capture", "decisions"},
     {"lanes", "steps", "sinks"},
     {"delivery", "doctor"},
-    {"pipeline", "evaluation"},
+    {"pipeline", "protocol", "results", "charts", "annotations", "benchmark"},
+    {"evaluation", "catalog"},
+    {"frames"},
+    {"frame_lists"},
     {"cli", "__init__"},
     {"__main__"},
 ]

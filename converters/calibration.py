@@ -1,0 +1,117 @@
+"""Clips to quantise by: the user's own, through the one preprocessing, some kept back to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.ranges import Feed
+from edge_tsm.card import Card
+from edge_tsm.datasets import read_dataset
+from edge_tsm.datatypes import Image
+from edge_tsm.errors import ConversionError, InputError, SourceError
+from edge_tsm.preprocess import Preprocessor
+from edge_tsm.sampling import index_rule
+from edge_tsm.sources import ImageFolder, VideoFile, list_videos
+
+MOST_CLIPS = 256
+FEW_CLIPS = 20
+_HELD_OUT = 4  # every fourth clip judges
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Prepared clips (K, T, crop_px, crop_px, 3) uint8, and their classes (K,) where known."""
+
+    crops: Image
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, chosen: Sequence[int] | slice) -> ClipSet:
+        return ClipSet(self.crops[chosen], None if self.labels is None else self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Clips as runs of a model: iterate as often as needed; a short batch repeats its last clip."""
+
+    card: Card
+    crops: Image
+
+    def __iter__(self) -> Iterator[Feed]:
+        preprocess, batch = Preprocessor(self.card.preprocess), self.card.input.shape[0]
+        for start in range(0, len(self.crops), batch):
+            chosen = np.minimum(np.arange(start, start + batch), len(self.crops) - 1)
+            tensors = [preprocess.tensor(list(self.crops[i])) for i in chosen]
+            yield {self.card.input.name: np.stack(tensors)}
+
+
+def split(clips: ClipSet, *, warn: Warn) -> tuple[ClipSet, ClipSet]:
+    """Return the clips to calibrate on, and every fourth one, to judge by.
+
+    Raises:
+        ConversionError: fewer than two clips.
+    """
+    if len(clips) < 2:
+        raise ConversionError(
+            "int8 needs at least 2 clips, one to calibrate on and one to judge by; pass more with "
+            "--calibrate"
+        )
+    if len(clips) < FEW_CLIPS:
+        warn(f"only {len(clips)} clips to quantise by; {FEW_CLIPS} or more make int8 dependable")
+    held = np.arange(len(clips)) % _HELD_OUT == min(len(clips), _HELD_OUT) - 1
+    return clips[np.flatnonzero(~held).tolist()], clips[np.flatnonzero(held).tolist()]
+
+
+def read_clips(path: Path, card: Card, *, warn: Warn) -> ClipSet:
+    """Read a list of clips, class folders, or a plain folder of videos or of frame folders.
+
+    A clip that cannot be read is reported and left out; more than 256 are thinned evenly.
+
+    Raises:
+        ConversionError: not there, or no readable clip.
+    """
+    found = _find(path)
+    step = max(1, -(-len(found) // MOST_CLIPS))
+    rule, preprocess = index_rule(card.sampling.rule), Preprocessor(card.preprocess)
+    crops, labels = [], []
+    for clip, label in found[::step]:
+        try:
+            recording = ImageFolder(clip) if clip.is_dir() else VideoFile(clip)
+            frames = recording.sample(lambda count: rule(count, card.sampling.segments))
+        except SourceError as error:
+            warn(f"left out of int8: {error}")
+            continue
+        crops.append(np.stack([preprocess.crop(frame.image) for frame in frames]))
+        labels.append(label)
+    if not crops:
+        raise ConversionError(f"{path} holds no readable clip to quantise by")
+    known = all(0 <= label < len(card.labels) for label in labels)
+    return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None)
+
+
+def _find(path: Path) -> list[tuple[Path, int]]:
+    """Return clips with their classes; class -1 where a plain folder names none."""
+    if not path.exists():
+        raise ConversionError(f"{path} does not exist; pass a folder or a list of clips")
+    if path.is_dir() and not _has_classes(path):
+        clips = list_videos(path) or sorted(p for p in path.iterdir() if p.is_dir())
+        return [(clip, -1) for clip in clips]
+    try:
+        return [(sample.path, sample.label) for sample in read_dataset(path).samples]
+    except InputError as error:
+        raise ConversionError(str(error)) from error
+
+
+def _has_classes(folder: Path) -> bool:
+    """Return whether a folder holds folders of clips, not clips."""
+    children = [p for p in folder.iterdir() if p.is_dir()]
+    return any(list_videos(child) or any(p.is_dir() for p in child.iterdir()) for child in children)

@@ -1,0 +1,139 @@
+"""The int8 step: calibrate, quantise, keep float what hurts, judge on clips kept back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from converters.calibration import ClipSet, Feeds, Warn, read_clips, split
+from converters.judge import Judge
+from converters.quantize import Form, calibrate, layer_names, quantize
+from converters.ranges import Ranges
+from edge_tsm.card import Card
+from edge_tsm.errors import ConversionError, VerificationError
+
+MAX_DROP = 0.01
+_SENSITIVITY_CLIPS = 4
+KeepFloat = Literal["auto", "none"] | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How to quantise.
+
+    `calibration` and `holdout` are a folder or list of clips, or prepared crops (a `ClipSet`);
+    without `holdout` every fourth calibration clip is kept back. `keep_float` names layers that
+    stay float; "auto" finds them where `max_drop`, the share of top-1 answers that may change,
+    does not hold without. `reduce_range` makes weights 7-bit, for x86 CPUs without VNNI.
+    `tensorrt` adds a file in TensorRT's form.
+    """
+
+    calibration: Path | ClipSet
+    holdout: Path | ClipSet | None = None
+    keep_float: KeepFloat = "auto"
+    max_drop: float = MAX_DROP
+    reduce_range: bool = False
+    tensorrt: bool = False
+
+    def clips(self, card: Card, *, warn: Warn) -> tuple[ClipSet, ClipSet]:
+        """Return the clips to calibrate on and those to judge by.
+
+        Raises:
+            ConversionError: no readable clips, or crops of another shape.
+        """
+        given = _clips(self.calibration, card, warn)
+        if self.holdout is None:
+            return split(given, warn=warn)
+        return given, _clips(self.holdout, card, warn)
+
+    @property
+    def form(self) -> Form:
+        """The form for ONNX Runtime and OpenVINO."""
+        return Form(weight_max=63 if self.reduce_range else 127)
+
+
+class Quantizer:
+    """Quantises one f32 model, with the same float layers in every form."""
+
+    def __init__(self, source: Path, card: Card, clips: ClipSet, settings: Int8) -> None:
+        self._source, self._settings = source, settings
+        self._layers = layer_names(source)
+        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops))
+        self.float_layers: tuple[str, ...] = ()
+
+    def choose(self, judge: Judge, work: Path, *, warn: Warn) -> None:
+        """Settle which layers stay float.
+
+        Raises:
+            ConversionError: a layer of that name does not exist.
+            VerificationError: `max_drop` does not hold even with half of the layers float.
+        """
+        keep = self._settings.keep_float
+        if isinstance(keep, tuple):
+            self.float_layers = _known(keep, self._layers)
+        elif keep == "auto" and not self._holds(judge, work, ()):
+            self.float_layers = self._fewest(judge, work)
+            warn(f"int8 keeps {len(self.float_layers)} of {len(self._layers)} layers float")
+
+    def write(self, path: Path, *, symmetric: bool = False) -> Path:
+        """Write the model in the form of ONNX Runtime and OpenVINO, or symmetric for TensorRT."""
+        form = replace(self._settings.form, symmetric=symmetric)
+        return quantize(self._source, path, self._ranges, form, keep=self.float_layers)
+
+    def _fewest(self, judge: Judge, work: Path) -> tuple[str, ...]:
+        """Return the layers that hurt most, as many as it takes, doubling their number."""
+        order = self._by_harm(judge, work)
+        count = 1
+        while count <= len(order) // 2:
+            if self._holds(judge, work, order[:count]):
+                return tuple(order[:count])
+            count *= 2
+        raise VerificationError(
+            f"int8 changes more than {self._settings.max_drop:.1%} of the answers even with "
+            f"{count // 2} of {len(order)} layers float; allow more with --max-drop, or calibrate "
+            "on more clips"
+        )
+
+    def _by_harm(self, judge: Judge, work: Path) -> Sequence[str]:
+        """Return the layers, first the one whose quantisation alone moves the logits most."""
+        harm = {
+            name: judge.distance(
+                self._attempt(work, [n for n in self._layers if n != name]), _SENSITIVITY_CLIPS
+            )
+            for name in self._layers
+        }
+        return sorted(self._layers, key=lambda name: -harm[name])
+
+    def _holds(self, judge: Judge, work: Path, keep: Collection[str]) -> bool:
+        return judge.agreement(self._attempt(work, keep)) >= judge.required
+
+    def _attempt(self, work: Path, keep: Collection[str]) -> Path:
+        return quantize(
+            self._source, work / "attempt.onnx", self._ranges, self._settings.form, keep=keep
+        )
+
+
+def _known(names: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, 3, 0.4) or layers[:3]
+            raise ConversionError(f"--keep-float: no layer {name!r}; there are {', '.join(near)} …")
+    return names
+
+
+def _clips(given: Path | ClipSet, card: Card, warn: Warn) -> ClipSet:
+    if isinstance(given, Path):
+        return read_clips(given, card, warn=warn)
+    size = card.preprocess.crop_px
+    wanted = (card.sampling.segments, size, size, 3)
+    if given.crops.shape[1:] != wanted or given.crops.dtype != np.uint8 or not len(given):
+        raise ConversionError(
+            f"int8 clips must be (clips, {', '.join(map(str, wanted))}) uint8, these are "
+            f"{given.crops.shape} {given.crops.dtype}"
+        )
+    return given

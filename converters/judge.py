@@ -1,0 +1,181 @@
+"""How an int8 file answers clips that it was not calibrated on, beside the other artefacts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.calibration import ClipSet, Feeds
+from converters.clips import Clips
+from converters.verify import Check, Logits, Proof
+from edge_tsm.agreement import measure
+from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.card import Card, File, Verification
+from edge_tsm.datatypes import Image
+from edge_tsm.errors import VerificationError
+from edge_tsm.postprocess import softmax
+
+# Of the logit range: what the same int8 file may answer elsewhere. Integer sums are exact; engines
+# round what comes out of them differently (measured: ONNX Runtime and OpenVINO differ by 0.009).
+INT8_TOLERANCE = 0.05
+# The effect of reversed frames, as a share of the reference's, below which time does not arrive.
+_LEAST_EFFECT = 0.25
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One artefact on one engine against the reference, on the clips kept back.
+
+    `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
+    run on this machine's CPU.
+    """
+
+    file: str
+    engine: str
+    precision: str
+    target: str
+    clips: int
+    top1_agreement: float
+    top5_agreement: float
+    cosine: float
+    max_abs_diff: float
+    mean_probability_diff: float
+    accuracy: float | None
+    bytes: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class _Answers:
+    logits: Logits
+    turned: Logits
+    latency_ms: float
+
+
+class Judge:
+    """The reference's answers on clips kept back, and what artefacts answer there."""
+
+    def __init__(
+        self,
+        reference: Callable[[Clips], Logits],
+        card: Card,
+        clips: ClipSet,
+        *,
+        max_drop: float,
+        order_sensitive: bool,
+    ) -> None:
+        self._card, self._clips = card, clips
+        self._turned = clips.crops[:2, ::-1]
+        self._logits = self._refer(reference, clips.crops)
+        self._turned_logits = self._refer(reference, self._turned)
+        self._order_sensitive = order_sensitive
+        self._known: dict[tuple[str, str], _Answers] = {}
+        self.required = 1 - max_drop
+
+    def agreement(self, path: Path) -> float:
+        """Return the share of clips on which a file answers the reference's class."""
+        answers, _ = self._run(path, "onnxruntime", self._clips.crops)
+        return float(np.mean(answers.argmax(1) == self._logits.argmax(1)))
+
+    def distance(self, path: Path, clips: int) -> float:
+        """Return the mean squared difference of logits on the first `clips` clips."""
+        answers, _ = self._run(path, "onnxruntime", self._clips.crops[:clips])
+        return float(np.mean((answers - self._logits[:clips]) ** 2))
+
+    def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
+        """Compare an int8 file with the reference.
+
+        Raises:
+            VerificationError: fewer clips than required are answered alike, or reversed frames no
+                longer change the answer.
+        """
+        found = self._answers(path, engine)
+        result = self._measure(found.logits)
+        if result.top1_agreement < self.required:
+            changed = round(result.clips * (1 - result.top1_agreement))
+            raise VerificationError(
+                f"{path.name} on {engine} answers {changed} of {result.clips} clips unlike the "
+                f"checkpoint, allowed {result.clips * (1 - self.required):.1f}; try --keep-float "
+                "auto, more calibration clips or a larger --max-drop"
+            )
+        return Check({"kept back": result}, result, self._prove(path, found))
+
+    def verdict(self, path: Path, file: File, engine: str) -> Verdict:
+        """Return how a finished artefact does."""
+        found = self._answers(path, engine)
+        result = self._measure(found.logits)
+        labels = self._clips.labels
+        return Verdict(
+            file=path.name,
+            engine=engine,
+            precision=file.precision,
+            target=file.target,
+            clips=result.clips,
+            top1_agreement=result.top1_agreement,
+            top5_agreement=result.top5_agreement,
+            cosine=result.cosine,
+            max_abs_diff=result.max_abs_diff,
+            mean_probability_diff=_probability_diff(self._logits, found.logits),
+            accuracy=None if labels is None else _share(found.logits, labels),
+            bytes=sum((path.parent / name).stat().st_size for name in (file.path, *file.parts)),
+            latency_ms=found.latency_ms,
+        )
+
+    def accuracy(self) -> float | None:
+        """Return the reference's accuracy, None without labels."""
+        return None if self._clips.labels is None else _share(self._logits, self._clips.labels)
+
+    def _measure(self, logits: Logits) -> Verification:
+        result = measure(self._logits, logits, tolerance=INT8_TOLERANCE)
+        return replace(result, top1_required=self.required)
+
+    def _prove(self, path: Path, found: _Answers) -> Proof:
+        expected = np.abs(self._turned_logits - self._logits[: len(self._turned)]).max()
+        effect = np.abs(found.turned - found.logits[: len(found.turned)]).max()
+        if self._order_sensitive and effect < _LEAST_EFFECT * expected:
+            raise VerificationError(
+                f"{path.name}: reversed frames change the answer by {effect:.2g}, the checkpoint's "
+                f"by {expected:.2g}; calibrate on clips with motion"
+            )
+        spread = float(np.ptp(self._logits)) or 1.0
+        between = np.abs(found.logits - found.logits[::-1]).max()
+        return Proof(float(between) / spread, float(effect) / spread, float(expected) / spread)
+
+    def _answers(self, path: Path, engine: str) -> _Answers:
+        key = (path.name, engine)
+        if key not in self._known:
+            logits, latency_ms = self._run(path, engine, self._clips.crops)
+            turned, _ = self._run(path, engine, self._turned)
+            self._known[key] = _Answers(logits, turned, latency_ms)
+        return self._known[key]
+
+    def _run(self, path: Path, engine: str, crops: Image) -> tuple[Logits, float]:
+        """Return logits (K, classes) and the median time of a run in milliseconds."""
+        backend = open_backend(engine, path, RuntimeOptions())
+        rows, times = [], []
+        try:
+            for feed in Feeds(self._card, crops):
+                started = time.perf_counter()
+                outputs = backend.run(feed)
+                times.append((time.perf_counter() - started) * 1000)
+                rows.append(np.array(outputs[self._card.output.name], np.float32))
+        finally:
+            backend.close()
+        return np.concatenate(rows)[: len(crops)], float(np.median(times))
+
+    def _refer(self, reference: Callable[[Clips], Logits], crops: Image) -> Logits:
+        rows = [reference(feed[self._card.input.name]) for feed in Feeds(self._card, crops)]
+        return np.concatenate(rows)[: len(crops)]
+
+
+def _probability_diff(reference: Logits, logits: Logits) -> float:
+    return float(np.abs(softmax(reference) - softmax(logits)).mean())
+
+
+def _share(logits: Logits, labels: NDArray[np.int64]) -> float:
+    return float(np.mean(logits.argmax(1) == labels))

@@ -1,0 +1,288 @@
+"""Static INT8: from an f32 ONNX graph to a QDQ graph whose shift moves bytes.
+
+A tensor that is shifted is quantised once, before the shift: slice, pad (with the zero point) and
+concatenation work on its bytes, and the convolution behind them dequantises. So the shift needs no
+range of its own, costs no requantisation, and its zeros are exact. Activations are uint8 with a
+zero point, weights int8 per output channel.
+
+Biases are corrected for what rounding the weights does to each channel's mean (Nagel et al., 2019,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, with means
+measured on the calibration clips). Measured on a trained MobileNetV2-TSM: mean |Δ probability|
+0.024 without, 0.006 with it; percentile and entropy ranges gained nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from converters.graph import ACTIVATIONS, MOVES, Graph, attribute, layer_name, subsample_apart
+from converters.ranges import Feed, Ranges, observe
+
+Scale = tuple[np.float32, np.uint8 | np.int8]  # scale, zero point
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an engine wants of a quantised graph.
+
+    `symmetric`: int8 activations without zero point, moved as floats between two quantisers of one
+    scale, and float biases, as TensorRT reads it. `weight_max` 63 keeps 16-bit sums of
+    uint8 x int8 pairs from saturating on x86 CPUs without VNNI (255 * 63 * 2 < 2**15).
+    """
+
+    symmetric: bool = False
+    weight_max: int = 127
+
+
+def calibrate(source: Path, feeds: Iterable[Feed]) -> Ranges:
+    """Return the ranges that `quantize` needs, seen on `feeds`."""
+    graph = _read(source)
+    layers = graph.layers.values()
+    ranks = {node.input[0]: graph.constants[node.input[1]].ndim for node in layers}
+    return observe(graph.model, feeds, tensors=sorted(_points(graph, ())), means=ranks)
+
+
+def layer_names(source: Path) -> list[str]:
+    """Return the names of the layers of a graph that can be int8, in order."""
+    return list(_read(source).layers)
+
+
+def quantize(
+    source: Path, path: Path, ranges: Ranges, form: Form, *, keep: Collection[str] = ()
+) -> Path:
+    """Write the f32 model `source` as int8 to `path`; layers named in `keep` stay float."""
+    model = _Rewriter(_read(source), ranges, form, keep).run()
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _read(source: Path) -> Graph:
+    return Graph(subsample_apart(onnx.load(str(source))))
+
+
+def _points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
+    """Return the tensors to quantise, each with the tensor whose scale it shares.
+
+    These are what layers and sums read and make, before any movement. Tensors that a concatenation
+    joins share a scale.
+    """
+    shared: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while shared[name] != name:
+            name = shared[name]
+        return name
+
+    for node in graph.nodes:
+        layer = graph.is_layer(node)
+        if not (layer or graph.is_sum(node)) or layer_name(node) in keep:
+            continue
+        wanted = [node.input[0]] if layer else list(node.input)
+        if node.op_type != "Gemm":  # a classifier's logits stay float
+            wanted.append(graph.activated(node.output[0]))
+        for name in wanted:
+            first, *others = sorted(graph.roots(name))
+            shared.setdefault(first, first)
+            for other in others:
+                shared[find(shared.setdefault(other, other))] = find(first)
+    return {name: find(name) for name in shared}
+
+
+class _Rewriter:
+    """Copies a graph node by node, quantising on the way."""
+
+    def __init__(self, graph: Graph, ranges: Ranges, form: Form, keep: Collection[str]) -> None:
+        self._graph, self._ranges, self._form, self._keep = graph, ranges, form, keep
+        self._points = _points(graph, keep)
+        self._scales = {name: self._scale(name) for name in set(self._points.values())}
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, NDArray[np.generic]] = {}
+        self._bytes: dict[str, tuple[str, str]] = {}  # tensor: its quantised twin, its scale's name
+        self._floats: dict[str, str] = {}  # tensor: what float operators read instead
+
+    def run(self) -> ModelProto:
+        """Return the quantised model."""
+        for name in self._graph.inputs:
+            self._quantize(name)
+        for node in self._graph.nodes:
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            if self._moves_bytes(node):
+                self._move(copy)
+            else:
+                self._compute(node, copy)
+        for name in self._graph.outputs & self._bytes.keys():
+            self._float(name)
+        return self._model()
+
+    def _scale(self, name: str) -> Scale:
+        group = [tensor for tensor, first in self._points.items() if first == name]
+        low = min(0.0, *(self._ranges.low[tensor] for tensor in group))
+        high = max(0.0, *(self._ranges.high[tensor] for tensor in group))
+        if self._form.symmetric:
+            return np.float32(max(-low, high, 1e-6) / 127), np.int8(0)
+        scale = max(high - low, 1e-6) / 255
+        return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
+
+    def _moves_bytes(self, node: NodeProto) -> bool:
+        data = self._graph.data(node)
+        integers = bool(data) and not self._form.symmetric and node.op_type in MOVES
+        return integers and all(name in self._bytes for name in data)
+
+    def _move(self, node: NodeProto) -> None:
+        """Let a movement work on bytes; what a Pad adds is the zero point."""
+        for i, name in enumerate(node.input):
+            if name in self._bytes:
+                node.input[i], scale = self._bytes[name]
+        if node.op_type == "Pad":
+            del node.input[2:]
+            node.input.append(self._zero(scale))
+        output = node.output[0]
+        node.output[0] = f"{output}:int"
+        self._bytes[output] = (node.output[0], scale)
+        self._nodes.append(node)
+
+    def _compute(self, node: NodeProto, copy: NodeProto) -> None:
+        """Let an operator read floats, and quantise what it makes where that is wanted."""
+        for i, name in enumerate(node.input):
+            copy.input[i] = self._float(name)
+        if self._graph.is_layer(node) and layer_name(node) not in self._keep:
+            self._weights(node, copy)
+        if self._saturates(node):
+            # The quantiser's own limits are those of the activation.
+            self._nodes[-1].output[0] = node.output[0]
+        else:
+            self._nodes.append(copy)
+        for name in node.output:
+            self._quantize(name)
+
+    def _saturates(self, node: NodeProto) -> bool:
+        """Return whether quantising an activation's output does what the activation does."""
+        name = node.output[0]
+        if node.op_type not in ACTIVATIONS or name not in self._points:
+            return False
+        made_here = node.input[0] in self._nodes[-1].output
+        if self._graph.activated(node.input[0]) != name or not made_here:
+            return False
+        scale, zero = self._scales[self._points[name]]
+        limits = np.iinfo(zero.dtype)
+        low, high = (float(scale) * (int(end) - int(zero)) for end in (limits.min, limits.max))
+        least, most = self._limits(node)
+        return low >= least and high <= most * (1 + 1e-6)
+
+    def _limits(self, node: NodeProto) -> tuple[float, float]:
+        if node.op_type == "Relu":
+            return 0.0, np.inf
+        ends = [*node.input[1:3], "", ""][:2]
+        low, high = (self._graph.constants.get(name) for name in ends)
+        return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
+
+    def _quantize(self, name: str) -> None:
+        """Quantise a float tensor if that is wanted."""
+        if name not in self._points or name in self._bytes:
+            return
+        scale = self._points[name]
+        twin = f"{name}:int"
+        self._emit("QuantizeLinear", name, scale, twin)
+        self._bytes[name] = (twin, scale)
+        self._floats[name] = ""
+
+    def _float(self, name: str) -> str:
+        """Return the float tensor to read for `name`, dequantised where it has a quantised twin."""
+        if name not in self._bytes:
+            return name
+        if not self._floats.get(name):
+            twin, scale = self._bytes[name]
+            # What was moved as bytes exists as float under no other name.
+            self._floats[name] = f"{name}:float" if name in self._floats else name
+            self._emit("DequantizeLinear", twin, scale, self._floats[name])
+        return self._floats[name]
+
+    def _emit(self, kind: str, source: str, scale: str, output: str) -> None:
+        value, _ = self._scales[scale]
+        parameters = [self._constant(f"{scale}:scale", value), self._zero(scale)]
+        self._nodes.append(
+            helper.make_node(kind, [source, *parameters], [output], f"{output}:{kind}")
+        )
+
+    def _zero(self, scale: str) -> str:
+        return self._constant(f"{scale}:zero", self._scales[scale][1])
+
+    def _weights(self, node: NodeProto, copy: NodeProto) -> None:
+        """Quantise weights per output channel and the bias to their product with the input."""
+        weight = self._graph.constants[node.input[1]].astype(np.float32)
+        rows = weight if node.op_type == "Conv" or attribute(node, "transB", 0) else weight.T
+        bias = np.zeros(len(rows), np.float32)
+        if len(node.input) > 2:
+            bias = np.broadcast_to(self._graph.constants[node.input[2]], bias.shape)
+        (root,) = {self._points[r] for r in self._graph.roots(node.input[0])}
+        scale_in, _ = self._scales[root]
+        scale = np.abs(rows).reshape(len(rows), -1).max(1) / self._form.weight_max
+        # A channel of almost zero weights gets a scale by which its bias still fits into 32 bits.
+        scale = np.maximum(scale, np.abs(bias) / (scale_in * 2.0**30)).clip(1e-9)
+        scale = scale.astype(np.float32)
+        shape = (-1,) + (1,) * (rows.ndim - 1)
+        integers = np.rint(rows / scale.reshape(shape)).astype(np.int8)
+        bias = bias - self._drift(node, integers * scale.reshape(shape) - rows)
+        axis = 0 if rows is weight else 1
+        stem = f"{node.input[1]}:{node.name}"
+        copy.input[1] = self._stored(stem, integers if axis == 0 else integers.T, scale, axis)
+        del copy.input[2:]
+        if self._form.symmetric:
+            copy.input.append(self._constant(f"{stem}:bias", bias.astype(np.float32)))
+        else:
+            step = scale * scale_in
+            copy.input.append(
+                self._stored(f"{stem}:bias", np.rint(bias / step).astype(np.int32), step, 0)
+            )
+
+    def _drift(self, node: NodeProto, error: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what an error of the weights adds to the mean of each output channel."""
+        groups = attribute(node, "group", 1)
+        summed = error.reshape(groups, len(error) // groups, error.shape[1], -1).sum(3)
+        means = self._ranges.means[node.input[0]].reshape(groups, -1)
+        drift: NDArray[np.float32] = np.einsum("goi,gi->go", summed, means).reshape(-1)
+        return drift
+
+    def _stored(
+        self, name: str, integers: NDArray[np.generic], scale: NDArray[np.float32], axis: int
+    ) -> str:
+        """Store integers with a scale per channel; return the tensor of what they stand for."""
+        inputs = [
+            self._constant(f"{name}:int", integers),
+            self._constant(f"{name}:scale", scale),
+            self._constant(f"{name}:zero", np.zeros(len(scale), integers.dtype)),
+        ]
+        output = f"{name}:float"
+        self._nodes.append(
+            helper.make_node("DequantizeLinear", inputs, [output], f"{output}:DQ", axis=axis)
+        )
+        return output
+
+    def _constant(self, name: str, value: NDArray[np.generic] | np.generic) -> str:
+        self._constants[name] = np.asarray(value)
+        return name
+
+    def _model(self) -> ModelProto:
+        """Return the new model: nodes, and the constants that are still read."""
+        model = ModelProto()
+        model.CopyFrom(self._graph.model)
+        graph = model.graph
+        read = {name for node in self._nodes for name in node.input}
+        kept = [constant for constant in graph.initializer if constant.name in read]
+        for part in (graph.node, graph.value_info, graph.initializer):
+            del part[:]
+        graph.node.extend(self._nodes)
+        graph.initializer.extend(kept)
+        graph.initializer.extend(
+            numpy_helper.from_array(value, name) for name, value in self._constants.items()
+        )
+        return model

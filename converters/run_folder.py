@@ -1,0 +1,136 @@
+"""The folder a training leaves: checkpoints in upstream's own format, arguments, labels, curves.
+
+Upstream's code loads `ckpt.best.pth.tar` (test_models.py, main.py --tune_from), and `convert` finds
+beside it what weights cannot tell. `resume.pt` is this project's own, to go on after a stop.
+"""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from converters.checkpoints.mit import upstream_names
+from converters.networks import Network, Shift, shift_place
+from converters.training import Epoch, Trainer
+from edge_tsm.charts import training_chart
+from edge_tsm.errors import InputError, SinkError
+from edge_tsm.storage import whole_file
+
+RESUME = "resume.pt"
+BEST, LATEST = "ckpt.best.pth.tar", "ckpt.pth.tar"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a training is kept.
+
+    Args:
+        path: the folder; made if it is not there.
+        network, shift, labels: what is trained.
+    """
+
+    path: Path
+    network: Network
+    shift: Shift
+    labels: tuple[str, ...]
+
+    def save(self, trainer: Trainer) -> None:
+        """Write the state after an epoch; every file is whole or not there.
+
+        Raises:
+            SinkError: the folder cannot be written.
+        """
+        epoch = trainer.history.epochs[-1]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self._describe(trainer)
+        checkpoint = self.checkpoint(trainer.model, epoch.number, trainer.history.best)
+        names = [LATEST, BEST] if trainer.history.best is epoch else [LATEST]
+        for name, content in (*((n, checkpoint) for n in names), (RESUME, trainer.state())):
+            with whole_file(self.path / name) as path:
+                torch.save(content, path)
+
+    def resume(self, trainer: Trainer) -> None:
+        """Put a trainer where the last epoch left it; without a saved state it starts afresh.
+
+        Raises:
+            InputError: the state is of another network or other settings.
+        """
+        path = self.path / RESUME
+        if not path.is_file():
+            return
+        try:
+            trainer.resume(torch.load(path, map_location="cpu", weights_only=True))
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            told = str(error).strip().splitlines() or [""]
+            raise InputError(
+                f"{path} is of another training ({told[0]:.120}); train into another folder"
+            ) from error
+
+    def checkpoint(self, model: nn.Module, epoch: int, best: Epoch) -> dict[str, Any]:
+        """Return what upstream's main.py saves, and the facts that its format leaves out."""
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        return {
+            "epoch": epoch,
+            "arch": self.network.name,
+            "state_dict": upstream_names(self.network, state),
+            "best_prec1": round(100 * best.val_top1, 4),
+            "num_segments": self.shift.segments,
+            "shift_div": self.shift.div,
+            "shift_direction": self.shift.direction,
+            "labels": list(self.labels),
+        }
+
+    def _describe(self, trainer: Trainer) -> None:
+        """Write labels.txt, args.txt, log.csv and curves.png."""
+        with whole_file(self.path / "labels.txt") as path:
+            path.write_text("".join(f"{name}\n" for name in self.labels), encoding="utf-8")
+        known = {
+            "arch": self.network.name,
+            "num_segments": self.shift.segments,
+            "consensus_type": "avg",
+            "modality": "RGB",
+            "shift": shift_place(self.network) != "none",
+            "shift_div": self.shift.div,
+            "shift_place": shift_place(self.network),
+            "shift_direction": self.shift.direction,
+        }
+        with whole_file(self.path / "args.txt") as path:
+            path.write_text(str(Namespace(**known, **vars(trainer.settings))), encoding="utf-8")
+        with (
+            whole_file(self.path / "log.csv") as path,
+            path.open("w", newline="", encoding="utf-8") as stream,
+        ):
+            writer = csv.writer(stream)
+            writer.writerow(field.name for field in fields(Epoch))
+            writer.writerows(astuple(epoch) for epoch in trainer.history.epochs)
+        epochs = trainer.history.epochs
+        chart = training_chart(
+            {
+                "training": [e.train_loss for e in epochs],
+                "validation": [e.val_loss for e in epochs],
+            },
+            {
+                "training": [e.train_top1 for e in epochs],
+                "validation": [e.val_top1 for e in epochs],
+            },
+            self.path.name,
+        )
+        with whole_file(self.path / "curves.png") as path:
+            chart.save(path)
+
+
+def run_name(dataset: str, network: Network, shift: Shift, epochs: int) -> str:
+    """Return the name upstream's main.py gives to a run."""
+    place = shift_place(network)
+    parts = ["TSM", dataset, "RGB", network.name]
+    parts += [f"shift{shift.div}", place] if place != "none" else []
+    return "_".join([*parts, "avg", f"segment{shift.segments}", f"e{epochs}"])

@@ -1,0 +1,356 @@
+"""Training and fine-tuning of TSM networks: on the CPU or a GPU, resumable, distillable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from converters.models import VideoClassifier
+from converters.trainset import Item
+from edge_tsm.card import Preprocess
+from edge_tsm.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
+Tell = Callable[[str], None]
+WARMUP_STEPS = 200
+
+
+class Clips(Protocol):
+    """A dataset whose random choices depend on its `epoch`."""
+
+    epoch: int
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        ...
+
+    def __getitem__(self, index: int) -> Item:
+        """Return one clip, (T*3, size, size) uint8, and its class."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The defaults fine-tune; from scratch wants adamw, a higher rate, no dropout.
+
+    `learning_rate` is the peak of one warm-up and a cosine; the head's is `head_rate` times that,
+    as upstream's fc_lr5. `partial_bn` keeps all batch norms but the first as they are (upstream's
+    default). `frozen_backbone` trains the head alone. `patience` epochs without a better validation
+    end the run.
+    """
+
+    epochs: int = 20
+    batch: int = 8
+    learning_rate: float = 0.002
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    weight_decay: float = 5e-4
+    head_rate: float = 5.0
+    dropout: float = 0.5
+    label_smoothing: float = 0.0
+    partial_bn: bool = True
+    frozen_backbone: bool = False
+    clip_gradient: float = 20.0
+    patience: int | None = 6
+    workers: int = 2
+    device: str = "auto"
+    half: bool = True  # bf16 where the hardware computes it
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        counts = {"epochs": self.epochs, "batch": self.batch}
+        wrong = [f"{name} is {value}" for name, value in counts.items() if value < 1]
+        if not 0 <= self.dropout < 1:
+            wrong.append(f"dropout is {self.dropout}")
+        if self.learning_rate <= 0:
+            wrong.append(f"learning_rate is {self.learning_rate}")
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}; it must be positive (dropout below 1)")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave; top-1 as a share, losses in nats, rate of the epoch's end."""
+
+    number: int
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    learning_rate: float
+
+
+@dataclass
+class History:
+    """All epochs so far."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the best validation: top-1, then loss."""
+        return max(self.epochs, key=lambda e: (e.val_top1, -e.val_loss))
+
+    @property
+    def stale(self) -> int:
+        """How many epochs passed since the best one."""
+        return len(self.epochs) - self.best.number
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A teacher whose softened answers replace part of the labels (Hinton et al. 2015)."""
+
+    teacher: nn.Module
+    share: float = 0.7
+    temperature: float = 2.0
+
+
+class Trainer:
+    """Trains a network on clips; a torch device and precision are chosen once, and told.
+
+    Args:
+        model: the network, on any device; it is moved.
+        preprocess: the card's; scale, mean and std are applied on the device.
+        train, val: clips of the same T and picture size.
+        settings: hyperparameters.
+        distillation: teacher and weights, where there is one.
+    """
+
+    def __init__(
+        self,
+        model: VideoClassifier,
+        preprocess: Preprocess,
+        train: Clips,
+        val: Clips,
+        settings: Settings,
+        *,
+        distillation: Distillation | None = None,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.history = settings, History()
+        self.device = choose_device(settings.device)
+        self.model = _placed(model, self.device)
+        self._half = settings.half and has_bf16(self.device)
+        self._normalize = _Normalize(preprocess).to(self.device)
+        self._train, self._val, self._distillation = train, val, distillation
+        if distillation is not None:
+            _placed(distillation.teacher, self.device).eval().requires_grad_(False)
+        self._optimizer = _optimizer(model, settings)
+        steps = max(1, math.ceil(len(train) / settings.batch))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: _rate(step, steps, settings.epochs)
+        )
+        self._drop = nn.Dropout(settings.dropout)
+
+    def fit(self, done: Callable[[Trainer], None], *, tell: Tell) -> History:
+        """Train to the end; `done` is called after each epoch, to save what it wants."""
+        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}")
+        while len(self.history.epochs) < self.settings.epochs:
+            self._epoch(tell)
+            done(self)
+            patience = self.settings.patience
+            if patience is not None and self.history.stale >= patience:
+                tell(f"no better validation for {patience} epochs: stopped")
+                break
+        return self.history
+
+    def state(self) -> dict[str, Any]:
+        """Return what `resume` needs to go on as if nothing had happened."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "epochs": [vars(epoch) for epoch in self.history.epochs],
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        self.history.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+
+    def evaluate(self, clips: Clips) -> tuple[float, float]:
+        """Return mean loss and top-1 on `clips`."""
+        self.model.eval()
+        total = _Mean()
+        with torch.no_grad():
+            for batch, labels in self._batches(clips, shuffle=False):
+                with self._autocast():
+                    logits = self.model(batch).float()
+                total.add(F.cross_entropy(logits, labels), logits, labels)
+        return total.loss, total.top1
+
+    def _epoch(self, tell: Tell) -> None:
+        number, total = len(self.history.epochs) + 1, _Mean()
+        self._train.epoch = number
+        _train_mode(self.model, self.settings)
+        for batch, labels in self._batches(self._train, shuffle=True):
+            loss, logits = self._loss(batch, labels)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient)
+            self._optimizer.step()
+            self._schedule.step()
+            total.add(loss.detach(), logits.detach(), labels)
+        loss_, top1 = self.evaluate(self._val)
+        rate = float(self._schedule.get_last_lr()[0])
+        epoch = Epoch(number, total.loss, total.top1, loss_, top1, rate)
+        self.history.epochs.append(epoch)
+        tell(
+            f"epoch {number:3d}/{self.settings.epochs}  train loss {epoch.train_loss:.3f} "
+            f"top-1 {epoch.train_top1:6.1%}  val loss {loss_:.3f} top-1 {top1:6.1%}"
+        )
+
+    def _loss(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        settings = self.settings
+        with self._autocast():
+            features = self._drop(self.model.features(batch))
+            logits = self.model.average(self.model.head(features), clips=len(labels)).float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if self._distillation is None:
+            return loss, logits
+        with torch.no_grad(), self._autocast():
+            wanted = self._distillation.teacher(batch).float()
+        return _distilled(loss, logits, wanted, self._distillation), logits
+
+    def _batches(self, clips: Clips, *, shuffle: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalized clips and labels on the device."""
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed * 1000 + clips.epoch)
+        loader: DataLoader[Item] = DataLoader(
+            clips,  # type: ignore[arg-type]
+            settings.batch,
+            shuffle=shuffle,
+            num_workers=settings.workers,
+            generator=generator,
+            drop_last=shuffle and len(clips) > settings.batch,  # a batch norm over one clip is none
+        )
+        for batch, labels in loader:
+            yield self._normalize(batch.to(self.device)), labels.to(self.device)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
+
+
+class _Normalize(nn.Module):
+    """(N, T*3, H, W) uint8 to the network's domain: `(x * scale - mean) / std` per colour."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: Preprocess) -> None:
+        super().__init__()
+        self.scale = spec.scale
+        self.register_buffer("mean", torch.tensor(spec.mean).reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std).reshape(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        clips, channels, height, width = x.shape
+        frames = x.float().reshape(clips, channels // 3, 3, height, width) * self.scale
+        normalized: Tensor = (frames - self.mean) / self.std
+        return normalized.reshape(x.shape)
+
+
+class _Mean:
+    """Running loss and top-1 over clips."""
+
+    def __init__(self) -> None:
+        self._loss, self._right, self._clips = 0.0, 0, 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self._loss += float(loss) * len(labels)
+        self._right += int((logits.argmax(1) == labels).sum())
+        self._clips += len(labels)
+
+    @property
+    def loss(self) -> float:
+        return self._loss / max(1, self._clips)
+
+    @property
+    def top1(self) -> float:
+        return self._right / max(1, self._clips)
+
+
+def _placed(model: Network, device: torch.device) -> Network:
+    """Move a network to its device, in the layout in which convolutions are fastest."""
+    model.to(device)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device `name` names; auto is a GPU where there is one.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} is not there: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether bf16 is computed by the hardware, and so faster."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and "avx512_bf16" in flags.read_text()
+
+
+def _train_mode(model: VideoClassifier, settings: Settings) -> None:
+    model.train()
+    if settings.frozen_backbone:
+        model.backbone.eval()
+    elif settings.partial_bn:
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        for norm in norms[1:]:
+            norm.eval().requires_grad_(False)
+
+
+def _optimizer(model: VideoClassifier, settings: Settings) -> torch.optim.Optimizer:
+    """Return the optimizer; norms and biases are not decayed, the head learns faster."""
+    model.backbone.requires_grad_(not settings.frozen_backbone)
+    head = {id(p) for p in model.head.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            rate = settings.learning_rate * (settings.head_rate if id(parameter) in head else 1)
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    policies = [{"params": p, "lr": r, "weight_decay": d} for (r, d), p in groups.items()]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(policies)
+    return torch.optim.SGD(policies, momentum=0.9, nesterov=True)
+
+
+def _rate(step: int, steps: int, epochs: int) -> float:
+    """Return the share of the peak rate: a linear warm-up, then a cosine to zero."""
+    warmup = min(WARMUP_STEPS, steps * epochs / 4)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps * epochs - warmup)))
+
+
+def _distilled(loss: Tensor, logits: Tensor, wanted: Tensor, how: Distillation) -> Tensor:
+    t = how.temperature
+    soft = F.kl_div(
+        F.log_softmax(logits / t, 1), F.log_softmax(wanted / t, 1), log_target=True,
+        reduction="batchmean",
+    )  # fmt: skip
+    return (1 - how.share) * loss + how.share * t * t * soft

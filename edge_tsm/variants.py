@@ -1,0 +1,122 @@
+"""Which artefact of a bundle to run: those that may serve a device, and the choice remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+from edge_tsm.backends import ENGINES, RuntimeOptions, installed
+from edge_tsm.card import Card, File
+from edge_tsm.errors import CardError, SinkError
+from edge_tsm.storage import whole_file
+
+CACHE_VARIABLE = "EDGE_TSM_CACHE"
+_log = logging.getLogger("edge_tsm")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An artefact on one of the engines on which it was verified."""
+
+    file: File
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.file.path} on {self.engine}"
+
+
+def variants(card: Card, bundle: Path, engines: Sequence[str], device: str) -> list[Variant]:
+    """Return what may serve `device`, in the order of `engines` and, of one engine, of the card.
+
+    Files in TensorRT's form serve TensorRT alone, and it takes no other int8.
+
+    Raises:
+        CardError: the bundle has none.
+    """
+    found = [
+        Variant(file, engine)
+        for engine in engines
+        for file in card.files.values()
+        if engine in file.engines and _serves(file, device) and (bundle / file.path).is_file()
+    ]
+    if not found:
+        listed = ", ".join(card.files) or "none"
+        raise CardError(
+            f"{bundle}: no artefact for {' or '.join(engines)} on {device}; the card lists {listed}"
+        )
+    return found
+
+
+def named(found: Sequence[Variant], name: str) -> Variant:
+    """Return the first of `found` whose file or engine is called `name`.
+
+    Raises:
+        CardError: there is none.
+    """
+    for variant in found:
+        if name in (variant.file.path, variant.engine):
+            return variant
+    told = ", ".join(dict.fromkeys(v.file.path for v in found))
+    raise CardError(f"no variant {name!r} serves here; there are {told}, or pass auto")
+
+
+class Choice:
+    """The variant found best for a bundle, these options and this machine, in the user's cache.
+
+    EDGE_TSM_CACHE names another folder. A cache that cannot be read or written is no error: the
+    choice is then made again.
+    """
+
+    def __init__(self, card: Card, options: RuntimeOptions, found: Sequence[Variant]) -> None:
+        cache = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
+        known = {
+            "card": asdict(card),
+            "engines": {name: version(name) for name in ENGINES if installed(name)},
+            "cpu": _cpu_model(),
+            "options": [options.device, options.threads, options.precision],
+            "variants": list(map(str, found)),
+        }
+        key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+        self._path = Path(cache) / "variants" / f"{key}.json"
+
+    def recall(self, found: Sequence[Variant]) -> Variant | None:
+        """Return the remembered one of `found`, if there is one."""
+        try:
+            told = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return next((variant for variant in found if str(variant) == told), None)
+
+    def remember(self, variant: Variant) -> None:
+        """Write down the choice, where the cache can be written."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self._path) as path:
+                path.write_text(json.dumps(str(variant)), encoding="utf-8")
+        except (OSError, SinkError) as error:
+            _log.info("the choice of %s is not remembered: %s", variant, error)
+
+
+def _serves(file: File, device: str) -> bool:
+    if device.lower() == "tensorrt":
+        return file.precision != "int8" or file.target == "tensorrt"
+    return file.target == "any"
+
+
+def _cpu_model() -> str:
+    """Return the CPU's name and features, which decide how fast and how exact int8 is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    told = ("model name", "flags", "Features", "CPU part", "Hardware", "Model")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(told)))
