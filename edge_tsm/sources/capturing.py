@@ -13,20 +13,24 @@ from edge_tsm.uris import redact
 
 MOST_CAMERAS = 1000
 FASTEST_FPS = 1000
+WAITED = 0.3  # of a frame's time in a read: the frame had not been waiting
 
 
 class OpenCvStream:
     """Live frames of whatever `connect` returns; opened at once, and anew by each iteration.
 
-    Frames carry the time at which they were read.
+    Frames carry the time at which they were read. With a `backlog`, what a sender has queued since
+    the opening (a model may take minutes to load) is skipped, or it would pass for new.
     """
 
     live = True
     reopens = True
 
-    def __init__(self, uri: str, connect: Callable[[], Capture], clock: Clock) -> None:
+    def __init__(
+        self, uri: str, connect: Callable[[], Capture], clock: Clock, *, backlog: bool = False
+    ) -> None:
         self.uri, self._connect, self._clock = uri, connect, clock
-        self._closed = False
+        self._backlog, self._closed, self._opened_s = backlog, False, clock.now()
         self._first: list[Capture] = [connect()]
         rate = self._first[0].get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < FASTEST_FPS else 30.0
@@ -38,6 +42,9 @@ class OpenCvStream:
             SourceError: it cannot be opened, or stops delivering.
         """
         capture = self._first.pop() if self._first else self._connect()
+        if self._backlog:
+            self._catch_up(capture)
+            self._backlog = False  # later openings are read at once
         index = 0
         try:
             while not self._closed:
@@ -49,6 +56,15 @@ class OpenCvStream:
                 index += 1
         finally:
             capture.release()
+
+    def _catch_up(self, capture: Capture) -> None:
+        """Skip frames that come faster than they were taken, at most those of the time passed."""
+        for _ in range(int((self._clock.now() - self._opened_s) * self.fps)):
+            before_s = self._clock.now()
+            if self._closed or not capture.grab():
+                return
+            if self._clock.now() - before_s > WAITED / self.fps:
+                return
 
     def close(self) -> None:
         """End the iteration after the frame being read."""
@@ -129,4 +145,4 @@ def network_stream(
             raise SourceError(f"{shown} cannot be opened; is it reachable, and a video stream?")
         return capture
 
-    return OpenCvStream(shown, connect, clock)
+    return OpenCvStream(shown, connect, clock, backlog=True)
