@@ -9,6 +9,7 @@ growth over the second half, per 10,000 frames, by least squares, with its stand
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--reconnects", type=int, default=500)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    logging.disable(logging.WARNING)  # of every loss
     before = environment()
     results = {"soak": soak(given.frames), "reconnect": reconnect(given.reconnects)}
     report(results, before, given.out)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MOST_HUNG = 8
 SETTLED_S = 10.0
+JOIN_S = 0.5
 BLACK_LEVEL = 8
 SPARSE = 8  # every eighth row and column tell a black or frozen picture
 
@@ -108,6 +109,7 @@ class Capture:
                 self._wait(next(delays))
         finally:
             self.state = "ended"
+            self._join()
 
     def stop(self) -> None:
         """End the iteration at once, and the source; a read that hangs is left behind."""
@@ -175,6 +177,16 @@ class Capture:
         self._readers = [reader for reader in self._readers if not reader.ended]
         if len(self._readers) >= MOST_HUNG:
             raise SourceError(f"{self.uri}: {MOST_HUNG} reads hang; restart the program") from error
+
+    def _join(self) -> None:
+        """Wait a moment for the threads that read: one that returns from a library while Python
+        ends would abort the process.
+        """
+        until_s = self._clock.now() + JOIN_S
+        with self._changed:
+            while any(not reader.ended for reader in self._readers):
+                if not self._changed.wait(until_s - self._clock.now()):
+                    return
 
     def _wait(self, delay_s: float) -> None:
         until_s = self._clock.now() + delay_s

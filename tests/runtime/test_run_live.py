@@ -37,7 +37,7 @@ def test_a_camera_answers_until_it_has_answered_enough(bundle: Path) -> None:
 
 
 def test_two_cameras_and_their_figures(bundle: Path) -> None:
-    both = (*CAMERA, "--camera", "test://64x48/10", "--duration", 3, "--stats", 1)
+    both = (*CAMERA, "--camera", "test://64x48/10", "--max-answers", 6, "--stats", 0.2)
     done = run(bundle, *both)
     assert done.exit_code == 0, done.stderr
     for uri in ("test://160x120/15", "test://64x48/10"):
