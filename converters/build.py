@@ -25,12 +25,13 @@ from converters.export import export_onnx, stamp
 from converters.int8 import Int8, Quantizer
 from converters.ir import write_ir
 from converters.judge import Judge, Verdict
-from converters.models import build_reference
+from converters.models import build_online, build_reference, cache_shapes
 from converters.networks import shift_place
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import Check, Logits, Reference
+from converters.verify_online import OnlineReference
 from edge_tsm.agreement import Golden
 from edge_tsm.backends import RuntimeOptions, has_int8_dot_product, open_backend
 from edge_tsm.card import (
@@ -44,6 +45,7 @@ from edge_tsm.card import (
     Precision,
     Provenance,
     Sampling,
+    State,
     Verification,
     checksum,
 )
@@ -97,9 +99,10 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
     Raises:
         CheckpointError: see `read_checkpoint` and `resolve`.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
-    read = read_checkpoint(checkpoint, options.kind)
+    online = options.online or options.force_online
+    read = read_checkpoint(checkpoint, options.kind, online=online)
     return Plan(read, resolve(read.topology, options))
 
 
@@ -164,10 +167,7 @@ class _Builder:
         int8 = self._settings.int8
         with self._timed("int8 clips") if int8 else nullcontext():
             clips = int8.clips(self._card, warn=self._warn) if int8 else None
-        recipe, tensors = self._plan.recipe, self._plan.checkpoint.tensors
-        model = build_reference(recipe, tensors)
-        with self._timed("torch"):
-            reference = Reference(model, groups, order_sensitive=recipe.order_sensitive)
+        model, reference = self._models(groups)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
             self._onnx(model, reference, Path(work))
             self._irs(reference)
@@ -176,6 +176,15 @@ class _Builder:
         self._golden(golden, reference.run(groups["generated"]))
         self._describe()
         self._replay()
+
+    def _models(self, groups: dict[str, Clips]) -> tuple[nn.Module, Reference]:
+        """Return the network to export, and what its artefacts will be compared with."""
+        recipe, tensors = self._plan.recipe, self._plan.checkpoint.tensors
+        with self._timed("torch"):
+            if recipe.streaming is not None:
+                return build_online(recipe, tensors), OnlineReference(recipe, tensors, groups)
+            model = build_reference(recipe, tensors)
+            return model, Reference(model, groups, order_sensitive=recipe.order_sensitive)
 
     def _onnx(self, model: nn.Module, reference: Reference, work: Path) -> None:
         """Export and simplify; where the simplifier fails or errs, the plain graph serves."""
@@ -290,8 +299,9 @@ class _Builder:
 
     def _groups(self, golden: Image) -> dict[str, Clips]:
         """Return the clips to check with, prepared, by kind."""
+        segments = self._card.sampling.segments
         groups = {
-            "random": random_clips(RANDOM_CLIPS, self._card.input.shape[1:]),
+            "random": random_clips(RANDOM_CLIPS, (segments * 3, *self._card.input.shape[2:])),
             "generated": np.stack([self._preprocess.tensor(list(clip)) for clip in golden]),
         }
         if self._settings.clips is not None:
@@ -368,13 +378,15 @@ def _card(plan: Plan, name: str) -> Card:
             "non_local_blocks": network.non_local_blocks,
             "temporal_pool": network.temporal_pool,
             "consensus": "avg",
-            "mode": "clip",
+            "mode": "clip" if recipe.streaming is None else "online",
+            **({"forced_online": True} if "forced online" in recipe.facts else {}),
         },
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
-        input=Input("clip", (recipe.batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
+        input=_input(recipe),
         output=Output("logits", "softmax"),
-        state=(),
+        state=_state(recipe),
+        streaming=recipe.streaming,
         files={},
         provenance=Provenance(
             checkpoint_sha256=plan.checkpoint.sha256,
@@ -382,6 +394,23 @@ def _card(plan: Plan, name: str) -> Card:
             tools=_tools(),
         ),
         verification={},
+    )
+
+
+def _input(recipe: Recipe) -> Input:
+    size = recipe.preprocess.crop_px
+    if recipe.streaming is None:
+        shape = (recipe.batch, recipe.segments * 3, size, size)
+        return Input("clip", shape, "N(T*C)HW", "float32")
+    return Input("frame", (recipe.batch, 3, size, size), "NCHW", "float32")
+
+
+def _state(recipe: Recipe) -> tuple[State, ...]:
+    if recipe.streaming is None:
+        return ()
+    shapes = cache_shapes(recipe, recipe.preprocess.crop_px)
+    return tuple(
+        State(f"cache_{i:02d}", f"next_cache_{i:02d}", shape) for i, shape in enumerate(shapes)
     )
 
 

@@ -19,22 +19,22 @@ IR_VERSION = 8
 
 
 def export_onnx(model: nn.Module, card: Card, path: Path) -> Path:
-    """Write `model` to `path` with the card's input shape and names.
+    """Write `model` to `path` with the card's input shapes and names.
 
     Raises:
         ExportError: torch cannot export the network.
     """
-    example = torch.zeros(card.input.shape)
+    shapes = [card.input.shape, *(cache.shape for cache in card.state)]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             # Shapes are meant to become constants, and the exporter is chosen (see above).
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model,
-                (example,),
+                tuple(torch.zeros(shape) for shape in shapes),
                 str(path),
-                input_names=[card.input.name],
-                output_names=[card.output.name],
+                input_names=[card.input.name, *(cache.input for cache in card.state)],
+                output_names=[card.output.name, *(cache.output for cache in card.state)],
                 opset_version=OPSET,
                 dynamo=False,
             )

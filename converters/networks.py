@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 ShiftPlace = Literal["none", "block", "blockres", "stage"]
 Direction = Literal["future-past", "past-future", "past"]
+DIRECTIONS = get_args(Direction)
 Activation = Literal["relu", "relu6", "leaky_relu", "hardswish", "none"]
 NonLocalMode = Literal["embedded_gaussian", "gaussian", "dot_product"]
 Gate = Literal["none", "sigmoid", "hardsigmoid"]

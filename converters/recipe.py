@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from converters.labels import Labels, default_labels, read_labels
-from converters.networks import Network, ResNet, Shift, shift_place
-from edge_tsm.card import Preprocess, Resize
+from converters.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
+from converters.online import refuse_offline
+from edge_tsm.card import Preprocess, Resize, Streaming
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
+from edge_tsm.labels import Labels, default_labels, read_labels
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}
 _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
+MOST_FPS = 1000
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What all code bases leave unsaid in the same way.
@@ -33,11 +35,16 @@ class Fact:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may say about a checkpoint; None leaves it to the other sources."""
+    """What the user may say about a checkpoint; None leaves it to the other sources.
+
+    `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
+    whose shift looks both ways.
+    """
 
     segments: int | None = None
     shift_div: int | None = None
     shift_segments: int | None = None
+    shift_direction: str | None = None
     consensus: str | None = None
     color: str | None = None
     labels: str | None = None
@@ -45,6 +52,10 @@ class Options:
     non_local_mode: str | None = None
     kind: str | None = None
     batch: int = 1
+    online: bool = False
+    force_online: bool = False
+    fps: float | None = None
+    horizon: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,8 @@ class Convention:
 class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
-    `hints` are (source, facts) pairs in order of trust; `head` is where the class count stood.
+    `hints` are (source, facts) pairs in order of trust; `head` is where the class count stood,
+    `shift_source` what says which blocks are shifted.
     """
 
     network: Network
@@ -75,6 +87,7 @@ class Topology:
     hints: Hints
     convention: Convention
     warnings: tuple[str, ...] = ()
+    shift_source: str = "weights"
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -90,12 +103,17 @@ class Topology:
         }
         facts = {"format": Fact(self.convention.name, "key names")}
         facts |= {name: Fact(value, "weights") for name, value in told.items()}
+        for name in ("shift", "shifted blocks"):
+            facts[name] = replace(facts[name], source=self.shift_source)
         return facts | {"classes": Fact(self.classes, self.head)}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to build the reference network and to write the card."""
+    """Everything needed to build the reference network and to write the card.
+
+    `streaming` is there for the online form only.
+    """
 
     network: Network
     classes: int
@@ -108,6 +126,7 @@ class Recipe:
     labels: Labels
     facts: dict[str, Fact]
     warnings: list[str] = field(default_factory=list)
+    streaming: Streaming | None = None
 
     @property
     def order_sensitive(self) -> bool:
@@ -120,17 +139,17 @@ def resolve(topology: Topology, options: Options) -> Recipe:
 
     Raises:
         CheckpointError: facts that contradict the weights or cannot be served.
-        ConversionError: an unreadable label file.
+        InputError: an unreadable label file.
     """
     convention, facts = topology.convention, topology.facts
     sources = [("option", vars(options)), *topology.hints, ("default", convention.defaults)]
     for name in ("segments", "shift_div", "consensus", "color"):
-        facts[name] = _first(name, sources, topology)
+        facts[name] = _first(name, sources, Fact(convention.defaults.get(name), "default"))
     if facts["shift_div"].value is None:
         facts["shift_div"] = replace(facts["segments"], source=f"{convention.name}: segments")
     facts |= _shift_segments(facts["segments"], sources)
     network = _non_local(topology.network, facts, sources)
-    facts["shift direction"] = Fact(convention.shift_direction, convention.name)
+    facts["shift direction"] = _direction(sources, convention)
     facts["sampling"] = Fact(convention.sampling, convention.name)
     facts["resize"] = Fact(_describe(convention.resize), convention.name)
     facts["window_s"] = _window(options, topology)
@@ -138,6 +157,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     facts["labels"] = Fact(_shorten(labels.names), labels.source)
     facts["batch"] = Fact(options.batch, "option --batch" if options.batch != 1 else "default")
     _check(topology, facts)
+    facts |= _online(network, options, facts, sources)
     return Recipe(
         network=network,
         classes=topology.classes,
@@ -145,7 +165,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         shift=Shift(
             facts.get("shift segments", facts["segments"]).value,
             facts["shift_div"].value,
-            convention.shift_direction,  # type: ignore[arg-type]
+            facts["shift direction"].value,
         ),
         sampling=convention.sampling,
         preprocess=preprocess_of(convention, facts["color"].value),
@@ -153,16 +173,67 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         batch=options.batch,
         labels=labels,
         facts=facts,
-        warnings=[*topology.warnings, *_contradictions(topology)],
+        warnings=[*topology.warnings, *_contradictions(topology), *_forced(facts)],
+        streaming=(
+            Streaming(facts["fps"].value, facts["horizon"].value) if "fps" in facts else None
+        ),
     )
 
 
-def _first(name: str, sources: Hints, topology: Topology) -> Fact:
+def _first(name: str, sources: Hints, default: Fact) -> Fact:
     for source, values in sources:
         if values.get(name) is not None:
             named = f"option --{name.replace('_', '-')}" if source == "option" else source
             return Fact(values[name], named)
-    return Fact(topology.convention.defaults.get(name), "default")
+    return default
+
+
+def _direction(sources: Hints, convention: Convention) -> Fact:
+    found = _first("shift_direction", sources, Fact(convention.shift_direction, convention.name))
+    if found.value not in DIRECTIONS:
+        raise CheckpointError(
+            f"shift_direction is {found.value!r} ({found.source}); it must be "
+            f"{', '.join(DIRECTIONS)}"
+        )
+    return found
+
+
+def _online(
+    network: Network, options: Options, facts: Mapping[str, Fact], sources: Hints
+) -> dict[str, Fact]:
+    """Return the facts of the online form, if that is asked for."""
+    if not options.online and not options.force_online:
+        given = [name for name in ("fps", "horizon") if getattr(options, name) is not None]
+        if given:
+            raise CheckpointError(f"--{given[0]} is for online models; add --online")
+        return {}
+    trained = facts["shift direction"]
+    refuse_offline(network, trained.value, force=options.force_online)
+    if "shift segments" in facts:
+        raise CheckpointError("an online model shifts from frame to frame, not in parts of a clip")
+    found = {"mode": Fact("online", "option"), **_rates(options, facts, sources)}
+    if trained.value != "past":
+        found["shift direction"] = Fact("past", "--force-online")
+        found["forced online"] = Fact(f"trained {trained.value}", trained.source)
+    return found
+
+
+def _rates(options: Options, facts: Mapping[str, Fact], sources: Hints) -> dict[str, Fact]:
+    """Settle steps per second, how many of them an answer averages, and the seconds these span."""
+    window_s, segments = facts["window_s"].value, facts["segments"]
+    horizon = _first("horizon", sources, replace(segments, source="segments"))
+    fps = Fact(round(segments.value / window_s, 3), f"segments in {window_s:g} s")
+    if options.window_s is not None and options.fps is None:
+        fps = Fact(round(horizon.value / window_s, 3), "horizon in --window")
+    else:
+        fps = _first("fps", sources, fps)
+    for name, fact in (("fps", fps), ("horizon", horizon)):
+        if not 0 < fact.value <= MOST_FPS:
+            raise CheckpointError(
+                f"{name} is {fact.value}; it must be more than 0, at most {MOST_FPS}"
+            )
+    seen = Fact(round(horizon.value / fps.value, 3), "horizon / fps")
+    return {"fps": fps, "horizon": horizon, "window_s": seen}
 
 
 def _shift_segments(segments: Fact, sources: Hints) -> dict[str, Fact]:
@@ -277,6 +348,15 @@ def _contradictions(topology: Topology) -> list[str]:
             if said is not None and said != is_:
                 found.append(f"{source} says {name} {said}, the weights say {is_}")
     return found
+
+
+def _forced(facts: Mapping[str, Fact]) -> list[str]:
+    if "forced online" not in facts:
+        return []
+    return [
+        f"forced online: this network was {facts['forced online'].value} and answers poorly when "
+        "it sees the past only; measure before you rely on it"
+    ]
 
 
 def _shorten(names: Sequence[str]) -> str:

@@ -79,21 +79,25 @@ class Report:
             )
             for step in self.steps
         ]
-        shape = "x".join(map(str, card.input.shape))
+        shape, moved = "x".join(map(str, card.input.shape)), "frames reversed"
+        takes, what = f"Input {shape}, channel index `t*3 + c`", "clips"
+        if card.online:
+            takes, what = f"One frame {shape} and {len(card.state)} caches per step", "frames"
+            moved = "earlier frames reversed"
         parts = [
             f"# {card.name}\n\nFrom `{self.checkpoint}` "
-            f"(SHA-256 {card.provenance.checkpoint_sha256}).\nInput {shape}, channel index "
-            f"`t*3 + c`; {len(card.labels)} classes.",
+            f"(SHA-256 {card.provenance.checkpoint_sha256}).\n{takes}; "
+            f"{len(card.labels)} classes.",
             "## What it is\n\n" + _table(("fact", "value", "from"), facts),
             "## Against the checkpoint in torch\n\nDifferences of logits, as they are and as a "
             "share of the range of the reference's logits.\n\n"
             + _table(
-                ("file", "step", "clips", "n", "max abs", "max rel", "allowed", "same top-1"),
+                ("file", "step", "group", what, "max abs", "max rel", "allowed", "same top-1"),
                 checks,
             ),
             "## Does time reach the answer?\n\nShare of the logit range by which the answer "
             "moves.\n\n"
-            + _table(("file", "step", "other clip", "frames reversed", "torch, reversed"), proofs),
+            + _table(("file", "step", "other clip", moved, "the same in torch"), proofs),
             "## Files\n\n" + _table(("file", "bytes"), [(n, f"{s:,}") for n, s in sizes.items()]),
             "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items())),
         ]

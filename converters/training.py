@@ -217,7 +217,7 @@ class Trainer:
         settings = self.settings
         with self._autocast():
             features = self._drop(self.model.features(batch))
-            logits = self.model.classify(features, clips=len(labels)).float()
+            logits = self.model.average(self.model.head(features), clips=len(labels)).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self._distillation is None:
             return loss, logits

@@ -21,9 +21,10 @@ from edge_tsm.agreement import measure
 from edge_tsm.backends import Backend, RuntimeOptions, open_backend
 from edge_tsm.card import Card, Verification
 from edge_tsm.errors import VerificationError
+from edge_tsm.stream import chain
 
 Array = NDArray[np.float32]
-Logits = Array  # (K, classes)
+Logits = Array  # (K, classes); online (K, T, classes), an answer per frame
 
 # Relative to the range of the reference's logits. Measured over all variants: f32 at most 5e-6.
 TOLERANCE = {"f32": 1e-4, "f16": 2e-2}
@@ -54,10 +55,10 @@ class Reference:
 
     def __init__(self, model: nn.Module, groups: Mapping[str, Clips], *, order_sensitive: bool):
         self._model = model
-        self._groups = {name: (clips, self.run(clips)) for name, clips in groups.items()}
+        self._groups = {name: (clips, self.answers(clips)) for name, clips in groups.items()}
         self._probe_logits = _first_two(logits for _, logits in self._groups.values())
-        self._reversed = _reverse(_first_two(clips for clips, _ in self._groups.values()))
-        self._reversed_logits = self.run(self._reversed)
+        self._reversed = self.turn(_first_two(clips for clips, _ in self._groups.values()))
+        self._reversed_logits = self.answers(self._reversed)
         self._order_sensitive = order_sensitive
 
     def run(self, clips: Clips) -> Logits:
@@ -65,6 +66,24 @@ class Reference:
         with torch.no_grad():
             rows = [self._model(torch.from_numpy(clip[None])).numpy()[0] for clip in clips]
         return np.stack(rows).astype(np.float32)
+
+    def answers(self, clips: Clips) -> Logits:
+        """Return what artefacts are compared with."""
+        return self.run(clips)
+
+    def turn(self, clips: Clips) -> Clips:
+        """Return (K, T*3, H, W) clips with their frames in another order."""
+        return turned(clips)
+
+    def final(self, logits: Logits) -> Logits:
+        """Return the part of `answers` that has seen all frames, (K, classes)."""
+        return logits
+
+    def extra(
+        self, path: Path, backend: Backend, card: Card, tolerance: float
+    ) -> dict[str, Verification]:
+        """Check what only some networks have; return further results by name."""
+        return {}
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
         """Compare an artefact with the reference.
@@ -81,13 +100,15 @@ class Reference:
                 for name, (clips, _) in self._groups.items()
             }
             turned = run_artifact(backend, card, self._reversed)
+            extra = self.extra(path, backend, card, tolerance)
         finally:
             backend.close()
         groups = {
-            name: measure(logits, answers[name], tolerance=tolerance)
+            name: compare(logits, answers[name], tolerance)
             for name, (_, logits) in self._groups.items()
         }
-        groups["reversed"] = measure(self._reversed_logits, turned, tolerance=tolerance)
+        groups["reversed"] = compare(self._reversed_logits, turned, tolerance)
+        groups |= extra
         for name, result in groups.items():
             self._enforce(path, name, result)
         total = _total(groups.values())
@@ -103,10 +124,12 @@ class Reference:
 
     def _prove(self, path: Path, straight: Logits, turned: Logits, noise: float) -> Proof:
         spread = float(self._probe_logits.max() - self._probe_logits.min())
+        ordered = self.final(straight) - self.final(turned)
+        expected = self.final(self._probe_logits) - self.final(self._reversed_logits)
         proof = Proof(
             input_effect=float(np.abs(straight - straight[::-1]).max()) / spread,
-            order_effect=float(np.abs(straight - turned).max()) / spread,
-            order_expected=float(np.abs(self._probe_logits - self._reversed_logits).max()) / spread,
+            order_effect=float(np.abs(ordered).max()) / spread,
+            order_expected=float(np.abs(expected).max()) / spread,
         )
         clearly = _CLEARLY * max(noise, 1e-6)
         if proof.input_effect <= clearly:
@@ -127,18 +150,26 @@ class Reference:
         return proof
 
 
+def compare(reference: Logits, answers: Logits, tolerance: float) -> Verification:
+    """Measure every row of logits, of frames as of clips."""
+    classes = reference.shape[-1]
+    return measure(
+        reference.reshape(-1, classes), answers.reshape(-1, classes), tolerance=tolerance
+    )
+
+
 def _first_two(groups: Iterable[Array]) -> Array:
     return np.concatenate([group[:2] for group in groups])
 
 
-def _reverse(clips: Clips) -> Clips:
+def turned(clips: Clips) -> Clips:
     """Return (K, T*3, H, W) clips with their frames in reverse order."""
     frames = clips.reshape(len(clips), -1, 3, *clips.shape[2:])
     return np.ascontiguousarray(frames[:, ::-1]).reshape(clips.shape)
 
 
 def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
-    """Return an artefact's logits, (K, classes).
+    """Return an artefact's logits, (K, classes), of an online one (K, T, classes).
 
     With a batch size N every clip is run in each of the N places, among different neighbours; the
     answer that is furthest from the mean over places is the one that counts.
@@ -148,7 +179,8 @@ def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
     filled = clips[np.arange(count) % len(clips)]
     answers = np.stack([_in_place(backend, card, filled, place) for place in range(batch)])
     answers = answers[:, : len(clips)]
-    furthest = np.abs(answers - answers.mean(0)).max(2).argmax(0)
+    distance = np.abs(answers - answers.mean(0)).reshape(batch, len(clips), -1).max(2)
+    furthest = distance.argmax(0)
     result: Logits = answers[furthest, np.arange(len(clips))]
     return result
 
@@ -158,13 +190,22 @@ def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
     batch, moved = card.input.shape[0], np.roll(clips, place, axis=0)
     rows = []
     for i in range(0, len(moved), batch):
-        answer = backend.run({card.input.name: moved[i : i + batch]})[card.output.name]
-        if answer.shape != (batch, len(card.labels)):
-            raise VerificationError(
-                f"the graph answers {answer.shape}, not {(batch, len(card.labels))}"
-            )
-        rows.append(answer.copy())
+        rows.append(run_batch(backend, card, moved[i : i + batch]))
     return np.roll(np.concatenate(rows), -place, axis=0).astype(np.float32)
+
+
+def run_batch(backend: Backend, card: Card, clips: Clips) -> Logits:
+    """Run one batch, an online artefact frame by frame from a fresh state."""
+    if card.online:
+        return np.stack([_logits(card, o) for _, o in chain(card, backend, clips)], axis=1)
+    return _logits(card, backend.run({card.input.name: clips}))
+
+
+def _logits(card: Card, outputs: Mapping[str, Array]) -> Logits:
+    answer, shape = outputs[card.output.name], (card.input.shape[0], len(card.labels))
+    if answer.shape != shape:
+        raise VerificationError(f"the graph answers {answer.shape}, not {shape}")
+    return answer.copy()
 
 
 def _total(results: Collection[Verification]) -> Verification:

@@ -73,11 +73,14 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Input:
-    """The input tensor. Layout `N(T*C)HW` has channel index `t*3 + c`, colour fastest."""
+    """The input tensor: a clip, or one frame (`NCHW`) of an online model.
+
+    Layout `N(T*C)HW` has channel index `t*3 + c`, colour fastest.
+    """
 
     name: str
     shape: tuple[int, ...]
-    layout: Literal["N(T*C)HW"]
+    layout: Literal["N(T*C)HW", "NCHW"]
     dtype: Literal["float32"]
 
 
@@ -96,6 +99,14 @@ class State:
     input: str
     output: str
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """How an online model is run: `fps` steps per second; an answer averages `horizon` steps."""
+
+    fps: float
+    horizon: int
 
 
 @dataclass(frozen=True)
@@ -162,9 +173,15 @@ class Card:
     input: Input
     output: Output
     state: tuple[State, ...]
+    streaming: Streaming | None
     files: dict[str, File]
     provenance: Provenance
     verification: dict[str, Verification]
+
+    @property
+    def online(self) -> bool:
+        """Whether the model takes one frame at a time, and carries state."""
+        return self.streaming is not None
 
     def to_json(self) -> str:
         """Return the card as indented JSON text."""
@@ -218,7 +235,7 @@ class Card:
         numbers = (*spec.mean, *spec.std, spec.scale, self.sampling.window_s, self.sampling.every_s)
         names = [name for file in self.files.values() for name in (file.path, *file.parts)]
         strangers = [name for name in names if Path(name).name != name]
-        frame = (self.sampling.segments * 3, size, size)
+        shape = (3 if self.online else self.sampling.segments * 3, size, size)
         rules = {
             "labels: there are none": not self.labels,
             "preprocess and sampling: not finite": not all(map(math.isfinite, numbers)),
@@ -226,15 +243,35 @@ class Card:
             f"preprocess.crop_px: {size} exceeds the resized side": size
             > spec.resize.short_side_px,
             "sampling: window_s > 0 and every_s > 0 are needed": min(numbers[-2:]) <= 0,
-            f"input.shape: {self.input.shape} is not N x {frame}": self.input.shape[1:] != frame,
+            f"input.shape: {self.input.shape} is not N x {shape}": self.input.shape[1:] != shape,
             f"input.shape: {self.input.shape} has no batch": self.input.shape[:1] < (1,),
-            "state: this edge-tsm does not run online models": bool(self.state),
+            **self._online_rules(),
             f"files: {strangers[:1]} lies outside the bundle": bool(strangers),
             "verification: does not cover files": self.files.keys() != self.verification.keys(),
         }
         for told, broken in rules.items():
             if broken:
                 raise CardError(f"{where}: card.{told}")
+
+    def _online_rules(self) -> dict[str, bool]:
+        """Return what an online card breaks, or a clip card with parts of an online one."""
+        mode = self.arch.get("mode") == "online"
+        layout = self.input.layout == "NCHW"
+        names = [self.input.name, self.output.name]
+        names += [name for cache in self.state for name in (cache.input, cache.output)]
+        batches = {cache.shape[:1] for cache in self.state}
+        stream = self.streaming or Streaming(1.0, 1)
+        return {
+            "arch.mode, input.layout, state, streaming: some say online, some do not": len(
+                {self.online, mode, layout, bool(self.state)}
+            )
+            > 1,
+            "state: a name stands twice": len(set(names)) != len(names),
+            "state: batch is not the input's": bool(batches - {self.input.shape[:1]}),
+            "streaming: fps > 0 and horizon > 0 are needed": not (
+                0 < stream.fps < math.inf and stream.horizon > 0
+            ),
+        }
 
 
 def checksum(path: Path) -> str:
@@ -259,7 +296,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _decode_tuple(args, value, where)
     if origin is types.UnionType:
-        return _expect(value, args, where)
+        return _decode_union(args, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, bool):
@@ -273,6 +310,12 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     for key in sorted(data.keys() ^ hints.keys()):
         raise CardError(f"{where}.{key} is {'unknown' if key in data else 'missing'}")
     return kind(**{key: _decode(hint, data[key], f"{where}.{key}") for key, hint in hints.items()})
+
+
+def _decode_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if args[-1] is types.NoneType:
+        return None if value is None else _decode(args[0], value, where)
+    return _expect(value, args, where)
 
 
 def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

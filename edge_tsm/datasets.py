@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tsm.errors import InputError
+from edge_tsm.labels import label_key, read_labels
+from edge_tsm.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+LABELS_FILE = "labels.txt"
 
 
 @dataclass(frozen=True)
@@ -45,45 +50,96 @@ def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:
     """Read a list file (`path class` or `path frames class`), or a folder of class folders.
 
     Paths in a list are relative to `root`, by default the list's own folder. The paths themselves
-    are not checked here: a missing video is the business of whoever reads it.
+    are not checked here: a missing video is the business of whoever reads it. Class names come
+    from labels.txt in the same folder where it names every class; class folders name them else.
 
     Raises:
         InputError: not there, empty, or a line that is neither form (names file and line).
     """
     if path.is_dir():
         return _read_folder(path)
+    base = path.parent if root is None else root
+    samples = tuple(_sample(line, base, where) for line, where in list_lines(path))
+    if not samples:
+        raise InputError(f"{path}: holds no clips")
+    return Dataset(samples, _labels_beside(path.parent, max(s.label for s in samples) + 1))
+
+
+def list_lines(path: Path) -> list[tuple[str, str]]:
+    """Return (line, where it stands) for the lines of a text file that are not blank.
+
+    Raises:
+        InputError: not there, or not text.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a list of clips ({error})") from error
-    base = path.parent if root is None else root
-    lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    samples = tuple(_sample(line, base, f"{path} line {n}") for n, line in lines)
-    if not samples:
-        raise InputError(f"{path}: holds no clips")
-    return Dataset(samples)
+    lines = enumerate(text.splitlines(), 1)
+    return [(line.strip(), f"{path} line {n}") for n, line in lines if line.strip()]
 
 
-def _sample(line: str, base: Path, where: str) -> Sample:
-    """Read one line; a path may hold spaces, so the numbers are taken from the right."""
+def is_clip(path: Path) -> bool:
+    """Return whether this is a video, by its suffix, or a folder of nothing but pictures.
+
+    Other files may lie there, but no videos and no folders: that would be a class.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in VIDEO_SUFFIXES
+    with os.scandir(path) as entries:
+        suffixes = {"/" if e.is_dir() else Path(e.name).suffix.lower() for e in entries}
+    return not suffixes.isdisjoint(IMAGE_SUFFIXES) and suffixes.isdisjoint(VIDEO_SUFFIXES | {"/"})
+
+
+def parse_line(line: str, where: str) -> tuple[str, int | None, int]:
+    """Return path, frames (if given) and class of one line of a list.
+
+    A path may hold spaces, so the numbers are taken from the right.
+
+    Raises:
+        InputError: neither `path class` nor `path frames class`.
+    """
     parts = line.rsplit(maxsplit=2)
     if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
-        return Sample(base / parts[0], int(parts[2]), parts[0], int(parts[1]))
+        return parts[0], int(parts[1]), int(parts[2])
     parts = line.rsplit(maxsplit=1)
     if len(parts) == 2 and parts[1].isdecimal():
-        return Sample(base / parts[0], int(parts[1]), parts[0])
+        return parts[0], None, int(parts[1])
     raise InputError(f"{where}: {line!r:.80} is neither `path class` nor `path frames class`")
 
 
+def _sample(line: str, base: Path, where: str) -> Sample:
+    name, frames, label = parse_line(line, where)
+    return Sample(base / name, label, name, frames)
+
+
+def _labels_beside(folder: Path, classes: int) -> tuple[str, ...] | None:
+    """Return the names in labels.txt if these are enough; a file for other lists is not ours."""
+    file = folder / LABELS_FILE
+    names = read_labels(file).names if file.is_file() else ()
+    return names if len(names) >= classes else None
+
+
 def _read_folder(root: Path) -> Dataset:
-    """Every class is a folder; class indices follow the sorted names, as upstream sorts them."""
-    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """Every class is a folder; class indices follow labels.txt, else the sorted names as upstream.
+
+    The order matters where `edge-tsm frames` wrote the folder: "a b" became a_b, which sorts
+    elsewhere.
+    """
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = tuple(folder.name for folder in folders)
+    labels = _labels_beside(root, len(folders)) or ()
+    keys = [label_key(label) for label in labels]
+    ours = len(set(keys)) == len(keys) and {label_key(name) for name in names} <= set(keys)
     samples = tuple(
-        Sample(clip, index, f"{folder.name}/{clip.name}")
-        for index, folder in enumerate(classes)
+        Sample(
+            clip, keys.index(label_key(folder.name)) if ours else i, f"{folder.name}/{clip.name}"
+        )
+        for i, folder in enumerate(folders)
         for clip in sorted(folder.iterdir())
-        if not clip.name.startswith(".")
+        if not clip.name.startswith(".") and is_clip(clip)
     )
     if not samples:
-        raise InputError(f"{root}: holds no class folders with clips in them")
-    return Dataset(samples, tuple(folder.name for folder in classes))
+        hint = "; the folders in it are clips: pass a list" if any(map(is_clip, folders)) else ""
+        raise InputError(f"{root}: holds no class folders with clips in them{hint}")
+    return Dataset(samples, labels if ours else names)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
 
 from edge_tsm.datatypes import Frame, Image, Prediction, Window
 from edge_tsm.errors import InputError
 from edge_tsm.recognizer import Recognizer
-from edge_tsm.sampling import TimeWindow
+from edge_tsm.sampling import Newest, StepClock, TimeWindow
 from edge_tsm.sources import Progress, Recording, Source
 
 OnFrame = Callable[[Frame], None]
@@ -25,10 +28,15 @@ class Pipeline:
     one every `every_s` seconds of capture time, on the last `window_s` seconds, as soon as these
     hold real frames; a thread reads and prepares each frame once, so that answers never lag behind.
 
+    An online model steps on a live frame `horizon` times in `window_s`, and answers from the first
+    step on, every `every_s` seconds, on as many steps as its card says. A gap in time, or time
+    running backwards, resets it. `dropped` counts the frames that it was too slow to step on.
+
     Args:
         source: what `open_source` returned, or an own object with that protocol.
         recognizer: the model.
-        window_s: seconds that the segments span; by default the card's.
+        window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
+            the card's.
         every_s: seconds between answers; by default the card's.
         on_frame: called with every live frame, in the reading thread.
         progress: called with (frames decoded, frames expected) for a recording.
@@ -45,15 +53,23 @@ class Pipeline:
         progress: Progress | None = None,
     ) -> None:
         self.source, self.recognizer = source, recognizer
-        sampling = recognizer.card.sampling
-        self._window_s = _seconds("window_s", window_s, sampling.window_s)
+        sampling, streaming = recognizer.card.sampling, recognizer.card.streaming
+        default_s = streaming.horizon / streaming.fps if streaming else sampling.window_s
+        self._window_s = _seconds("window_s", window_s, default_s)
         self._every_s = _seconds("every_s", every_s, sampling.every_s)
+        self._horizon = streaming.horizon if streaming else 1
         self._on_frame, self._progress = on_frame, progress
+        self._newest: Newest[Item] = Newest()
+
+    @property
+    def dropped(self) -> int:
+        """How many live frames an online model was too slow to step on."""
+        return self._newest.dropped
 
     def __iter__(self) -> Iterator[Prediction]:
         """Yield predictions until the source ends or fails (SourceError)."""
         if self.source.live:
-            return self._live()
+            return self._steps() if self.recognizer.card.online else self._live()
         return iter([self._recording(cast("Recording", self.source))])
 
     def _recording(self, source: Recording) -> Prediction:
@@ -74,10 +90,32 @@ class Pipeline:
                 yield self.recognizer.predict([crop for _, crop in items], window=window)
                 due_s = end_s + self._every_s
 
-    def _keep(self, frame: Frame) -> Image:
+    def _steps(self) -> Iterator[Prediction]:
+        stream, clock = self.recognizer.stream(), StepClock(self._horizon / self._window_s)
+        seen: deque[tuple[int, float]] = deque(maxlen=self._horizon)
+        due_s = -math.inf
+
+        def keep(frame: Frame) -> Image | None:
+            return self._keep(frame, due=clock.due(frame.time_s))
+
+        with _Capture(self.source, keep, self._newest) as capture:
+            while (step := capture.wait(-math.inf)) is not None:
+                time_s, [(index, crop)] = step
+                if seen and not clock.continues(seen[-1][1], time_s):
+                    stream.reset()
+                    seen.clear()
+                    due_s = time_s
+                answer = stream.push(crop)
+                seen.append((index, time_s))
+                if time_s >= due_s:
+                    due_s = time_s + self._every_s
+                    window = Window(tuple(i for i, _ in seen), seen[0][1], time_s)
+                    yield replace(answer, window=window)
+
+    def _keep(self, frame: Frame, *, due: bool = True) -> Image | None:
         if self._on_frame:
             self._on_frame(frame)
-        return self.recognizer.prepare(frame.image)
+        return self.recognizer.prepare(frame.image) if due else None
 
 
 def _seconds(name: str, given: float | None, default: float) -> float:
@@ -92,11 +130,18 @@ Item = tuple[int, Image]  # frame index, prepared crop
 Clip = tuple[float, list[Item]]  # end of the window in seconds, one item per segment
 
 
+class _Items(Protocol):
+    """What `TimeWindow` and `Newest` offer."""
+
+    def push(self, time_s: float, item: Item) -> None: ...
+    def clip(self) -> list[tuple[float, Item]] | None: ...
+
+
 class _Capture:
-    """The thread that reads a live source into a time window; its owner gets its exception."""
+    """The thread that reads a live source into a window; its owner gets its exception."""
 
     def __init__(
-        self, source: Source, keep: Callable[[Frame], Image], window: TimeWindow[Item]
+        self, source: Source, keep: Callable[[Frame], Image | None], window: _Items
     ) -> None:
         self._source, self._keep, self._window = source, keep, window
         self._changed = threading.Condition()
@@ -131,7 +176,10 @@ class _Capture:
             for frame in self._source:
                 if self._stopping:
                     return
-                item = (frame.index, self._keep(frame))
+                crop = self._keep(frame)
+                if crop is None:
+                    continue
+                item = (frame.index, crop)
                 with self._changed:
                     self._window.push(frame.time_s, item)
                     self._newest_s = frame.time_s

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+
+from edge_tsm.card import Card
+from edge_tsm.datatypes import Tensor
+from edge_tsm.errors import CardError
+
+
+def read_logits(card: Card, outputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    """Return a copy of the logits among a model's outputs, (N, classes).
+
+    Raises:
+        CardError: they are not there, or not of the card's shape.
+    """
+    output, shape = outputs.get(card.output.name), (card.input.shape[0], len(card.labels))
+    if output is None or output.shape != shape:
+        found = {name: value.shape for name, value in outputs.items()}
+        raise CardError(
+            f"card.output {card.output.name} and its {shape[1]} labels do not fit the model, "
+            f"which answers {found}"
+        )
+    return np.array(output, np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

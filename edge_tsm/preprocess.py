@@ -43,15 +43,38 @@ class Preprocessor:
         Raises:
             InputError: not a picture of that form.
         """
-        _check_image(image)
-        if color not in ("bgr", "rgb"):
-            raise InputError(f"color is {color!r}; it must be 'bgr' or 'rgb'")
+        _check(image, color)
         height, width = image.shape[:2]
         size = self._spec.crop_px
-        box = _source_box(width, height, self._spec)
+        return self._resized(image, _source_box(width, height, self._spec), (size, size), color)
+
+    def crops(self, image: Image, count: int, *, color: Color = "bgr") -> list[Image]:
+        """Return upstream's 1, 3, 5 or 10 crops of one picture, each as `crop` returns one.
+
+        3 are left, right, center; 5 are the corners and the center; 10 are these, each followed by
+        its mirror image. Source: ops/transforms.py, `GroupFullResSample`, `GroupOverSample`.
+
+        Raises:
+            InputError: another count, or not a picture.
+        """
+        if count == 1:
+            return [self.crop(image, color=color)]
+        _check(image, color)
+        height, width = image.shape[:2]
+        scaled = scaled_size(width, height, self._spec.resize)
+        whole = self._resized(image, (0, 0, width, height), scaled, color)
+        size = self._spec.crop_px
+        crops = [
+            whole[top : top + size, left : left + size]
+            for left, top in _crop_places(*scaled, size, count)
+        ]
+        return [view for crop in crops for view in (crop, crop[:, ::-1])] if count == 10 else crops
+
+    def _resized(self, image: Image, box: Box, size: tuple[int, int], color: Color) -> Image:
+        """Return `box` of the picture at `size` (width, height), in the card's colour order."""
         picture = PilImage.fromarray(image)
         if self._spec.resize.antialias:
-            picture = picture.resize((size, size), PilImage.Resampling.BILINEAR, box=box)
+            picture = picture.resize(size, PilImage.Resampling.BILINEAR, box=box)
         else:
             picture = _interpolate(picture, box, size)
         resized = np.asarray(picture)
@@ -68,13 +91,21 @@ class Preprocessor:
         return out
 
 
-def _interpolate(picture: PilImage.Image, box: Box, size: int) -> PilImage.Image:
+def check_crops(crops: Sequence[Image], count: int, size_px: int) -> None:
+    """Refuse anything but `count` crops as `Preprocessor.crop` makes them (InputError)."""
+    shapes = {(getattr(c, "shape", None), str(getattr(c, "dtype", type(c)))) for c in crops}
+    if len(crops) != count or shapes != {((size_px, size_px, 3), "uint8")}:
+        raise InputError(
+            f"a clip is {count} crops ({size_px}, {size_px}, 3) of uint8, as `prepare` makes "
+            f"them; got {len(crops)}: {sorted(map(str, shapes))}"
+        )
+
+
+def _interpolate(picture: PilImage.Image, box: Box, size: tuple[int, int]) -> PilImage.Image:
     """Resize `box` by plain bilinear interpolation, as OpenCV's INTER_LINEAR does."""
     left, top, right, bottom = box
-    matrix = ((right - left) / size, 0, left, 0, (bottom - top) / size, top)
-    return picture.transform(
-        (size, size), PilImage.Transform.AFFINE, matrix, PilImage.Resampling.BILINEAR
-    )
+    matrix = ((right - left) / size[0], 0, left, 0, (bottom - top) / size[1], top)
+    return picture.transform(size, PilImage.Transform.AFFINE, matrix, PilImage.Resampling.BILINEAR)
 
 
 def scaled_size(width: int, height: int, resize: Resize) -> tuple[int, int]:
@@ -101,7 +132,22 @@ def _source_box(width: int, height: int, spec: Preprocess) -> Box:
     return left * x, top * y, (left + crop) * x, (top + crop) * y
 
 
-def _check_image(image: Image) -> None:
+def _crop_places(width: int, height: int, crop: int, count: int) -> list[tuple[int, int]]:
+    """Return left and top of upstream's crops of a resized picture; the flips are not among them.
+
+    Steps are whole quarters, so that "right" may end up to three pixels before the edge.
+    """
+    x, y = (width - crop) // 4, (height - crop) // 4
+    if count == 3:
+        return [(0, 2 * y), (4 * x, 2 * y), (2 * x, 2 * y)]
+    if count in (5, 10):
+        return [(0, 0), (4 * x, 0), (0, 4 * y), (4 * x, 4 * y), (2 * x, 2 * y)]
+    raise InputError(f"{count} crops are none of upstream's 1, 3, 5 or 10")
+
+
+def _check(image: Image, color: str) -> None:
+    if color not in ("bgr", "rgb"):
+        raise InputError(f"color is {color!r}; it must be 'bgr' or 'rgb'")
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f"a frame must be a uint8 array (H, W, 3), this one is {kind}")

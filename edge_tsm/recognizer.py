@@ -10,15 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_tsm.agreement import Golden
 from edge_tsm.backends import Backend, RuntimeOptions, candidates, open_backend
 from edge_tsm.card import GOLDEN_FILE, Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import BackendError, CardError, InputError
-from edge_tsm.postprocess import softmax
-from edge_tsm.preprocess import Preprocessor
+from edge_tsm.postprocess import read_logits, softmax
+from edge_tsm.preprocess import Preprocessor, check_crops
 from edge_tsm.sampling import index_rule
+from edge_tsm.stream import Stream, chain
 from edge_tsm.variants import Choice, Variant, named, variants
 
 # A variant replaces one earlier in order only if it is faster by this factor: timings vary.
@@ -31,8 +33,9 @@ class Recognizer:
     """A TSM model ready to answer, built from a card and an opened backend.
 
     `recognizer(frames)` samples, prepares and classifies one clip. Live code prepares each frame
-    once with `prepare` and classifies windows of prepared crops with `predict`. `variant` says
-    which artefact of a bundle answers, None where only one file was loaded.
+    once with `prepare` and classifies windows of prepared crops with `predict`, or, with an online
+    model, pushes every crop into a `stream`. `variant` says which artefact of a bundle answers, None
+    where a single file was loaded.
     """
 
     def __init__(self, card: Card, backend: Backend, variant: Variant | None = None) -> None:
@@ -82,6 +85,14 @@ class Recognizer:
         if batch:
             yield from self._run(batch)
 
+    def stream(self) -> Stream:
+        """Return a new video stream, to be pushed frame by frame, through an online model.
+
+        Raises:
+            InputError: the model answers clips.
+        """
+        return Stream(self.card, self.backend, self._preprocess)
+
     def close(self) -> None:
         """Release the engine."""
         self.backend.close()
@@ -93,13 +104,7 @@ class Recognizer:
         self.close()
 
     def _tensor(self, crops: Sequence[Image]) -> Tensor:
-        size, segments = self.card.preprocess.crop_px, self.card.sampling.segments
-        shapes = {(getattr(c, "shape", None), str(getattr(c, "dtype", type(c)))) for c in crops}
-        if len(crops) != segments or shapes != {((size, size, 3), "uint8")}:
-            raise InputError(
-                f"a clip is {segments} crops ({size}, {size}, 3) of uint8, as `prepare` makes "
-                f"them; got {len(crops)}: {sorted(map(str, shapes))}"
-            )
+        check_crops(crops, self.card.sampling.segments, self.card.preprocess.crop_px)
         return self._preprocess.tensor(crops)
 
     def _run(self, batch: list[Tensor]) -> list[Prediction]:
@@ -107,20 +112,23 @@ class Recognizer:
         filled = batch + batch[-1:] * (self.card.input.shape[0] - len(batch))
         tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
         started = time.perf_counter()
-        outputs = self.backend.run({self.card.input.name: tensor})
+        logits = self._answer(tensor)[: len(batch)]
         elapsed_ms = (time.perf_counter() - started) * 1000
-        output, classes = outputs.get(self.card.output.name), len(self.card.labels)
-        if output is None or output.shape != (len(filled), classes):
-            found = {name: value.shape for name, value in outputs.items()}
-            raise CardError(
-                f"card.output {self.card.output.name} and its {classes} labels do not fit the "
-                f"model, which answers {found}"
-            )
-        logits = np.array(output[: len(batch)], np.float32)
         return [
             Prediction(self.card.labels, row, p, elapsed_ms)
             for row, p in zip(logits, softmax(logits), strict=True)
         ]
+
+    def _answer(self, clips: Tensor) -> NDArray[np.float32]:
+        """Return the logits of (N, T*3, H, W) clips, (N, classes).
+
+        Online, frame by frame from a fresh state, averaged: what the clip form answers.
+        """
+        if not self.card.online:
+            return read_logits(self.card, self.backend.run({self.card.input.name: clips}))
+        steps = chain(self.card, self.backend, clips)
+        logits = [read_logits(self.card, outputs) for _, outputs in steps]
+        return np.asarray(np.mean(logits, axis=0), np.float32)
 
 
 def load(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from edge_tsm.errors import CardError, InputError
 
 Item = TypeVar("Item")
 IndexRule = Callable[[int, int], list[int]]
+DENSE_CLIPS, DENSE_SPAN = 10, 64
 
 
 def uniform_indices(frame_count: int, segments: int) -> list[int]:
@@ -47,10 +51,39 @@ def paddle_center_indices(frame_count: int, segments: int) -> list[int]:
     return [(part - 1) // 2 + i * part for i in range(segments)]
 
 
+def dense_indices(frame_count: int, segments: int) -> list[int]:
+    """Return ten clips of `segments` frames in a row, each spanning 64 frames of the video.
+
+    Starts are spread over the video; a clip that runs over its end goes on at its beginning.
+    Upstream's `--dense_sample` (ops/dataset.py, `_get_test_indices`). Up to 64 frames all ten
+    clips are the same one.
+    """
+    uniform_indices(frame_count, segments)  # refuses what cannot be sampled
+    span, stride = max(1, 1 + frame_count - DENSE_SPAN), DENSE_SPAN // segments
+    starts = np.linspace(0, span - 1, num=DENSE_CLIPS, dtype=int).tolist()
+    return [(k * stride + start) % frame_count for start in starts for k in range(segments)]
+
+
+def twice_indices(frame_count: int, segments: int) -> list[int]:
+    """Return two clips in a row: the center of each part, then its first frame.
+
+    Upstream's `--twice_sample` (ops/dataset.py, `_get_test_indices`).
+    """
+    tick = frame_count / float(segments)
+    return uniform_indices(frame_count, segments) + [int(tick * x) for x in range(segments)]
+
+
+# What a card may name: one clip of a video.
 RULES: dict[str, IndexRule] = {
     "uniform": uniform_indices,
     "paddle_left": paddle_left_indices,
     "paddle_center": paddle_center_indices,
+}
+# Upstream's test-time rules: one or more clips of a video, one after the other.
+TEST_RULES: dict[str, IndexRule] = {
+    "uniform": uniform_indices,
+    "dense": dense_indices,
+    "twice": twice_indices,
 }
 
 
@@ -100,6 +133,51 @@ class TimeWindow(Generic[Item]):
         items = list(self._items)
         times = [time_s for time_s, _ in items]
         return [items[_nearest(times, start_s + center)] for center in self._centers_s]
+
+
+class StepClock:
+    """Which frames of a live stream an online model steps on: one per 1/`fps` seconds, by time.
+
+    Time is cut into parts of 1/fps seconds, and the first frame in each is due. Parts begin a
+    quarter before the first frame's beat, where no frame of a 15, 30 or 60 fps camera falls: its
+    jitter then changes nothing.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._gap_s = max(2 / fps, 0.5)  # as in `TimeWindow`
+        self._first_s, self._newest_s, self._part = 0.0, math.inf, -1
+
+    def due(self, time_s: float) -> bool:
+        """Return whether to step on the frame of that time; backwards, time begins anew."""
+        if time_s < self._newest_s:
+            self._first_s, self._part = time_s, -1
+        self._newest_s = time_s
+        part = math.floor((time_s - self._first_s) * self._fps + 0.25)
+        before, self._part = self._part, part
+        return part > before
+
+    def continues(self, before_s: float, time_s: float) -> bool:
+        """Return whether a step follows another without a hole that would need a reset."""
+        return 0 < time_s - before_s <= self._gap_s
+
+
+class Newest(Generic[Item]):
+    """The newest item of a live stream until it is taken; `dropped` counts those never taken."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._items: list[tuple[float, Item]] = []
+
+    def push(self, time_s: float, item: Item) -> None:
+        """Put an item in the place of the one before."""
+        self.dropped += len(self._items)
+        self._items = [(time_s, item)]
+
+    def clip(self) -> list[tuple[float, Item]] | None:
+        """Take the item, or None when it was taken already."""
+        taken, self._items = self._items, []
+        return taken or None
 
 
 def _nearest(times: list[float], wanted: float) -> int:

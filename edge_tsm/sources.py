@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from types import ModuleType
@@ -19,6 +20,7 @@ from edge_tsm.errors import SourceError
 Capture = Any  # cv2.VideoCapture; OpenCV is imported when first needed
 Choose = Callable[[int], Sequence[int]]
 Progress = Callable[[int, int], None]
+Wanted = Callable[[float], bool]
 VIDEO_SUFFIXES = frozenset(
     (
         ".mp4",
@@ -63,6 +65,10 @@ class Recording(Source, Protocol):
         """Return the frames that `choose(frame count)` picks, in its order, repeats included."""
         ...
 
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield, in time order, the frames for which `wanted(seconds)` holds, up to `until_s`."""
+        ...
+
 
 def open_source(uri: str | int | Path) -> Source:
     """Open a video file, a folder of images, or a camera (index or /dev/video path).
@@ -75,21 +81,18 @@ def open_source(uri: str | int | Path) -> Source:
     # A folder called 12345 is a folder: data sets name them so. An int is always a camera.
     if isinstance(uri, int) or text.startswith("/dev/") or (text.isdecimal() and not path.exists()):
         return Camera(int(text) if text.isdecimal() else text)
+    _check_name(text)
+    if not path.exists():
+        raise SourceError(f"{text} does not exist; pass a video, a folder of images or a camera")
     return open_recording(path)
 
 
-def open_recording(path: Path) -> Recording:
-    """Open a video file or a folder of images.
+def open_recording(path: Path, *, threads: int | None = None) -> Recording:
+    """Open a video file or a folder of images, whatever its name; see `open_source`.
 
-    Raises:
-        SourceError: nothing there, not readable, or no pictures in it.
+    `threads` decode one file, by default as many as OpenCV likes: 1 where several are read at once.
     """
-    _check_name(str(path))
-    if path.is_dir():
-        return ImageFolder(path)
-    if not path.exists():
-        raise SourceError(f"{path} does not exist; pass a video, a folder of images or a camera")
-    return VideoFile(path)
+    return ImageFolder(path) if path.is_dir() else VideoFile(path, threads=threads)
 
 
 class VideoFile:
@@ -97,22 +100,34 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.uri = str(path)
-        self._path = path
+        self._path, self._threads = path, threads
         capture = self._open()
         self._claimed = int(capture.get(_cv2().CAP_PROP_FRAME_COUNT))
         rate = capture.get(_cv2().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < 1000 else 25.0
         capture.release()
 
+    @property
+    def claimed_s(self) -> float:
+        """The duration that the container claims, in seconds; 0 if it claims none."""
+        return max(self._claimed, 0) / self.fps
+
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame that can be decoded."""
-        capture = self._open()
+        return self.pick(lambda _: True)
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted frames; only those are converted to pictures."""
+        capture, index = self._open(), 0
         try:
-            index = 0
             while capture.grab():
-                yield self._frame(capture, index)
+                time_s = self._time_s(capture, index)
+                if time_s >= until_s:
+                    break
+                if wanted(time_s):
+                    yield self._frame(capture, index)
                 index += 1
         finally:
             capture.release()
@@ -162,7 +177,8 @@ class VideoFile:
             raise SourceError(f"{self.uri} does not exist") from error
         _check_name(self.uri)
         cv2 = _cv2()
-        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG)
+        threads = [cv2.CAP_PROP_N_THREADS, self._threads] if self._threads else []
+        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG, threads)
         if not capture.isOpened():
             raise SourceError(f"{self.uri} holds no video that OpenCV can read")
         return capture
@@ -171,8 +187,12 @@ class VideoFile:
         ok, image = capture.retrieve()
         if not ok:
             raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
-        stamp_s = capture.get(_cv2().CAP_PROP_POS_MSEC) / 1000
-        return Frame(image, index, stamp_s if stamp_s > 0 else index / self.fps)
+        return Frame(image, index, self._time_s(capture, index))
+
+    def _time_s(self, capture: Capture, index: int) -> float:
+        """Return the time of the frame just grabbed."""
+        stamp_s = float(capture.get(_cv2().CAP_PROP_POS_MSEC)) / 1000
+        return stamp_s if stamp_s > 0 else index / self.fps
 
 
 class ImageFolder:
@@ -190,7 +210,12 @@ class ImageFolder:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every image."""
-        return (self._frame(i) for i in range(len(self._files)))
+        return self.pick(lambda _: True)
+
+    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted images, taken to be 25 a second; only those are read."""
+        times_s = (i / self.fps for i in range(len(self._files)))
+        return (self._frame(i) for i, t in enumerate(times_s) if t < until_s and wanted(t))
 
     def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; each file is read once."""

@@ -127,9 +127,9 @@ class _Motion:
             signs[moving] = (-1, 1, -1, 1, 1, -1, 1, -1)[label]
         start, end = random.uniform(0, 0.3), random.uniform(0.7, 1)
         moment = _progress(random.uniform(0, 1, 4), start, end) - 0.5
-        spans = random.uniform((0.35, 0.35, 0.8, 50), (0.8, 0.7, 1.7, 170))
+        spans = random.uniform((0.35, 0.3, 0.7, 70), (0.7, 0.6, 1.4, 170))
         return cls(
-            center=np.array([*random.uniform(-0.12, 0.12, 2), 0.0, random.uniform(0, 360)]),
+            center=np.array([*random.uniform(-0.08, 0.08, 2), 0.0, random.uniform(0, 360)]),
             span=signs * spans,
             still=moment,
             moving=moving,
@@ -155,7 +155,7 @@ class _Motion:
         amplitude, frequency, phase = self.wobble.T
         wobble = amplitude * np.sin(2 * np.pi * frequency * t + phase)
         x, y, log_size, angle = self.center + self.span * u + wobble
-        scale = 0.48 * height * 2**log_size / _SPRITE_PX
+        scale = 0.58 * height * 2**log_size / _SPRITE_PX
         turn = scale * np.array(
             [
                 [np.cos(np.radians(angle)), -np.sin(np.radians(angle))],
@@ -286,24 +286,24 @@ def _sprite(
 def _hand(random: np.random.Generator) -> Mask:
     """Return a palm with three to five fingers to one side."""
     mask, middle = np.zeros((_SPRITE_PX, _SPRITE_PX), np.uint8), _SPRITE_PX // 2
-    palm = random.uniform(0.17, 0.23, 2) * _SPRITE_PX
-    center = (middle, middle + int(0.12 * _SPRITE_PX))
+    palm = random.uniform(0.14, 0.2, 2) * _SPRITE_PX
+    center = (middle, middle + int(0.24 * _SPRITE_PX))
     cv2.ellipse(mask, center, palm.astype(int).tolist(), 0, 0, 360, 255, -1)
     fingers = int(random.integers(3, 6))
-    width = int(random.uniform(0.07, 0.11) * _SPRITE_PX)
-    for angle in np.linspace(-60, 60, fingers) + random.uniform(-8, 8, fingers):
-        length = random.uniform(0.38, 0.55) * _SPRITE_PX
+    width = int(random.uniform(0.08, 0.12) * _SPRITE_PX)
+    for angle in np.linspace(-35, 35, fingers) + random.uniform(-6, 6, fingers):
+        length = random.uniform(0.5, 0.68) * _SPRITE_PX
         tip = np.array([np.sin(np.radians(angle)), -np.cos(np.radians(angle))]) * length
         cv2.line(mask, center, (center + tip).astype(int).tolist(), 255, width)
     return mask
 
 
 def _blob(random: np.random.Generator) -> Mask:
-    """Return a polygon that no turn maps onto itself: one corner stands out."""
+    """Return a polygon that no turn maps onto itself: one corner stands far out."""
     mask, corners = np.zeros((_SPRITE_PX, _SPRITE_PX), np.uint8), int(random.integers(4, 9))
     angles = (np.arange(corners) + random.uniform(-0.25, 0.25, corners)) * 2 * np.pi / corners
-    radii = random.uniform(0.16, 0.34, corners) * _SPRITE_PX
-    radii[0] = 0.47 * _SPRITE_PX
-    points = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + _SPRITE_PX / 2
-    cv2.fillPoly(mask, [points.astype(np.int32)], 255)
+    radii = random.uniform(0.12, 0.26, corners) * _SPRITE_PX
+    radii[0] = 0.6 * _SPRITE_PX
+    points = np.stack([np.cos(angles) * radii - 0.12 * _SPRITE_PX, np.sin(angles) * radii], 1)
+    cv2.fillPoly(mask, [(points + _SPRITE_PX / 2).astype(np.int32)], 255)
     return mask

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from edge_tsm.card import Card, Input, Output, Preprocess, Provenance, Resize, Sampling
+from edge_tsm.card import (
+    Card,
+    Input,
+    Output,
+    Preprocess,
+    Provenance,
+    Resize,
+    Sampling,
+    State,
+    Streaming,
+)
 from edge_tsm.datatypes import Frame, Tensor
 
 
@@ -29,10 +41,40 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
         input=Input("clip", (batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
         output=Output("logits", "softmax"),
         state=(),
+        streaming=None,
         files={},
         provenance=Provenance("0" * 64, {"segments": "default"}, {"edge-tsm": "0"}),
         verification={},
     )
+
+
+def make_online_card(*, fps: float = 10.0, horizon: int = 4, batch: int = 1) -> Card:
+    """A card for `FakeOnlineBackend`."""
+    return dataclasses.replace(
+        make_card(batch=batch, segments=4),
+        arch={"backbone": "none", "mode": "online"},
+        input=Input("frame", (batch, 3, 224, 224), "NCHW", "float32"),
+        state=(State("count", "next_count", (batch, 1, 1, 1)),),
+        streaming=Streaming(fps, horizon),
+    )
+
+
+class FakeOnlineBackend:
+    """Answers with the mean of the frame, the number of frames since the reset, and their sum."""
+
+    engine, device, card_text = "onnxruntime", "cpu", None
+
+    def __init__(self) -> None:
+        self.steps = threading.Semaphore(0)
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self.steps.release()
+        means, counts = inputs["frame"].mean((1, 2, 3)), inputs["count"] + 1
+        logits = np.stack([means, counts[:, 0, 0, 0], means + counts[:, 0, 0, 0]], axis=1)
+        return {"logits": logits.astype(np.float32), "next_count": counts}
+
+    def close(self) -> None:
+        pass
 
 
 class FakeBackend:

@@ -46,7 +46,9 @@ def test_the_tour_runs_as_written(tmp_path: Path) -> None:
     assert "agree" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["convert", "run", "info", "verify", "bench"])
+@pytest.mark.parametrize(
+    "command", ["convert", "run", "info", "verify", "frames", "bench", "evaluate"]
+)
 def test_every_option_the_readme_names_exists(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edge_tsm", command, "--help"], capture_output=True, text=True

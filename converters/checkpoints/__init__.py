@@ -37,8 +37,10 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def read_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False) -> Checkpoint:
     """Read a checkpoint; its code base is recognised from the keys unless `kind` names it.
+
+    With `online` a file that is named like an image classifier's is taken for an online model.
 
     Raises:
         CheckpointError: unreadable, unsafe, or not a network that edge-tsm converts.
@@ -46,7 +48,9 @@ def read_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:
     outer = read_file(path)
     tensors = _state_dict(outer, path)
     try:
-        topology, canonical = _reader(tensors, kind).read(tensors, outer, path)
+        reader = _reader(tensors, kind)
+        read = mit.read_flat if online and reader is mit and mit.is_flat(tensors) else reader.read
+        topology, canonical = read(tensors, outer, path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(path, checksum(path), topology, canonical)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from converters.networks import (
     ResidualBlock,
     ResNet,
 )
+from converters.online import OFFICIAL_DEMO, place_shifts
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
@@ -74,12 +76,42 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     plain = {name.removeprefix("base_model."): tensor for name, tensor in tensors.items()}
     if len(plain) != len(tensors):
         raise CheckpointError("some weights stand there twice, with and without `base_model.`")
-    _refuse_others(plain, wrapped=any(name.startswith("base_model.") for name in tensors))
+    _refuse_others(plain)
+    if is_flat(tensors):
+        raise CheckpointError(
+            "no `base_model.` prefix and no shifted convolution (`.net.`): this is a plain image "
+            "classifier, or an online model, which the weights cannot tell; pass --online for the "
+            "latter"
+        )
+    return _read(plain, outer, path)
+
+
+def is_flat(names: Iterable[str]) -> bool:
+    """Return whether keys are those of an image classifier, as an online model's are."""
+    return not any(name.startswith("base_model.") or ".net." in name for name in names)
+
+
+def read_flat(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
+    """Return the topology and the weights of an online model whose file shows no shifts.
+
+    Raises:
+        CheckpointError: not a ResNet or MobileNetV2.
+    """
+    _refuse_others(tensors)
+    topology, canonical = _read(tensors, outer, path)
+    network, hints = topology.network, [*topology.hints, ("--online", {"shift_direction": "past"})]
+    if isinstance(network, MobileNet):
+        hints.append(("official online demo", OFFICIAL_DEMO))
+    shifted = place_shifts(network)
+    return replace(topology, network=shifted, hints=hints, shift_source="--online"), canonical
+
+
+def _read(plain: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
     head, classes, rest = find_head(plain, _HEADS)
     mobile = any(name.startswith("features.") for name in rest)
     network, canonical = _mobilenet(rest) if mobile else resnet(rest, _resnet_key)
     warnings: list[str] = []
-    hints = [*_args_hints(path, warnings), *_name_hints(path, warnings)]
+    hints = [*_outer_hints(outer), *_args_hints(path, warnings), *_name_hints(path, warnings)]
     if isinstance(outer.get("arch"), str):
         hints.append(("the checkpoint's `arch`", {"backbone": outer["arch"]}))
     return Topology(
@@ -87,7 +119,7 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     ), canonical
 
 
-def _refuse_others(names: Mapping[str, Tensor], *, wrapped: bool) -> None:
+def _refuse_others(names: Mapping[str, Tensor]) -> None:
     """Say what it is when it is known, but not something to convert."""
     if any(name.startswith("conv1_7x7_s2") for name in names):
         raise CheckpointError("this is a BNInception network, which edge-tsm does not convert")
@@ -98,11 +130,6 @@ def _refuse_others(names: Mapping[str, Tensor], *, wrapped: bool) -> None:
                 f"{stem} takes {shape[1]} channels: an optical-flow (or RGBDiff) network; "
                 "edge-tsm converts RGB ones"
             )
-    if not wrapped and not any(".net." in name for name in names):
-        raise CheckpointError(
-            "no `base_model.` prefix and no shifted convolution (`.net.`): this is a plain image "
-            "classifier (or a one-way online model), not a TSM video network"
-        )
 
 
 def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
@@ -159,6 +186,16 @@ def _mobile_name(name: str, expands: Collection[str]) -> str:
 # --- what stands beside the weights ------------------------------------------------------------
 
 
+def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Take what a training of this project writes beside the weights, and upstream's does not."""
+    names = {
+        "segments": "num_segments",
+        "shift_div": "shift_div",
+        "shift_direction": "shift_direction",
+    }
+    return [("the checkpoint", {name: outer.get(key) for name, key in names.items()})]
+
+
 def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """Read `args.txt` beside the checkpoint (`Namespace(name=value, …)`) without evaluating it."""
     side = path.with_name("args.txt")
@@ -176,6 +213,7 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
     names = {
         "segments": "num_segments",
         "shift_div": "shift_div",
+        "shift_direction": "shift_direction",
         "consensus": "consensus_type",
         "dataset": "dataset",
         "backbone": "arch",
@@ -226,6 +264,20 @@ def _tokens(name: str, match: re.Match[str]) -> dict[str, Any]:
 # --- writing upstream's format -----------------------------------------------------------------
 
 
+def refuse_strangers(network: Network) -> None:
+    """Refuse a network that upstream's code cannot build.
+
+    Raises:
+        CheckpointError: it names the network.
+    """
+    known = isinstance(network, ResNet) and not network.tweaked
+    known = known or (isinstance(network, MobileNet) and network.name == "mobilenetv2")
+    if not known:
+        raise CheckpointError(
+            f"upstream's format holds ResNet and MobileNetV2, and no {network.name}"
+        )
+
+
 def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
     """Return canonical weights under the names upstream's own code loads (with `module.`)."""
     return {
@@ -242,8 +294,8 @@ def _upstream(network: Network, name: str) -> str:
     name = name.removeprefix("backbone.")
     if isinstance(network, MobileNet):
         return f"base_model.{_upstream_mobile(network, name)}"
-    if not isinstance(network, ResNet):
-        raise CheckpointError(f"upstream has no {network.name}")
+    refuse_strangers(network)
+    assert isinstance(network, ResNet)
     match = re.match(r"^layer(\d)\.(\d+)\.(.+)$", name)
     if not match:
         return f"base_model.{_torchvision(name).replace('stem.0', 'conv1')}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from converters.models.lcnet import LcNetFeatures
 from converters.models.mobilenet import MobileNetFeatures
 from converters.models.mobileone import MobileOneFeatures
+from converters.models.online import OnlineClassifier
 from converters.models.resnet import ResNetFeatures
 from converters.networks import LcNet, MobileNet, MobileOne, Network, ResNet, Shift
 from converters.recipe import Recipe
@@ -40,7 +41,7 @@ class VideoClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
-        return self.classify(self.features(x), clips=x.shape[0])
+        return self.average(self.frames(x), clips=x.shape[0])
 
     def features(self, x: Tensor) -> Tensor:
         """Return one feature vector per frame of N clips, (T*N, F), time-major."""
@@ -49,9 +50,13 @@ class VideoClassifier(nn.Module):
         result: Tensor = self.backbone(frames.reshape(-1, 3, height, width))
         return result
 
-    def classify(self, features: Tensor, *, clips: int) -> Tensor:
-        """Return logits of N clips from the features of their frames."""
-        logits: Tensor = self.head(features)
+    def frames(self, x: Tensor) -> Tensor:
+        """Return the logits of every frame, (T*N, classes), time-major."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits of N clips from those of their frames."""
         if self.parts == 1:
             return logits.reshape(-1, clips, self.head.out_features).mean(0)
         return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
@@ -63,14 +68,56 @@ def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClass
     Raises:
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
-    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+    model = _empty(recipe)
+    _load(model, tensors)
+    return model
+
+
+def build_online(recipe: Recipe, tensors: Mapping[str, Tensor]) -> OnlineClassifier:
+    """Return the network in online form, with the same weights; see `build_reference`.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    model = _empty_online(recipe)
+    _load(model, tensors)
+    return model
+
+
+def cache_shapes(recipe: Recipe, size_px: int) -> list[tuple[int, ...]]:
+    """Return the shapes (N, C/div, h, w) of the online form's caches, in network order.
+
+    Raises:
+        CheckpointError: `shift_div` leaves a block without a fold.
+    """
+    frame = torch.zeros(recipe.batch, 3, size_px, size_px, device="meta")
+    shapes = [tuple(cache.shape) for cache in _empty_online(recipe).eval()(frame)[1:]]
+    if any(0 in shape for shape in shapes):
+        raise CheckpointError(
+            f"with shift_div {recipe.shift.div} some shifted blocks have too few channels to shift "
+            "any, which the online form does not serve"
+        )
+    return shapes
+
+
+def _empty(recipe: Recipe) -> VideoClassifier:
+    """Return the network without memory: no time spent on values that are replaced at once."""
+    with torch.device("meta"):
         parts = recipe.segments // recipe.shift.segments
-        model = VideoClassifier(recipe.network, recipe.classes, recipe.shift, parts=parts)
+        return VideoClassifier(recipe.network, recipe.classes, recipe.shift, parts=parts)
+
+
+def _empty_online(recipe: Recipe) -> OnlineClassifier:
+    clip_form = _empty(recipe)
+    return OnlineClassifier(clip_form.backbone, clip_form.head)
+
+
+def _load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     check_tensors(model, tensors)
     state = {key: value.to(torch.float32) for key, value in tensors.items()}
     counters = (key for key in model.state_dict() if key.endswith(COUNTER))
     model.load_state_dict(state | dict.fromkeys(counters, torch.tensor(0)), assign=True)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
 
 
 def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

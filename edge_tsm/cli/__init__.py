@@ -12,6 +12,9 @@ import click
 
 from edge_tsm.cli.bench import bench
 from edge_tsm.cli.convert import convert
+from edge_tsm.cli.demo import demo
+from edge_tsm.cli.evaluate import evaluate_command
+from edge_tsm.cli.frames import frames
 from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
@@ -67,5 +70,5 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (convert, run, info, verify, bench):
+for _command in (demo, convert, run, frames, evaluate_command, bench, info, verify):
     main.add_command(_command)

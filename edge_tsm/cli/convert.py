@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 @click.option(
     "--shift-segments", type=int, help="Frames shifted together, if not all (mmaction2 MobileOne)."
 )
+@click.option(
+    "--shift-direction",
+    type=click.Choice(["future-past", "past-future", "past"]),
+    help="Where the folds come from; past for a one-way network.",
+)
 @click.option("--consensus", help="avg; for a checkpoint that says otherwise.")
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training.")
 @click.option("--window", "window_s", type=float, help="Seconds a live window spans.")
@@ -45,7 +50,13 @@ if TYPE_CHECKING:
     type=click.Choice(["mit", "mmaction2", "paddle"]),
     help="Code base of the checkpoint. [default: by its keys]",
 )
-@click.option("--batch", type=int, default=1, show_default=True, help="Clips per run.")
+@click.option(
+    "--batch", type=int, default=1, show_default=True, help="Clips (or online streams) per run."
+)
+@click.option("--online", is_flag=True, help="One frame in, one answer out; state is carried.")
+@click.option("--force-online", is_flag=True, help="The same of a network trained to see ahead.")
+@click.option("--fps", type=float, help="Online: steps per second.")
+@click.option("--horizon", type=int, help="Online: steps whose logits an answer averages.")
 @click.option(
     "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def _rows(card: Card) -> list[tuple[str, str]]:
         *((name.replace("_", " "), str(value)) for name, value in card.arch.items()),
         ("input", f"{'x'.join(map(str, card.input.shape))} {card.input.layout}"),
         ("sampling", f"{sampling.rule}, {sampling.segments} segments"),
-        ("live", f"last {sampling.window_s:g} s, every {sampling.every_s:g} s"),
+        *_live(card),
         (
             "preprocess",
             f"short side {preprocess.resize.short_side_px}, crop {preprocess.crop_px}, "
@@ -44,6 +45,21 @@ def _rows(card: Card) -> list[tuple[str, str]]:
     lines.append(("checkpoint", f"sha256 {card.provenance.checkpoint_sha256[:16]}…"))
     lines.append(("made with", ", ".join(f"{k} {v}" for k, v in card.provenance.tools.items())))
     return lines
+
+
+def _live(card: Card) -> list[tuple[str, str]]:
+    every = f"an answer every {card.sampling.every_s:g} s"
+    if card.streaming is None:
+        return [("live", f"last {card.sampling.window_s:g} s, {every}")]
+    streaming, floats = card.streaming, sum(math.prod(cache.shape) for cache in card.state)
+    return [
+        (
+            "live",
+            f"{streaming.fps:g} steps a second, {every} on the last {streaming.horizon} steps "
+            f"({card.sampling.window_s:g} s)",
+        ),
+        ("state", f"{len(card.state)} caches, {floats * 4 / 1024:.1f} KiB"),
+    ]
 
 
 def _some(labels: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from edge_tsm.card import Card
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.datatypes import Prediction
@@ -37,6 +38,9 @@ from edge_tsm.sources import Source, open_source
 @click.option("--force", is_flag=True, help="Let --save replace an existing file.")
 @click.option("--window", type=click.FloatRange(min=0, min_open=True), help="Live: seconds seen.")
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Live: seconds apart.")
+@click.option(
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Live, online models: steps/s."
+)
 @click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers.")
 @click.option(
     "--variant",
@@ -49,7 +53,8 @@ def run(bundle: Path | None, **arguments: Any) -> None:
     """Classify videos or a camera with BUNDLE (default: the only one in this folder).
 
     A file gives one answer, on frames spread over all of it. A camera gives one every --every
-    seconds, on the last --window seconds; Ctrl-C ends it.
+    seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card
+    says so) steps on a frame --fps times a second instead, and needs no window.
     """
     camera = arguments["camera"]
     cameras = [int(camera) if camera.isdecimal() else camera] if camera else []
@@ -94,6 +99,18 @@ def _check_save(save: Path | None, uris: list[str | int], *, force: bool) -> Non
         raise SinkError(f"{save} exists; pass --force to replace it, or another name")
 
 
+def _window_s(card: Card, arguments: dict[str, Any]) -> float | None:
+    """Return the seconds that --window names, or --fps for an online model's steps."""
+    fps: float | None = arguments["fps"]
+    window_s: float | None = arguments["window"]
+    if fps is None:
+        return window_s
+    if card.streaming is None or window_s is not None:
+        hint = "or --window, not both" if card.streaming else "this one takes --window"
+        raise InputError(f"--fps is for online models; {hint}")
+    return card.streaming.horizon / fps
+
+
 def _answers(
     source: Source, recognizer: Recognizer, arguments: dict[str, Any]
 ) -> Generator[Prediction, None, None]:
@@ -104,11 +121,12 @@ def _answers(
         pipeline = Pipeline(
             source,
             recognizer,
-            window_s=arguments["window"],
+            window_s=_window_s(recognizer.card, arguments),
             every_s=arguments["every"],
             on_frame=stack.enter_context(closing(film)).write if film else None,
             progress=progress,
         )
+        stack.callback(_tell_dropped, pipeline)
         for prediction in pipeline:
             progress.clear()
             if film:
@@ -116,3 +134,8 @@ def _answers(
             yield prediction
             if save and not film:
                 write_annotated(save, source, prediction, fps=source.fps)
+
+
+def _tell_dropped(pipeline: Pipeline) -> None:
+    if pipeline.dropped:
+        click.echo(f"{pipeline.dropped} frames came while the model was busy; --fps?", err=True)

@@ -22,6 +22,8 @@ from converters.verify import run_artifact
 from edge_tsm import Pipeline, load, open_source
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card
+from edge_tsm.datasets import read_dataset
+from edge_tsm.evaluation import evaluate
 from tests.converters.goldens import HERE, load_golden, options_for, write_golden
 
 MIT = [
@@ -136,3 +138,13 @@ def test_answers_on_real_video_are_upstreams(engine: str, fight: Path, shared: P
             assert [i + 1 for i in answer.window.frames] == expected["indices"]
             assert np.abs(answer.logits - expected["logits"]).max() <= 0.02
             assert answer.logits.argmax() == np.argmax(expected["logits"])
+
+
+def test_an_evaluation_is_upstreams(fight: Path, shared: Path) -> None:
+    golden = json.loads((shared / "golden/real_clips.json").read_text())
+    dataset = read_dataset(shared / "clips/surv_fight/val.txt")
+    with load(fight) as recognizer:
+        found = evaluate({"fight": recognizer}, dataset)
+    assert found.figures("fight").correct == round(golden["top1"] * 48)
+    expected = [golden["clips"][sample.name]["logits"] for sample in dataset]
+    assert np.abs(found.logits("fight") - expected).max() <= 0.02

@@ -34,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", 30)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["convert"], ["info"], ["verify"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["convert"], ["info"], ["verify"], ["frames"]])
 def test_help_fits_eighty_columns(command: list[str]) -> None:
     done = edge_tsm(*command, "--help")
     assert done.returncode == 0

@@ -16,14 +16,17 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "storage"},
+    {"datatypes", "card", "storage", "demo", "labels"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"datasets", "synthetic", "latency_chart"},
+        *{"synthetic", "prefetch", "latency_chart"},
     },
-    {"variants"},
-    {"recognizer"},
-    {"pipeline", "evaluation", "benchmark"},
+    {"stream", "datasets", "variants"},
+    {"recognizer", "metrics"},
+    {"pipeline", "protocol", "results", "charts", "annotations", "benchmark"},
+    {"evaluation", "catalog"},
+    {"frames"},
+    {"frame_lists"},
     {"cli", "__init__"},
     {"__main__"},
 ]

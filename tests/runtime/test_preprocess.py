@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -61,6 +62,73 @@ def test_cropping_first_gives_the_same_pixels(width: int, height: int, seed: int
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     ours = PREPROCESS.crop(image, color="rgb").astype(int)
     assert np.abs(ours - upstream_crop(image)).max() <= 1
+
+
+def upstream_crops(image: np.ndarray, count: int) -> list[np.ndarray]:
+    """ops/transforms.py, GroupFullResSample and GroupOverSample, on one RGB picture."""
+    height, width = image.shape[:2]
+    short = min(width, height)
+    size = (int(256 * width / short), int(256 * height / short))
+    picture = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+    w_step, h_step = (size[0] - 224) // 4, (size[1] - 224) // 4
+    full_resolution = [(0, 2), (4, 2), (2, 2)]
+    over_sample = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]
+    crops = []
+    for w, h in full_resolution if count == 3 else over_sample:
+        left, top = w * w_step, h * h_step
+        crop = picture.crop((left, top, left + 224, top + 224))
+        crops.append(np.asarray(crop))
+        if count == 10:
+            crops.append(np.asarray(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    return crops
+
+
+@pytest.mark.parametrize("count", [3, 5, 10])
+@pytest.mark.parametrize("size", [*SIZES, (240, 426), (256, 256)])
+def test_several_crops_are_upstreams(size: tuple[int, int], count: int) -> None:
+    rng = np.random.default_rng(count)
+    image = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    crops = PREPROCESS.crops(np.ascontiguousarray(image[..., ::-1]), count)
+    expected = upstream_crops(image, count)
+    assert len(crops) == count
+    for ours, theirs in zip(crops, expected, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_of_several_crops_the_center_one_lies_where_the_single_one_does(
+    size: tuple[int, int], shared: Path, golden_recipe: ModuleType
+) -> None:
+    """Upstream's center of several is a multiple of quarters: up to two pixels from CenterCrop."""
+    golden = np.load(shared / "golden/preprocess/crops.npz")[f"crop_{size[0]}x{size[1]}"]
+    frame = golden_recipe.natural_frame(*size, 3)
+    crop = PREPROCESS.crops(frame, 5, color="rgb")[4].astype(int)
+    distances = [
+        np.abs(crop[:, max(0, -x) : 224 - max(0, x)] - golden[:, max(0, x) : 224 + min(0, x)]).max()
+        for x in range(-2, 3)
+    ]
+    assert min(distances) <= 1
+
+
+def test_one_crop_is_the_crop() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    [crop] = PREPROCESS.crops(image, 1)
+    assert np.array_equal(crop, PREPROCESS.crop(image))
+
+
+def test_without_antialiasing_several_crops_agree_with_the_single_one() -> None:
+    spec = make_card().preprocess
+    spec = dataclasses.replace(spec, resize=dataclasses.replace(spec.resize, antialias=False))
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    image = image.repeat(2, 0).repeat(2, 1)
+    preprocess = Preprocessor(spec)
+    center = preprocess.crops(image, 5)[4].astype(int)
+    assert np.abs(center - preprocess.crop(image)).max() <= 1
+
+
+def test_another_number_of_crops_is_refused() -> None:
+    with pytest.raises(InputError, match="4 crops"):
+        PREPROCESS.crops(np.zeros((10, 10, 3), np.uint8), 4)
 
 
 def test_the_tensor_is_exact() -> None:

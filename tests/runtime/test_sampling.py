@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tsm.errors import CardError, InputError
-from edge_tsm.sampling import TimeWindow, index_rule, uniform_indices
+from edge_tsm.sampling import TEST_RULES, IndexRule, TimeWindow, index_rule, uniform_indices
 
 
 @pytest.mark.parametrize("segments", [8, 16])
-def test_uniform_indices_are_upstreams(segments: int, shared: Path) -> None:
+@pytest.mark.parametrize("rule", ["uniform", "dense", "twice"])
+def test_test_indices_are_upstreams(rule: str, segments: int, shared: Path) -> None:
     golden = json.loads((shared / "golden/preprocess/indices.json").read_text())
-    table = golden[f"uniform_{segments}"]
+    table = golden[f"{rule}_{segments}"]
     assert {"1", "7", "8", "400"} <= table.keys()
     for count, expected in table.items():
-        assert [i + 1 for i in uniform_indices(int(count), segments)] == expected
+        assert [i + 1 for i in TEST_RULES[rule](int(count), segments)] == expected
 
 
 @given(st.integers(1, 100_000), st.integers(1, 64))
@@ -31,9 +32,10 @@ def test_indices_are_in_order_and_in_range(count: int, segments: int) -> None:
     assert indices[-1] < count
 
 
-def test_nothing_cannot_be_sampled() -> None:
+@pytest.mark.parametrize("rule", TEST_RULES.values())
+def test_nothing_cannot_be_sampled(rule: IndexRule) -> None:
     with pytest.raises(InputError, match="from 0 frames"):
-        uniform_indices(0, 8)
+        rule(0, 8)
 
 
 def test_an_unknown_rule_is_named() -> None:

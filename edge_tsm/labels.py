@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_tsm.errors import ConversionError
+from edge_tsm.errors import InputError
 
 _NUMBERED = re.compile(r"^(\d{1,6})[\s,:;]+(.+)$")
 # Jester's and Something-Something V1's own lists come in the data sets' order; upstream's
@@ -30,6 +30,14 @@ def default_labels(classes: int) -> Labels:
     return Labels(tuple(f"class_{i}" for i in range(classes)), "default (pass --labels FILE)")
 
 
+def label_key(name: str) -> str:
+    """Return what names of one class have in common in lists, csv files and folder names.
+
+    As upstream's tools/gen_label_kinetics.py: "petting animal (not cat)" is petting_animal_not_cat.
+    """
+    return re.sub(r"[\"'()\[\]]", "", name).replace(" ", "_")
+
+
 def read_labels(file: str | Path) -> Labels:
     """Read a label file.
 
@@ -38,13 +46,13 @@ def read_labels(file: str | Path) -> Labels:
     (Something-Something V2) or {index: name}.
 
     Raises:
-        ConversionError: not readable, empty, a blank line, or a name that occurs twice.
+        InputError: not readable, empty, a blank line, or a name that occurs twice.
     """
     path, note = Path(file), ""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConversionError(f"labels {path}: cannot be read ({error})") from error
+        raise InputError(f"labels {path}: cannot be read ({error})") from error
     if path.suffix.lower() == ".json":
         names = _from_json(text, path)
     else:
@@ -60,11 +68,11 @@ def _from_lines(text: str, path: Path) -> list[str]:
     if lines and re.fullmatch(r"id,\s*name", lines[0], re.IGNORECASE):
         rows = [row for row in csv.reader(lines[1:]) if len(row) == 2 and row[0].strip().isdigit()]
         if len(rows) != len(lines) - 1:
-            raise ConversionError(f"labels {path}: not every line is `id,name`")
+            raise InputError(f"labels {path}: not every line is `id,name`")
         return _ordered([(int(row[0]), row[1].strip()) for row in rows], path)
     for number, line in enumerate(lines, 1):
         if not line:
-            raise ConversionError(f"labels {path}: line {number} is blank")
+            raise InputError(f"labels {path}: line {number} is blank")
     numbered = [_NUMBERED.match(line) for line in lines]
     pairs = [(int(m[1]), m[2].strip()) for m in numbered if m]
     first = min((index for index, _ in pairs), default=0)
@@ -82,7 +90,7 @@ def _from_json(text: str, path: Path) -> list[str]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConversionError(f"labels {path}: not JSON ({error})") from error
+        raise InputError(f"labels {path}: not JSON ({error})") from error
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return data
     if isinstance(data, dict):
@@ -90,13 +98,13 @@ def _from_json(text: str, path: Path) -> list[str]:
             return _ordered([(int(value), name) for name, value in data.items()], path)
         if all(key.isdecimal() for key in data):
             return _ordered([(int(key), str(value)) for key, value in data.items()], path)
-    raise ConversionError(f"labels {path}: expected a list, {{name: index}} or {{index: name}}")
+    raise InputError(f"labels {path}: expected a list, {{name: index}} or {{index: name}}")
 
 
 def _ordered(pairs: Sequence[tuple[int, str]], path: Path) -> list[str]:
     indices = sorted(index for index, _ in pairs)
     if not indices or indices[0] not in (0, 1) or indices != _count(indices[0], len(pairs)):
-        raise ConversionError(f"labels {path}: the indices do not count from 0 or 1 without gaps")
+        raise InputError(f"labels {path}: the indices do not count from 0 or 1 without gaps")
     return [name for _, name in sorted(pairs)]
 
 
@@ -106,9 +114,9 @@ def _count(first: int, length: int) -> list[int]:
 
 def _check(names: Sequence[str], path: Path) -> None:
     if not names:
-        raise ConversionError(f"labels {path}: the file is empty")
+        raise InputError(f"labels {path}: the file is empty")
     for number, name in enumerate(names):
         if not name.isprintable():
-            raise ConversionError(f"labels {path}: {name!r} has control characters")
+            raise InputError(f"labels {path}: {name!r} has control characters")
         if name in names[:number]:
-            raise ConversionError(f"labels {path}: {name!r} stands there twice")
+            raise InputError(f"labels {path}: {name!r} stands there twice")

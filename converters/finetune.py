@@ -1,0 +1,145 @@
+"""Fine-tuning: from a checkpoint that `convert` understands to a trainer on labelled clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from converters.checkpoints import read_checkpoint
+from converters.checkpoints.mit import CONVENTION, refuse_strangers
+from converters.models import COUNTER, VideoClassifier, check_tensors
+from converters.models.topologies import initialize
+from converters.networks import MobileNet, Network, ResNet, Shift
+from converters.online import place_shifts
+from converters.recipe import Options, preprocess_of, resolve
+from converters.training import Distillation, Settings, Trainer
+from converters.trainset import VideoClips, View
+from edge_tsm.card import Sampling
+from edge_tsm.datasets import Dataset
+from edge_tsm.errors import InputError
+
+_MIRRORED_WORDS = {
+    "left": "right",
+    "right": "left",
+    "clockwise": "counterclockwise",
+    "counterclockwise": "clockwise",
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a fine-tuning begins: a network with weights, and what is known about them.
+
+    `head` is "kept", or "new" where its shape did not fit the classes.
+    """
+
+    model: VideoClassifier
+    network: Network
+    shift: Shift
+    labels: tuple[str, ...]
+    head: str
+
+
+def start_from(
+    checkpoint: Path,
+    labels: Sequence[str],
+    *,
+    segments: int | None = None,
+    online: bool = False,
+    seed: int = 1,
+) -> Start:
+    """Read a checkpoint, or an image classifier's file, and give it a head for `labels`.
+
+    Args:
+        checkpoint: TSM or TSN of any code base, or an image ResNet or MobileNetV2 under upstream's
+            or torchvision's names; where nothing is shifted, shifts are put as upstream puts them.
+        labels: class names in the order of the class indices.
+        segments: frames per clip; by default the checkpoint's.
+        online: shift from the past only, whatever the checkpoint was trained with.
+        seed: of a new head.
+
+    Raises:
+        CheckpointError: not readable, or a network that upstream's format cannot hold.
+    """
+    read = read_checkpoint(checkpoint, online=True)
+    flat = read.topology.shift_source != "weights"
+    direction = "past" if online else CONVENTION.shift_direction if flat else None
+    options = Options(segments=segments, shift_direction=direction, color="rgb")
+    recipe = resolve(read.topology, options)
+    network = recipe.network
+    refuse_strangers(network)
+    if not recipe.order_sensitive and isinstance(network, (ResNet, MobileNet)):
+        network = place_shifts(network)
+    model = VideoClassifier(network, len(labels), recipe.shift)
+    initialize(model, seed=seed)
+    replaced = _load(model, read.tensors)
+    head = "new" if replaced else "kept"
+    return Start(model, network, recipe.shift, tuple(labels), head)
+
+
+def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
+    """Load the weights; the head stays as it is where its shape is another, which is returned."""
+    fresh = model.state_dict()
+    head = {name: fresh[name] for name in fresh if name.startswith("head.")}
+    replaced = any(tensors[name].shape != value.shape for name, value in head.items())
+    weights = tensors | (head if replaced else {})
+    check_tensors(model, weights)
+    counters = {name: value for name, value in fresh.items() if name.endswith(COUNTER)}
+    model.load_state_dict(weights | counters)
+    return replaced
+
+
+def trainer(
+    start: Start,
+    train: Dataset,
+    val: Dataset,
+    settings: Settings,
+    *,
+    size_px: int = 224,
+    teacher: Start | None = None,
+) -> Trainer:
+    """Return a trainer of `start` on labelled clips; `teacher` distils (see `Distillation`).
+
+    Raises:
+        InputError: a list has classes that the labels do not name, or a teacher was never taught.
+    """
+    if teacher is not None and teacher.head == "new":
+        raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
+    for name, dataset in (("training", train), ("validation", val)):
+        if dataset.classes > len(start.labels):
+            raise InputError(
+                f"the {name} list has class {dataset.classes - 1}, and there are "
+                f"{len(start.labels)} labels; pass the labels of all classes"
+            )
+    preprocess = preprocess_of(CONVENTION, "rgb")
+    sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
+    view = View(size_px, mirrored=mirror_map(start.labels))
+    straight = View(size_px, multiscale=False)
+    return Trainer(
+        start.model,
+        preprocess,
+        VideoClips(train.samples, sampling, preprocess, view, random=True),
+        VideoClips(val.samples, sampling, preprocess, straight, random=False),
+        settings,
+        distillation=Distillation(teacher.model) if teacher is not None else None,
+    )
+
+
+def mirror_map(labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the class of each class's mirror image: left and right, and turns, change places.
+
+    None, so that nothing is mirrored, where a label names a side and its counterpart is no label.
+    """
+    places = {label.lower(): index for index, label in enumerate(labels)}
+    mirrored = [places.get(_mirrored(label.lower())) for label in labels]
+    found = tuple(index for index in mirrored if index is not None)
+    return found if len(found) == len(labels) else None
+
+
+def _mirrored(label: str) -> str:
+    words = re.split(r"([^a-z]+)", label)
+    return "".join(_MIRRORED_WORDS.get(word, word) for word in words)

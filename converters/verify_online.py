@@ -1,0 +1,140 @@
+"""Online artefacts with chained state: frame by frame what the clip form answers.
+
+The reference for every step is the clip form (shift from the past only, zero before the first
+frame), which sees all frames at once and carries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from converters.clips import Clips, random_clips
+from converters.models import VideoClassifier, build_online, build_reference
+from converters.recipe import Recipe
+from converters.verify import (
+    TOLERANCE,
+    Array,
+    Logits,
+    Reference,
+    compare,
+    run_batch,
+    turned,
+)
+from edge_tsm.backends import Backend
+from edge_tsm.card import Card, Verification
+from edge_tsm.errors import VerificationError
+from edge_tsm.stream import feed, fresh_state
+
+# A frame is remembered for at most as many steps as there are shifts, one after the other: 10 in
+# MobileNetV2, 16 in ResNet-50. What compounds has done so within the first half.
+STEPS = 24
+# Answers may be this many times further off at the end than at the start; below this share of the
+# tolerance nothing is called growth.
+_GROWTH, _NOISE = 3.0, 0.1
+_SAME = 1e-5  # share of the logit range by which an artefact may differ from itself
+
+
+class OnlineReference(Reference):
+    """The clip form's answers to every frame, and what only a model with state has to prove."""
+
+    def __init__(
+        self, recipe: Recipe, tensors: Mapping[str, Tensor], groups: Mapping[str, Clips]
+    ) -> None:
+        self._recipe, self._tensors = recipe, tensors
+        self._clip_forms: dict[int, VideoClassifier] = {}  # by number of frames
+        super().__init__(self._clip_form(recipe.segments), groups, order_sensitive=True)
+        size = recipe.preprocess.crop_px
+        self._long = random_clips(1, (STEPS * 3, size, size))
+        self._long_answers = self.answers(self._long)
+        self._prove_torch()
+
+    def _clip_form(self, frames: int) -> VideoClassifier:
+        if frames not in self._clip_forms:
+            shift = replace(self._recipe.shift, segments=frames)
+            recipe = replace(self._recipe, segments=frames, shift=shift)
+            self._clip_forms[frames] = build_reference(recipe, self._tensors)
+        return self._clip_forms[frames]
+
+    def answers(self, clips: Clips) -> Logits:
+        """Return the clip form's logits of every frame, (K, T, classes)."""
+        model = self._clip_form(clips.shape[1] // 3)
+        with torch.no_grad():
+            rows = [model.frames(torch.from_numpy(clip[None])).numpy() for clip in clips]
+        return np.stack(rows)
+
+    def turn(self, clips: Clips) -> Clips:
+        """Return clips with all frames but the last in reverse order."""
+        return np.concatenate((turned(clips[:, :-3]), clips[:, -3:]), axis=1)
+
+    def final(self, logits: Logits) -> Logits:
+        """Return the answers to the last frames, (K, classes)."""
+        return logits[:, -1]
+
+    def extra(
+        self, path: Path, backend: Backend, card: Card, tolerance: float
+    ) -> dict[str, Verification]:
+        """Chain many steps, twice: errors may not grow, nor anything survive in the engine.
+
+        Raises:
+            VerificationError: errors compound, or the state does not reach the answer.
+        """
+        clips = np.repeat(self._long, card.input.shape[0], axis=0)
+        expected = np.repeat(self._long_answers, len(clips), axis=0)
+        chained, again = (run_batch(backend, card, clips) for _ in range(2))
+        found = {f"{STEPS} steps": compare(expected, chained, tolerance)}
+        spread = float(np.ptp(expected))
+        drift = np.abs(chained - expected).max((0, 2)) / spread
+        if not drift.max() <= tolerance:
+            return found  # which the caller refuses
+        if compounds(drift, tolerance):
+            raise VerificationError(
+                f"{path.name}: errors grow through the state, from {drift[: STEPS // 4].max():.1g} "
+                f"to {drift[-STEPS // 4 :].max():.1g} of the logit range in {STEPS} steps"
+            )
+        if np.abs(again - chained).max() > _SAME * spread:
+            raise VerificationError(f"{path.name}: a fresh start does not answer as the first did")
+        forgot = np.abs(forgetful(backend, card, clips) - chained[:, -1]).max() / spread
+        if forgot <= _SAME:
+            raise VerificationError(
+                f"{path.name}: the answer is the same when nothing is carried from frame to frame "
+                f"(it moves by {forgot:.1g} of its range); its weights may be untrained or zero"
+            )
+        return found
+
+    def _prove_torch(self) -> None:
+        """Refuse an online network in torch that does not answer as its own clip form."""
+        model, caches = build_online(self._recipe, self._tensors), ()
+        frames = torch.from_numpy(self._long).reshape(STEPS, 1, 3, *self._long.shape[2:])
+        rows = []
+        with torch.no_grad():
+            for frame in frames:
+                logits, *caches = model(frame, *caches)
+                rows.append(logits.numpy())
+        result = compare(self._long_answers, np.stack(rows, axis=1), TOLERANCE["f32"])
+        if not result.max_rel_diff <= result.tolerance:
+            raise VerificationError(
+                f"in torch, online and clip form differ by {result.max_rel_diff:.2g} of the logit "
+                "range; this is an error of edge-tsm"
+            )
+
+
+def compounds(drift: Array, tolerance: float) -> bool:
+    """Return whether a difference per step, (T,), is clearly larger in the end than at the start.
+
+    Shares of the logit range.
+    """
+    quarter = len(drift) // 4
+    grown = float(drift[-quarter:].max()) - _NOISE * tolerance
+    return grown > _GROWTH * float(drift[:quarter].max())
+
+
+def forgetful(backend: Backend, card: Card, clips: Clips) -> Logits:
+    """Return the answers to the last frames of (N, T*3, H, W) when shown without any before."""
+    frames = np.ascontiguousarray(clips[:, -3:])
+    return backend.run(feed(card, frames, fresh_state(card)))[card.output.name].copy()

@@ -1,0 +1,167 @@
+"""An evaluation as tables on the terminal, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from edge_tsm.cli.table import layout
+from edge_tsm.evaluation import Evaluation
+from edge_tsm.metrics import Figures
+from edge_tsm.postprocess import softmax
+from edge_tsm.protocol import column_name
+
+MOST_CLASSES, LOWEST_CLASSES = 20, 10
+NAME_CHARS = 24
+MOST_FAILURES = 10
+
+
+def as_text(evaluation: Evaluation) -> Iterator[str]:
+    """Yield the lines of the tables and of the summary."""
+    found = {name: evaluation.figures(name) for name in evaluation.columns}
+    yield from _overall(found)
+    yield from _gains(evaluation)
+    yield ""
+    yield from _per_class(evaluation, found)
+    yield ""
+    yield from _summary(evaluation)
+
+
+def failures(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a line for each of the first clips that could not be read."""
+    failed = evaluation.failed
+    for outcome in failed[:MOST_FAILURES]:
+        yield f"unreadable: {outcome.error}"
+    if len(failed) > MOST_FAILURES:
+        yield f"unreadable: {len(failed) - MOST_FAILURES} more"
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """Return everything but the answers to single clips."""
+    protocol = evaluation.protocol
+    data = {
+        "protocol": {
+            "sampling": protocol.sampling,
+            "crops": protocol.crops,
+            "average": protocol.average,
+            "methods": list(protocol.methods),
+        },
+        "clips": len(evaluation.outcomes),
+        "readable": len(evaluation.answered),
+        "unreadable": [{"clip": o.sample.name, "error": o.error} for o in evaluation.failed],
+        "resumed": evaluation.resumed,
+        "seconds": round(evaluation.seconds, 3),
+        "engine_seconds": round(evaluation.engine_s, 3),
+        "results": {
+            name: evaluation.figures(name).to_json(evaluation.labels) for name in evaluation.columns
+        },
+    }
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """Return a row per clip and model; logits are separated by spaces, in the order of labels."""
+    text, labels = io.StringIO(), evaluation.labels
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        ("model", "name", "label", "prediction", "confidence", "correct", "logits", "error")
+    )
+    for column in evaluation.columns:
+        for outcome in evaluation.outcomes:
+            start: list[Any] = [column, outcome.sample.name, labels[outcome.sample.label]]
+            if outcome.error:
+                table.writerow([*start, "", "", "", "", outcome.error])
+                continue
+            logits = outcome.logits[column]
+            best = int(np.argmax(logits))
+            confidence = f"{softmax(logits)[best]:.6f}"
+            correct = int(best == outcome.sample.label)
+            numbers = " ".join(f"{v:.7g}" for v in logits)
+            table.writerow([*start, labels[best], confidence, correct, numbers, ""])
+    return text.getvalue()
+
+
+def _overall(found: dict[str, Figures]) -> list[str]:
+    top5 = any(f.top5 is not None for f in found.values())
+    rows = [("", "top-1", "95 % interval", *(["top-5"] if top5 else []), "mean class", "ECE")]
+    for name, f in found.items():
+        interval = f"{100 * f.interval[0]:.1f} to {100 * f.interval[1]:.1f} %"
+        best = [_percent(f.top5)] if top5 else []
+        shares = (interval, *best, _percent(f.mean_class), _percent(f.ece))
+        rows.append((_short(name), _percent(f.top1), *shares))
+    return layout(rows)
+
+
+def _gains(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what seeing the frames together brings, clip by clip."""
+    truth = np.array([outcome.sample.label for outcome in evaluation.answered])
+    for name in evaluation.columns:
+        voting = column_name(name, "voting")
+        if voting in evaluation.columns:
+            video, still = (evaluation.logits(c).argmax(1) == truth for c in (name, voting))
+            told = (
+                f"{name} over voting: {100 * (video.mean() - still.mean()):+.1f} points "
+                f"(right only as video {(video & ~still).sum()}, "
+                f"only by voting {(still & ~video).sum()})"
+            )
+            yield from textwrap.wrap(told, _terminal_chars())
+
+
+def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[str]:
+    """Yield each class, or with many the worst by the first column."""
+    columns = _fitting(list(found), NAME_CHARS + len("  clips"))
+    confusions = [found[name].confusion for name in columns]
+    clips = confusions[0].sum(1)
+    right = np.stack([c.diagonal() for c in confusions])
+    shown = np.flatnonzero(clips)
+    rest = ""
+    if len(shown) > MOST_CLASSES:
+        worst = np.argsort(right[0, shown] / clips[shown], kind="stable")[:LOWEST_CLASSES]
+        rest = f"the {LOWEST_CLASSES} lowest of {len(shown)} classes (--json has all)"
+        shown = shown[worst]
+    rows = [("class", "clips", *map(_short, columns))]
+    for i in shown:
+        shares = [_percent(k / clips[i]) for k in right[:, i]]
+        rows.append((evaluation.labels[i], str(clips[i]), *shares))
+    yield from layout([(row[0][:NAME_CHARS], *row[1:]) for row in rows])
+    if rest:
+        yield rest
+    if len(found) > len(columns):
+        yield f"{len(found) - len(columns)} more columns: --json has them"
+
+
+def _short(name: str) -> str:
+    """Cut a long name at its start: artefact and method stand at its end."""
+    return name if len(name) <= NAME_CHARS else "…" + name[1 - NAME_CHARS :]
+
+
+def _fitting(names: list[str], used: int) -> list[str]:
+    """Return the first names, at least one, that fit beside `used` characters."""
+    ends = np.cumsum([len(_short(name)) + 2 for name in names]) + used
+    return names[: max(1, int((ends <= _terminal_chars()).sum()))]
+
+
+def _terminal_chars() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _summary(evaluation: Evaluation) -> Iterator[str]:
+    read, clips = len(evaluation.answered), len(evaluation.outcomes)
+    told = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
+    if evaluation.resumed:
+        told += f", resumed {evaluation.resumed} of {clips}"
+    if evaluation.resumed < clips:
+        busy = evaluation.engine_s / max(evaluation.seconds, 1e-9)
+        told += f", {evaluation.seconds:.1f} s, engine busy {100 * busy:.0f} %"
+    yield told
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

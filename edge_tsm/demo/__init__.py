@@ -1,0 +1,17 @@
+"""The demo model that comes with the package, in clip and in online form.
+
+Trained from scratch on generated video (`edge_tsm.synthetic`) by examples/train_demo.py; it tells
+how something moves: swipes, zooms, turns, or nothing in particular.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+FORMS = ("clip", "online")
+
+
+def bundle(form: Literal["clip", "online"] = "clip") -> Path:
+    """Return the folder of the demo bundle."""
+    return Path(__file__).parent / f"{form}.bundle"

@@ -1,0 +1,131 @@
+"""A file of answers, one JSON object per clip and line: what came out, and where to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_tsm.datasets import Sample
+from edge_tsm.errors import InputError, SinkError
+from edge_tsm.metrics import Logits
+
+FORMAT = "edge-tsm results 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one clip: logits by column (see `Evaluation`), or why there are none."""
+
+    sample: Sample
+    logits: Mapping[str, Logits]
+    error: str = ""
+
+
+class Results:
+    """Answers that outlive an interruption; every line is on disk before the next clip is done.
+
+    The first line says what was run. A file of another run is refused and left alone; a clip
+    counts as known while its video's path and modification time are the same; clips that failed
+    are tried again.
+
+    Args:
+        path: the file, made if not there.
+        run: JSON-ready facts that decide the answers: models, protocol.
+
+    Raises:
+        InputError: the file is of another run, or none of these files.
+        SinkError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        self._path = path
+        header = {"format": FORMAT, **run}
+        try:
+            data = path.read_bytes() if path.is_file() else b""
+            whole = data[: data.rfind(b"\n") + 1]  # without what an interruption tore
+            lines = list(self._parsed(whole or data))
+            self._check(lines, header)
+            self._known = {_key(line): line["logits"] for line in lines[1:] if "logits" in line}
+            # Without a buffer a line is written or not, and closing cannot fail.
+            self._stream = path.open("ab", buffering=0)
+            if len(whole) < len(data):
+                self._stream.truncate(len(whole))
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be used ({error.strerror})") from error
+        if not lines:
+            self._write(header)
+
+    def known(self, sample: Sample) -> dict[str, Logits] | None:
+        """Return the logits by column that an earlier run left, or None."""
+        logits = self._known.get(_key(_identity(sample)))
+        return logits and {name: np.asarray(row, np.float32) for name, row in logits.items()}
+
+    def add(self, outcome: Outcome) -> None:
+        """Append one clip.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        line = {"clip": outcome.sample.name, "label": outcome.sample.label}
+        if outcome.error:
+            self._write({**line, "error": outcome.error})
+            return
+        # Nine digits give a float32 back exactly.
+        logits = {n: [float(f"{v:.9g}") for v in row] for n, row in outcome.logits.items()}
+        self._write({**line, **_identity(outcome.sample), "logits": logits})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+        except OSError as error:
+            self.close()
+            raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def _parsed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(data.splitlines(), 1):
+            try:
+                parsed = json.loads(line)
+            except ValueError:
+                parsed = None
+            if not isinstance(parsed, dict) or not data.endswith(b"\n"):
+                raise InputError(
+                    f"{self._path} line {number} is no JSON object; is it a file of results?"
+                )
+            yield parsed
+
+    def _check(self, lines: list[dict[str, Any]], header: Mapping[str, Any]) -> None:
+        """Refuse the lines of another run, naming the first fact that differs."""
+        if not lines:
+            return
+        for key in (*header, *lines[0]):
+            found, wanted = lines[0].get(key), header.get(key)
+            if found != wanted:
+                raise InputError(
+                    f"{self._path} holds results of another run: {key} was {found}, now {wanted}; "
+                    "name another file, or delete this one"
+                )
+
+
+def _identity(sample: Sample) -> dict[str, Any]:
+    """Return what a clip's answers hang on: the file, and when it was last changed."""
+    path = sample.path.absolute()
+    return {"path": str(path), "mtime_ns": path.stat().st_mtime_ns if path.exists() else 0}
+
+
+def _key(line: Mapping[str, Any]) -> tuple[str, int]:
+    return str(line.get("path")), int(line.get("mtime_ns", 0))

@@ -1,0 +1,299 @@
+"""Training: what learns, what stays, what is saved, and going on after a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from converters.build import plan
+from converters.checkpoints.mit import CONVENTION
+from converters.finetune import mirror_map, start_from, trainer
+from converters.models import VideoClassifier, build_reference
+from converters.models.topologies import initialize, mobilenet_v2, topology
+from converters.networks import Shift
+from converters.qat import simulate_int8
+from converters.recipe import Options, preprocess_of
+from converters.run_folder import BEST, RunFolder, run_name
+from converters.training import Distillation, Settings, Trainer, choose_device
+from converters.trainset import GeneratedClips, Item, VideoClips, View, cut, render_pool
+from edge_tsm.datasets import Dataset, Sample
+from edge_tsm.errors import CheckpointError, InputError, SourceError
+from tests.converters.upstream import write_checkpoint
+from tests.runtime.test_sources import write_video
+
+SHIFT = Shift(segments=8, div=4)
+NETWORK = mobilenet_v2(width=0.35, last=64)
+PREPROCESS = preprocess_of(CONVENTION, "rgb")
+QUICK = Settings(
+    epochs=3, batch=8, learning_rate=3e-3, optimizer="adamw", dropout=0.0, partial_bn=False,
+    workers=0, device="cpu", patience=None, half=False,
+)  # fmt: skip
+
+
+class Flashes:
+    """Two classes that differ in order only: bright then dark, dark then bright."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.epoch = count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Item:
+        random = np.random.default_rng(index)
+        clip = random.integers(0, 40, (8, 3, 32, 32), dtype=np.uint8)
+        clip[:4] += 120
+        if index % 2:
+            clip = clip[::-1].copy()
+        return torch.from_numpy(clip).reshape(24, 32, 32), index % 2
+
+
+def model(classes: int = 2) -> VideoClassifier:
+    network = VideoClassifier(NETWORK, classes, SHIFT)
+    initialize(network, seed=1)
+    return network
+
+
+def make(settings: Settings = QUICK, **kind: object) -> Trainer:
+    return Trainer(model(), PREPROCESS, Flashes(32), Flashes(16), settings, **kind)  # type: ignore[arg-type]
+
+
+def silent(_: object) -> None:
+    pass
+
+
+def test_order_of_frames_is_learnt() -> None:
+    history = make(replace(QUICK, epochs=8)).fit(silent, tell=silent)
+    assert history.best.val_top1 == 1.0
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = make()
+    whole.fit(silent, tell=silent)
+    run = RunFolder(tmp_path / "run", NETWORK, SHIFT, ("a", "b"))
+
+    class Stop(Exception):
+        pass
+
+    def stop(state: Trainer) -> None:
+        run.save(state)
+        raise Stop
+
+    with pytest.raises(Stop):
+        make().fit(stop, tell=silent)
+    second = make()
+    run.resume(second)
+    assert len(second.history.epochs) == 1
+    second.fit(run.save, tell=silent)
+    for one, other in zip(
+        whole.model.state_dict().values(), second.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert second.history == whole.history
+
+
+def test_resuming_another_network_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, NETWORK, SHIFT, ("a", "b"))
+    make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
+    other = Trainer(model(3), PREPROCESS, Flashes(32), Flashes(16), QUICK)
+    with pytest.raises(InputError, match="of another training"):
+        run.resume(other)
+
+
+def test_a_run_is_what_convert_and_upstream_read(tmp_path: Path) -> None:
+    name = run_name("flash", NETWORK, SHIFT, 1)
+    assert name == "TSM_flash_RGB_mobilenetv2_shift4_blockres_avg_segment8_e1"
+    run = RunFolder(tmp_path / name, NETWORK, replace(SHIFT, direction="past"), ("dim", "lit"))
+    training = make(replace(QUICK, epochs=1))
+    training.fit(run.save, tell=silent)
+    written = {path.name for path in run.path.iterdir()}
+    assert written == {"args.txt", "ckpt.best.pth.tar", "ckpt.pth.tar", "labels.txt", "log.csv",
+                       "resume.pt", "curves.png"}  # fmt: skip
+    outer = torch.load(run.path / BEST, weights_only=True)
+    assert {"epoch", "arch", "state_dict", "best_prec1"} <= outer.keys()
+    assert "module.base_model.features.3.conv.0.net.weight" in outer["state_dict"]
+    assert "module.new_fc.weight" in outer["state_dict"]
+    planned = plan(run.path / BEST, Options())
+    recipe = planned.recipe
+    assert recipe.labels.names == ("dim", "lit")
+    assert (recipe.shift.div, recipe.shift.direction, recipe.segments) == (4, "past", 8)
+    assert recipe.warnings == []
+    # The same weights answer the same.
+    reference = build_reference(recipe, planned.checkpoint.tensors)
+    mine = VideoClassifier(NETWORK, 2, recipe.shift)
+    mine.load_state_dict(training.model.state_dict())
+    clip = torch.randn(1, 24, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(reference(clip), mine.eval()(clip), atol=1e-5)
+
+
+def test_a_frozen_backbone_stays_as_it_is() -> None:
+    training = make(replace(QUICK, epochs=1, frozen_backbone=True))
+    before = {name: v.clone() for name, v in training.model.state_dict().items()}
+    training.fit(silent, tell=silent)
+    after = training.model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_partial_bn_keeps_every_norm_but_the_first() -> None:
+    training = make(replace(QUICK, epochs=1, partial_bn=True))
+    before = {n: v.clone() for n, v in training.model.state_dict().items() if "running" in n}
+    training.fit(silent, tell=silent)
+    after = training.model.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"backbone.stem.bn.running_mean", "backbone.stem.bn.running_var"}
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better() -> None:
+    settings = replace(QUICK, epochs=50, learning_rate=1e-12, patience=2)
+    history = make(settings).fit(silent, tell=silent)
+    assert len(history.epochs) < 50
+
+
+def test_a_student_follows_its_teacher() -> None:
+    teacher = make(replace(QUICK, epochs=8))
+    teacher.fit(silent, tell=silent)
+    student = Trainer(
+        VideoClassifier(NETWORK, 2, replace(SHIFT, direction="past")), PREPROCESS, Flashes(32),
+        Flashes(16), replace(QUICK, epochs=8), distillation=Distillation(teacher.model, share=1.0),
+    )  # fmt: skip
+    before = {name: v.clone() for name, v in teacher.model.state_dict().items()}
+    assert student.fit(silent, tell=silent).best.val_top1 == 1.0
+    assert all(torch.equal(v, before[n]) for n, v in teacher.model.state_dict().items())
+
+
+def test_simulated_int8_rounds_and_keeps_the_names() -> None:
+    plain, rounded = model(), model()
+    names = set(plain.state_dict())
+    simulate_int8(rounded)
+    assert set(rounded.state_dict()) == names
+    clip = torch.randn(4, 24, 32, 32, generator=torch.Generator().manual_seed(0))
+    rounded.train()(clip)  # ranges
+    rounded.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        expected, found = plain.eval()(clip), rounded.eval()(clip)
+    assert not torch.equal(expected, found)
+    assert float((expected - found).abs().max()) < 0.2 * float(expected.abs().max())
+    training = Trainer(rounded, PREPROCESS, Flashes(32), Flashes(16), replace(QUICK, epochs=8))
+    assert training.fit(silent, tell=silent).best.val_top1 == 1.0
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv2"])
+def test_a_head_is_replaced_when_its_shape_differs(arch: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, arch, classes=5)
+    kept, new = start_from(path, "abcde"), start_from(path, ["x", "y"])
+    assert (kept.head, new.head) == ("kept", "new")
+    assert new.model.head.weight.shape[0] == 2
+    one, other = kept.model.backbone.state_dict(), new.model.backbone.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_an_image_classifier_gets_its_shifts(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, "resnet18", classes=1000, shift="none")
+    outer = torch.load(path, weights_only=True)
+    flat = {
+        name.removeprefix("module.base_model.").replace("module.new_fc", "fc"): value
+        for name, value in outer["state_dict"].items()
+    }
+    torch.save(flat, tmp_path / "resnet18.pth")
+    start = start_from(tmp_path / "resnet18.pth", ["x", "y"])
+    assert start.network == topology("resnet18")
+    assert start.shift.direction == "future-past"
+    assert start_from(tmp_path / "resnet18.pth", ["x", "y"], online=True).shift.online
+
+
+def test_a_network_that_upstream_cannot_build_is_refused(
+    shared: Path, golden_recipe: object, tmp_path: Path
+) -> None:
+    from tests.converters.goldens import load_golden, write_golden
+
+    golden = load_golden("pptsm_mobilenetv3_8f", shared)
+    path = write_golden(golden, golden_recipe, tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="no mobilenetv3"):
+        start_from(path, ["x", "y"])
+
+
+def test_fine_tuning_reads_videos_and_skips_what_it_cannot(tmp_path: Path) -> None:
+    good, bad = write_video(tmp_path / "a.avi", 20), tmp_path / "b.avi"
+    bad.write_bytes(b"no video")
+    data = Dataset((Sample(good, 0, "a.avi"), Sample(bad, 1, "b.avi")), ("x", "y"))
+    path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
+    settings = replace(QUICK, epochs=1, batch=2)
+    training = trainer(start_from(path, "xy"), data, data, settings, size_px=32)
+    assert len(training.fit(silent, tell=silent).epochs) == 1
+    only = VideoClips(
+        data.samples[1:], _sampling(), PREPROCESS, View(32), random=True
+    )  # nothing to fall back on
+    with pytest.raises(SourceError, match="none of the 1 clips"):
+        only[0]
+
+
+def _sampling() -> object:
+    from edge_tsm.card import Sampling
+
+    return Sampling("uniform", 8, 1.0, 1.0)
+
+
+def test_a_list_with_more_classes_than_labels_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
+    data = Dataset((Sample(tmp_path, 4, "a"),))
+    with pytest.raises(InputError, match="has class 4, and there are 2 labels"):
+        trainer(start_from(path, "xy"), data, data, QUICK)
+
+
+def test_views_keep_their_class_or_change_it_with_the_picture() -> None:
+    clip = np.zeros((8, 64, 64, 3), np.uint8)
+    clip[:, :, :32] = 200  # bright on the left
+    clip[4:] //= 2  # and darker later
+    view = View(32, multiscale=False, mirrored=(1, 0), reversed=(0, 1))
+    seen = set()
+    for seed in range(20):
+        tensor, label = cut(clip, 0, view, np.random.default_rng(seed))
+        frames = tensor.reshape(8, 3, 32, 32).float()
+        left = frames[..., :16].mean() > frames[..., 16:].mean()
+        assert bool(left) == (label == 0)
+        seen.add((label, bool(frames[0].mean() > frames[-1].mean())))
+    assert len(seen) == 4
+
+
+def test_generated_clips_are_rendered_once_and_shared(tmp_path: Path) -> None:
+    pool = render_pool(tmp_path / "p.npy", range(5, 9), segments=8, side_px=48, workers=1)
+    clips = GeneratedClips(pool, 5, View(32))
+    tensor, label = clips[2]
+    assert tensor.shape == (24, 32, 32)
+    from edge_tsm.synthetic import label_of
+
+    assert label == label_of(7)
+    assert [p.name for p in tmp_path.iterdir()] == ["p.npy"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("jump", "run"), (0, 1)),
+        (("Swipe Left", "swipe right", "stop"), (1, 0, 2)),
+        (("turn clockwise", "turn counterclockwise"), (1, 0)),
+        (("swipe left", "stop"), None),
+        (("leftovers", "bright"), (0, 1)),
+    ],
+)
+def test_mirrors_swap_sides_or_are_not_used(
+    labels: tuple[str, ...], expected: tuple[int, ...] | None
+) -> None:
+    assert mirror_map(labels) == expected
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match="device 'toaster' is not there"):
+        choose_device("toaster")
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 0}, {"dropout": 1.0}])
+def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="it must be positive"):
+        replace(QUICK, **wrong)  # type: ignore[arg-type]

@@ -1,0 +1,128 @@
+"""Annotation files as data sets ship them, told by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_tsm.annotations import Entry, read_annotation
+from edge_tsm.errors import InputError
+
+
+def kinetics(name: str, label: str | None, split: str, start: int = 12) -> Entry:
+    names = (f"{name}_{start:06d}_{start + 10:06d}", f"{name}_{start}_{start + 10}")
+    return Entry(names, label, split, name, (start, start + 10))
+
+
+CASES = {
+    "train.csv": (
+        "kinetics-csv",
+        "label,youtube_id,time_start,time_end,split,is_cc\n"
+        'testifying,---QUuC4vJs,12,22,train,0\n"massaging, person\'s head",abc,0.0,10.0,val,0\n',
+        [
+            kinetics("---QUuC4vJs", "testifying", "train"),
+            kinetics("abc", "massaging, person's head", "val", 0),
+        ],
+    ),
+    "kinetics_test.csv": (
+        "kinetics-csv",
+        "youtube_id,time_start,time_end,split\nabc,12,22,test\n",
+        [kinetics("abc", None, "test")],
+    ),
+    "validate.json": (
+        "kinetics-json",
+        '{"abc": {"annotations": {"label": "juggling", "segment": [12.0, 22.0]},'
+        ' "duration": 10.0, "subset": "validate", "url": "…"}}',
+        [kinetics("abc", "juggling", "val")],
+    ),
+    "something-something-v2-validation.json": (
+        "something-v2",
+        '[{"id": "74225", "label": "spinning cube", "template": "Spinning [something] quickly"},'
+        ' {"id": 7}]',
+        [Entry(("74225",), "Spinning something quickly", "val"), Entry(("7",), None, "val")],
+    ),
+    "jester-v1-train.csv": (
+        "id-label",
+        "34870;Drumming Fingers\n56557;Sliding Two Fingers Right\n129112\n",
+        [
+            Entry(("34870",), "Drumming Fingers", "train"),
+            Entry(("56557",), "Sliding Two Fingers Right", "train"),
+            Entry(("129112",), None, "train"),
+        ],
+    ),
+    "trainlist01.txt": (
+        "ucf101",
+        "Archery/v_Archery_g08_c01.avi 3\nBiking/v_Biking_g01_c02.avi\n",
+        [
+            Entry(("Archery/v_Archery_g08_c01.avi", "v_Archery_g08_c01.avi"), "Archery", "train"),
+            Entry(("Biking/v_Biking_g01_c02.avi", "v_Biking_g01_c02.avi"), "Biking", "train"),
+        ],
+    ),
+    "brush_hair_test_split1.txt": (
+        "hmdb51",
+        "a_brush_hair_u_1.avi 1 \nb.avi 0 \nc.avi 2\n",
+        [
+            Entry(("a_brush_hair_u_1.avi",), "brush_hair", "train"),
+            Entry(("b.avi",), "brush_hair", "unused"),
+            Entry(("c.avi",), "brush_hair", "test"),
+        ],
+    ),
+    "val_videofolder.txt": (
+        "list",
+        "fight/a clip.mp4 1\nframes/0001 17 0\n",
+        [Entry(("fight/a clip.mp4",), 1, "val"), Entry(("frames/0001",), 0, "val")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dress", ["plain", "windows"])
+def test_forms(name: str, dress: str, tmp_path: Path) -> None:
+    """`windows`: a byte order mark, CRLF, and blank lines at the end."""
+    kind, text, entries = CASES[name]
+    if dress == "windows":
+        text = "\ufeff" + text.replace("\n", "\r\n") + "\r\n\r\n"
+    (tmp_path / name).write_bytes(text.encode())
+    annotation = read_annotation(tmp_path / name)
+    assert annotation.kind == kind
+    assert list(annotation.entries) == entries
+    assert annotation.malformed == ()
+
+
+def test_rows_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("label,youtube_id,time_start,time_end\nx,abc,zero,10\nx,abc,0,10\nx\n")
+    annotation = read_annotation(path)
+    assert len(annotation.entries) == 1
+    assert annotation.malformed == (f"{path} line 2", f"{path} line 4")
+
+
+def test_the_format_can_be_given(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("12 3\n")
+    assert read_annotation(tmp_path / "x.txt").entries == (Entry(("12",), 3),)
+    with pytest.raises(InputError, match=r"no row of the form id-label .*line 1.*--format"):
+        read_annotation(tmp_path / "x.txt", kind="id-label")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "it is empty"),
+        ("just words\n", "no row of the form list"),
+        ("[1, 2", "not JSON"),
+        ("[1, 2]", "entry 1"),
+        ("{}", "it is empty"),
+        (b"\xff\xfe\x00", "not a list of clips"),
+    ],
+)
+def test_refusals(text: str | bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=told):
+        read_annotation(tmp_path / "x")
+
+
+def test_class_names_beside_the_annotation_are_read(tmp_path: Path) -> None:
+    (tmp_path / "testlist01.txt").write_text("B/v_B_g01_c01.avi\n")
+    (tmp_path / "classInd.txt").write_text("1 B\n2 A\n")
+    assert read_annotation(tmp_path / "testlist01.txt").labels == ("B", "A")
