@@ -44,8 +44,10 @@ class Int8:
         """Return the clips to calibrate on and those to judge by.
 
         Raises:
-            ConversionError: no readable clips, or crops of another shape.
+            ConversionError: no readable clips, crops of another shape, or an online model.
         """
+        if card.state:
+            raise ConversionError("int8 is for clip models; convert --online without --int8")
         given = _clips(self.calibration, card, warn)
         if self.holdout is None:
             return split(given, warn=warn)
