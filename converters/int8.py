@@ -44,10 +44,8 @@ class Int8:
         """Return the clips to calibrate on and those to judge by.
 
         Raises:
-            ConversionError: no readable clips, crops of another shape, or an online model.
+            ConversionError: no readable clips, or crops of another shape.
         """
-        if card.state:
-            raise ConversionError("int8 is for clip models; convert --online without --int8")
         given = _clips(self.calibration, card, warn)
         if self.holdout is None:
             return split(given, warn=warn)
@@ -65,7 +63,7 @@ class Quantizer:
     def __init__(self, source: Path, card: Card, clips: ClipSet, settings: Int8) -> None:
         self._source, self._settings = source, settings
         self._layers = layer_names(source)
-        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops))
+        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source))
         self.float_layers: tuple[str, ...] = ()
 
     def choose(self, judge: Judge, work: Path, *, warn: Warn) -> None:
