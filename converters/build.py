@@ -283,7 +283,7 @@ class _Builder:
         if path.parent != self._folder:
             return
         file = _file(path, precision, engine, target)
-        if engine == "onnxruntime" and not self._settings.ir:
+        if engine == "onnxruntime" and target == "any" and not self._settings.ir:
             check = checker.check(path, self._card, engine="openvino", precision=precision)
             self._steps.append(Step(f"{name} on OpenVINO", path.name, 0.0, check))
             self._tell(f"{'  on OpenVINO':<20}{'':8}  {_told(check.total)}")

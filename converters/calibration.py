@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.clips import Clips
 from converters.ranges import Feed
+from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card
 from edge_tsm.datasets import read_dataset
 from edge_tsm.datatypes import Image
@@ -17,6 +19,7 @@ from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.sampling import index_rule
 from edge_tsm.sources import ImageFolder, VideoFile, list_videos
+from edge_tsm.stream import chain
 
 MOST_CLIPS = 256
 FEW_CLIPS = 20
@@ -41,17 +44,33 @@ class ClipSet:
 
 @dataclass(frozen=True)
 class Feeds:
-    """Clips as runs of a model: iterate as often as needed; a short batch repeats its last clip."""
+    """Clips as runs of a model: iterate as often as needed; a short batch repeats its last clip.
+
+    An online model is fed step by step, with the states that `source`, the f32 model, leaves.
+    """
 
     card: Card
     crops: Image
+    source: Path
 
     def __iter__(self) -> Iterator[Feed]:
+        if not self.card.online:
+            for clips in self._batches():
+                yield {self.card.input.name: clips}
+            return
+        backend = open_backend("onnxruntime", self.source, RuntimeOptions())
+        try:
+            for clips in self._batches():
+                yield from (inputs for inputs, _ in chain(self.card, backend, clips))
+        finally:
+            backend.close()
+
+    def _batches(self) -> Iterator[Clips]:
+        """Yield (N, T*3, H, W) clips, N the model's batch size."""
         preprocess, batch = Preprocessor(self.card.preprocess), self.card.input.shape[0]
         for start in range(0, len(self.crops), batch):
             chosen = np.minimum(np.arange(start, start + batch), len(self.crops) - 1)
-            tensors = [preprocess.tensor(list(self.crops[i])) for i in chosen]
-            yield {self.card.input.name: np.stack(tensors)}
+            yield np.stack([preprocess.tensor(list(self.crops[i])) for i in chosen])
 
 
 def split(clips: ClipSet, *, warn: Warn) -> tuple[ClipSet, ClipSet]:

@@ -63,7 +63,7 @@ class Quantizer:
     def __init__(self, source: Path, card: Card, clips: ClipSet, settings: Int8) -> None:
         self._source, self._settings = source, settings
         self._layers = layer_names(source)
-        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops))
+        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source))
         self.float_layers: tuple[str, ...] = ()
 
     def choose(self, judge: Judge, work: Path, *, warn: Warn) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.calibration import ClipSet, Feeds
+from converters.calibration import ClipSet
 from converters.clips import Clips
 from converters.verify import Check, Logits, Proof
 from edge_tsm.agreement import measure
@@ -19,6 +18,8 @@ from edge_tsm.card import Card, File, Verification
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import VerificationError
 from edge_tsm.postprocess import softmax
+from edge_tsm.preprocess import Preprocessor
+from edge_tsm.recognizer import Recognizer
 
 # Of the logit range: what the same int8 file may answer elsewhere. Integer sums are exact; engines
 # round what comes out of them differently (measured: ONNX Runtime and OpenVINO differ by 0.009).
@@ -157,20 +158,15 @@ class Judge:
     def _run(self, path: Path, engine: str, crops: Image) -> tuple[Logits, float]:
         """Return logits (K, classes) and the median time of a run in milliseconds."""
         backend = open_backend(engine, path, RuntimeOptions())
-        rows, times = [], []
-        try:
-            for feed in Feeds(self._card, crops):
-                started = time.perf_counter()
-                outputs = backend.run(feed)
-                times.append((time.perf_counter() - started) * 1000)
-                rows.append(np.array(outputs[self._card.output.name], np.float32))
-        finally:
-            backend.close()
-        return np.concatenate(rows)[: len(crops)], float(np.median(times))
+        with Recognizer(self._card, backend) as recognizer:
+            answers = list(recognizer.predict_many(map(list, crops)))
+        times = [answer.inference_ms for answer in answers]
+        return np.stack([answer.logits for answer in answers]), float(np.median(times))
 
     def _refer(self, reference: Callable[[Clips], Logits], crops: Image) -> Logits:
-        rows = [reference(feed[self._card.input.name]) for feed in Feeds(self._card, crops)]
-        return np.concatenate(rows)[: len(crops)]
+        preprocess = Preprocessor(self._card.preprocess)
+        rows = [reference(preprocess.tensor(list(clip))[None]) for clip in crops]
+        return np.concatenate(rows)
 
 
 def _probability_diff(reference: Logits, logits: Logits) -> float:

@@ -34,8 +34,8 @@ class Recognizer:
 
     `recognizer(frames)` samples, prepares and classifies one clip. Live code prepares each frame
     once with `prepare` and classifies windows of prepared crops with `predict`, or, with an online
-    model, pushes every crop into a `stream`. `variant` says which
-    artefact of a bundle answers, None where only one file was loaded.
+    model, pushes every crop into a `stream`. `variant` is the artefact of a bundle that answers,
+    None where a single file was loaded.
     """
 
     def __init__(self, card: Card, backend: Backend, variant: Variant | None = None) -> None:

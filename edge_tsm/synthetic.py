@@ -1,9 +1,10 @@
 """Generated video whose classes differ in time order only: the demo model's world.
 
-A textured object or a hand-like blob over a textured, noisy, drifting background swipes, zooms or
-turns, or does nothing in particular. Place, size and angle of the object have the same distribution
-in every class, frame by frame: what does not move stands still at a random moment of a motion like
-the others. So a single frame tells nothing, and a clip played backwards is of the opposite class.
+A textured object or a hand-like blob, more or less upright, over a textured, noisy, drifting
+background swipes, zooms or turns, or does nothing in particular. Place, size and angle of the
+object have the same distribution in every class, frame by frame: what does not move stands still at
+a random moment of a motion like the others. So a single frame tells nothing, and a clip played
+backwards is of the opposite class.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MIRRORED = (1, 0, 2, 3, 4, 5, 7, 6, 8)  # the class of a clip seen in a mirror
 
 _NOTHING = LABELS.index("nothing")
 _SPRITE_PX = 160
+_PIVOT = np.array([0.5, 0.72]) * _SPRITE_PX  # turned and zoomed about here: a wrist, not a navel
 Floats = NDArray[np.float64]
 Mask = NDArray[np.uint8]  # (H, W), 0 to 255
 
@@ -127,9 +129,9 @@ class _Motion:
             signs[moving] = (-1, 1, -1, 1, 1, -1, 1, -1)[label]
         start, end = random.uniform(0, 0.3), random.uniform(0.7, 1)
         moment = _progress(random.uniform(0, 1, 4), start, end) - 0.5
-        spans = random.uniform((0.35, 0.3, 0.7, 70), (0.7, 0.6, 1.4, 170))
+        spans = random.uniform((0.35, 0.3, 0.7, 80), (0.7, 0.6, 1.4, 170))
         return cls(
-            center=np.array([*random.uniform(-0.08, 0.08, 2), 0.0, random.uniform(0, 360)]),
+            center=random.uniform((-0.08, 0.02, 0, -30), (0.08, 0.18, 0, 30)),
             span=signs * spans,
             still=moment,
             moving=moving,
@@ -163,7 +165,7 @@ class _Motion:
             ]
         )
         middle = np.array([width / 2 + x * height, height / 2 + y * height])
-        return np.column_stack([turn, middle - turn @ np.full(2, _SPRITE_PX / 2)])
+        return np.column_stack([turn, middle - turn @ _PIVOT])
 
 
 def _progress(t: Floats, start: float, end: float) -> Floats:
@@ -299,11 +301,11 @@ def _hand(random: np.random.Generator) -> Mask:
 
 
 def _blob(random: np.random.Generator) -> Mask:
-    """Return a polygon that no turn maps onto itself: one corner stands far out."""
+    """Return a polygon with one corner that stands far out, upwards."""
     mask, corners = np.zeros((_SPRITE_PX, _SPRITE_PX), np.uint8), int(random.integers(4, 9))
     angles = (np.arange(corners) + random.uniform(-0.25, 0.25, corners)) * 2 * np.pi / corners
     radii = random.uniform(0.12, 0.26, corners) * _SPRITE_PX
     radii[0] = 0.6 * _SPRITE_PX
-    points = np.stack([np.cos(angles) * radii - 0.12 * _SPRITE_PX, np.sin(angles) * radii], 1)
+    points = np.stack([np.sin(angles) * radii, 0.12 * _SPRITE_PX - np.cos(angles) * radii], 1)
     cv2.fillPoly(mask, [(points + _SPRITE_PX / 2).astype(np.int32)], 255)
     return mask

@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-FORMS = ("clip", "online")
-
 
 def bundle(form: Literal["clip", "online"] = "clip") -> Path:
     """Return the folder of the demo bundle."""
-    return Path(__file__).parent / f"{form}.bundle"
+    return Path(__file__).parent / ("demo.bundle" if form == "clip" else "demo-online.bundle")

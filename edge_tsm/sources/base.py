@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from types import ModuleType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -98,10 +99,11 @@ def check_name(text: str) -> None:
         raise SourceError(f"{text!r} is no valid UTF-8 name; rename it") from error
 
 
+@cache
 def opencv() -> ModuleType:
-    """Import OpenCV when the first picture is needed; FFmpeg's own chatter stays off stderr."""
+    """Import OpenCV when the first picture is needed; its chatter, and FFmpeg's, is kept quiet."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    quiet = "OPENCV_LOG_LEVEL" not in os.environ
     try:
         import cv2
     except ImportError as error:
@@ -109,5 +111,7 @@ def opencv() -> ModuleType:
             "OpenCV is needed to read video: pip install 'edge-tsm[camera]' "
             f"or opencv-python-headless ({error})"
         ) from error
+    if quiet:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     module: ModuleType = cv2
     return module

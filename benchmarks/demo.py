@@ -1,0 +1,88 @@
+"""How good is the demo model on generated clips it never saw, and what does TSM bring?
+
+    python benchmarks/demo.py --clips 2007 --out demo.json
+
+Clip and online form, f32 and int8, on every installed engine; and per-frame voting from the same
+weights: each frame alone, shown as a clip of equal frames, the frames' probabilities averaged.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_tsm import demo, load
+from edge_tsm.backends import ENGINES, installed
+from edge_tsm.card import Card
+from edge_tsm.metrics import wilson
+from edge_tsm.recognizer import Recognizer
+from edge_tsm.synthetic import generate, label_of
+
+VOTING = "voting over frames, model.onnx"
+
+
+def answers(recognizers: dict[str, Recognizer], seed: int) -> Iterator[tuple[str, int]]:
+    """Yield the name of every contender and the class it answers to one clip."""
+    first = next(iter(recognizers.values()))
+    crops = [first.prepare(image) for image in generate(seed, short_side_px=240)]
+    for name, recognizer in recognizers.items():
+        yield name, int(recognizer.predict(crops).logits.argmax())
+    stills = first.predict_many([crop] * len(crops) for crop in crops)
+    yield VOTING, int(np.mean([still.probabilities for still in stills], axis=0).argmax())
+
+
+def figures(found: list[int], reference: list[int]) -> dict[str, Any]:
+    """Return accuracy, its 95 % interval, and agreement with the f32 form's answers."""
+    truth = [label_of(seed) for seed in range(len(found))]
+    right = sum(a == b for a, b in zip(found, truth, strict=True))
+    agreed = sum(a == b for a, b in zip(found, reference, strict=True))
+    return {
+        "accuracy": right / len(truth),
+        "interval_95": wilson(right, len(truth)),
+        "agreement_with_f32": agreed / len(truth),
+    }
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=2007, help="a multiple of 9 is balanced")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    recognizers: dict[str, Recognizer] = {}
+    for form in ("clip", "online"):
+        bundle = demo.bundle(form)
+        for name in Card.read(bundle).files:
+            for engine in filter(installed, ENGINES):
+                loaded = load(bundle, engine=engine, variant=name)
+                recognizers[f"{form}, {name} on {engine}"] = loaded
+    found: dict[str, list[int]] = {}
+    for seed in range(arguments.clips):
+        for name, answer in answers(recognizers, seed):
+            found.setdefault(name, []).append(answer)
+    results = {}
+    for name, classes in found.items():
+        f32 = next((key for key in found if key.split()[0] == name.split()[0]), name)
+        results[name] = figures(classes, found[f32])
+        low, high = results[name]["interval_95"]
+        told = f"{results[name]['accuracy']:7.2%}  [{low:.2%}, {high:.2%}]"
+        print(f"{name:<40} {told}  agrees {results[name]['agreement_with_f32']:.2%}")
+    environment = {
+        "cpus": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "engines": {e: version(e) for e in ENGINES if installed(e)},
+        "clips": arguments.clips,
+    }
+    if arguments.out:
+        text = json.dumps({"environment": environment, "results": results}, indent=1)
+        arguments.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Turn the trained demo model into one that takes a frame at a time, with itself as teacher.
+
+    python examples/train_demo_online.py out/demo      # after train_demo.py with the same folder
+
+Any clip model is turned in the same way on your own clips: examples/finetune.py --online.
+"""
+
+import sys
+from pathlib import Path
+
+from converters.checkpoints.mit import CONVENTION
+from converters.finetune import start_from
+from converters.recipe import preprocess_of
+from converters.run_folder import RunFolder
+from converters.training import Distillation, Settings, Trainer
+from converters.trainset import GeneratedClips, View
+from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED
+
+TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used again
+# picture size, clips and their side, epochs, learning rate, batch
+STAGES = ((112, 9000, 128, 2, 2e-3, 32), (224, 2000, 256, 2, 7e-4, 16))
+
+folder = Path(sys.argv[1])
+clip_model = folder / "TSM_demo_224px/ckpt.best.pth.tar"
+student, teacher = start_from(clip_model, LABELS, online=True), start_from(clip_model, LABELS)
+for size, count, side, epochs, rate, batch in STAGES:
+    view = View(size, mirrored=MIRRORED, reversed=REVERSED)
+    train = GeneratedClips(folder / f"clips-{TRAIN}-{count}-{side}.npy", TRAIN, view)
+    val = GeneratedClips(folder / f"clips-{VAL}-450-{side}.npy", VAL, View(size, multiscale=False))
+    settings = Settings(
+        epochs, batch, rate, "adamw", weight_decay=0.02, head_rate=1, dropout=0, partial_bn=False,
+        patience=None,
+    )  # fmt: skip
+    lesson = Distillation(teacher.model, share=0.5)
+    preprocess = preprocess_of(CONVENTION, "rgb")
+    trainer = Trainer(student.model, preprocess, train, val, settings, distillation=lesson)
+    run = RunFolder(folder / f"TSM_demo_online_{size}px", student.network, student.shift, LABELS)
+    run.resume(trainer)
+    trainer.fit(run.save, tell=lambda line: print(line, flush=True))
+print(f"next: edge-tsm convert {run.path}/ckpt.best.pth.tar --online")
