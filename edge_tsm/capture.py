@@ -55,8 +55,8 @@ class Retry:
 class CaptureOptions:
     """How patient to be with a live source.
 
-    A read or an opening that takes longer than `deadline_s` is abandoned. `retry` None makes every
-    loss final. A picture that stays black for `black_s`, or the same to the bit for `frozen_s`,
+    A read or an opening that takes longer than `deadline_s` is abandoned, if the source can be
+    opened again. `retry` None makes every loss final. A picture that stays black for `black_s`, or the same to the bit for `frozen_s`,
     counts as a loss; by default neither is looked for. `clock` must be that of the source.
     """
 
@@ -88,6 +88,7 @@ class Capture:
         self.state: State = "opening"
         self.tally = Tally()
         self._source, self._options = source, options or CaptureOptions()
+        self._reopens: bool = getattr(source, "reopens", False)
         self._clock = self._options.clock
         self._changed, self._stopping = self._clock.condition(), False
         self._readers: list[_Reader] = []
@@ -145,7 +146,9 @@ class Capture:
             while not self._stopping:
                 if (frame := reader.take()) is not None or reader.ended:
                     return frame
-                if not self._changed.wait(until_s - self._clock.now()):
+                # What cannot be opened again, as an application that pushes, may take its time.
+                left_s = until_s - self._clock.now() if self._reopens else None
+                if not self._changed.wait(left_s):
                     raise SourceError(f"{self.uri} delivered nothing for {deadline_s:g} s")
         return None
 
@@ -166,7 +169,7 @@ class Capture:
     def _lose(self, error: SourceError) -> None:
         """Note a loss; raise where it is final."""
         options, now_s = self._options, self._clock.now()
-        if not getattr(self._source, "reopens", False) or not options.retry or not self._last:
+        if not self._reopens or not options.retry or not self._last:
             raise error
         if self.state == "live":
             log.warning("%s; opening it again", redact(str(error)))

@@ -73,9 +73,12 @@ class Lane:
         """Start the thread."""
         self._clock.start(self._run, name="edge-tsm capture")
 
-    def stop(self, until_s: float) -> None:
-        """End the source, and wait for the thread, until a time of the clock."""
+    def stop(self) -> None:
+        """End the source, and with it the thread."""
         self._capture.stop()
+
+    def join(self, until_s: float) -> None:
+        """Wait for the thread's end, until a time of the clock."""
         with self._changed:
             while not self.ended and (left_s := until_s - self._clock.now()) > 0:
                 self._changed.wait(left_s)

@@ -159,7 +159,9 @@ class Pipeline:
         finally:
             until_s = self._clock.now() + CLOSE_TIMEOUT_S
             for lane in self._lanes:
-                lane.stop(until_s)
+                lane.stop()
+            for lane in self._lanes:
+                lane.join(until_s)
 
     def _lane(self, feed: Feed) -> Lane:
         lane = Lane(

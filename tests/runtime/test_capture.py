@@ -155,6 +155,11 @@ def test_a_source_that_cannot_be_opened_again_is_not() -> None:
         list(Capture(camera, camera.options))
 
 
+def test_an_application_may_push_nothing_for_an_hour() -> None:
+    made = FakeCamera(frames_at([0.0, 3600.0]))
+    assert [f.index for f in Capture(made, made.options)] == [0, 1]
+
+
 def test_stopping_ends_a_long_wait_at_once() -> None:
     source, clock = faulty(Fault("unplug", at=10))
     made = Capture(source, CaptureOptions(clock=clock))
