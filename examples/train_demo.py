@@ -55,8 +55,8 @@ for size, count, side, epochs, rate, batch in STAGES:
     straight = View(size, multiscale=False)
     val = GeneratedClips(pool(folder, VAL, max(18, round(450 * scale)), side), VAL, straight)
     settings = Settings(
-        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1, dropout=0, partial_bn=False,
-        patience=None, half=size > 64,
+        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
+        dropout=0, partial_bn=False, patience=None, half=size > 64,
     )  # fmt: skip
     trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
     run = RunFolder(folder / f"TSM_demo_{size}px", network, SHIFT, LABELS)

@@ -34,8 +34,8 @@ for size, count, side, epochs, rate, batch in STAGES:
     train = GeneratedClips(pool, TRAIN, view)
     val = GeneratedClips(held, VAL, View(size, multiscale=False))
     settings = Settings(
-        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1, dropout=0, partial_bn=False,
-        patience=None,
+        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
+        dropout=0, partial_bn=False, patience=None,
     )  # fmt: skip
     lesson = Distillation(teacher.model, share=0.5)
     preprocess = preprocess_of(CONVENTION, "rgb")
