@@ -56,8 +56,9 @@ class CaptureOptions:
     """How patient to be with a live source.
 
     A read or an opening that takes longer than `deadline_s` is abandoned, if the source can be
-    opened again. `retry` None makes every loss final. A picture that stays black for `black_s`, or the same to the bit for `frozen_s`,
-    counts as a loss; by default neither is looked for. `clock` must be that of the source.
+    opened again. `retry` None makes every loss final. A picture that stays black for `black_s`, or
+    the same to the bit for `frozen_s`, counts as a loss; by default neither is looked for. `clock`
+    must be that of the source.
     """
 
     deadline_s: float = 10.0

@@ -1,6 +1,6 @@
 """Answers inside your own camera loop, with OpenCV and no thread of edge-tsm.
 
-    python examples/camera_loop.py out/gestures.bundle 0
+    python examples/camera_loop.py out/demo.bundle 0
 
 The second argument is a camera index, or a video file to try it with.
 """

@@ -1,6 +1,6 @@
 """Classify a video file from Python.
 
-python examples/classify_file.py out/gestures.bundle out/swipe.avi
+python examples/classify_file.py out/demo.bundle out/demo.mp4
 """
 
 import sys

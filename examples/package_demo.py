@@ -1,45 +1,59 @@
-"""Convert the trained demo checkpoints into the bundles that come with the package.
+"""Convert the demo checkpoints into the bundles that come with the package.
 
-    python examples/package_demo.py out/demo edge_tsm/demo
+    python examples/package_demo.py edge_tsm/demo                       # from examples/demo
+    python examples/package_demo.py edge_tsm/demo --trained out/demo    # after training
 
-Int8 is calibrated on generated clips that are neither trained on nor tested with.
+Trained checkpoints are first stored in examples/demo, rounded to 16 bits. Int8 is calibrated on
+generated clips that are neither trained on nor tested with.
 """
 
-import sys
+import argparse
+import shutil
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from converters.build import Settings, convert
 from converters.calibration import ClipSet
 from converters.checkpoints.mit import CONVENTION
 from converters.int8 import Int8
 from converters.recipe import Options, preprocess_of
-from edge_tsm.card import Preprocess
 from edge_tsm.demo import bundle
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.synthetic import generate, label_of
 
+HERE = Path(__file__).parent / "demo"
 CALIBRATION, HELD_OUT = range(3_000_000, 3_000_090), range(3_100_000, 3_100_180)
-FORMS = {"clip": "TSM_demo_224px", "online": "TSM_demo_online_224px"}
+RUNS = {"clip": "TSM_demo_224px", "online": "TSM_demo_online_224px"}
+CHECKPOINTS = {"clip": HERE / "ckpt.best.pth.tar", "online": HERE / "online.best.pth.tar"}
 
 
-def clips(seeds: range, preprocess: Preprocess) -> ClipSet:
+def store(run: Path, form: str) -> None:
+    """Keep a trained checkpoint, its weights rounded to 16 bits, its log and its curves."""
+    outer = torch.load(run / "ckpt.best.pth.tar", weights_only=True)
+    halved = {k: v.half() if v.is_floating_point() else v for k, v in outer["state_dict"].items()}
+    torch.save(outer | {"state_dict": halved}, CHECKPOINTS[form])
+    for name in ("log.csv", "curves.png"):
+        shutil.copy(run / name, HERE / f"{form}.{name}")
+
+
+def clips(seeds: range) -> ClipSet:
     """Render clips as the device prepares them."""
-    prepare = Preprocessor(preprocess)
+    prepare = Preprocessor(preprocess_of(CONVENTION, "rgb"))
     crops = [[prepare.crop(f) for f in generate(s, short_side_px=240)] for s in seeds]
     return ClipSet(np.array(crops), np.array([label_of(s) for s in seeds]))
 
 
-trained, target = map(Path, sys.argv[1:3])
-preprocess = preprocess_of(CONVENTION, "rgb")
-int8 = Int8(clips(CALIBRATION, preprocess), clips(HELD_OUT, preprocess))
-for form, run in FORMS.items():
-    name = bundle(form).name
-    convert(
-        trained / run / "ckpt.best.pth.tar",
-        target / name,
-        Options(window_s=2.0, online=form == "online"),
-        Settings(ir=False, int8=int8, force=(target / name).exists()),
-        tell=lambda line: print(line, flush=True),
-    )
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("target", type=Path)
+parser.add_argument("--trained", type=Path, help="the folder of train_demo.py")
+arguments = parser.parse_args()
+int8 = Int8(clips(CALIBRATION), clips(HELD_OUT))
+for form, checkpoint in CHECKPOINTS.items():
+    if arguments.trained is not None:
+        store(arguments.trained / RUNS[form], form)
+    target = arguments.target / bundle(form).name
+    options = Options(window_s=2.0, online=form == "online")
+    settings = Settings(ir=False, int8=int8, force=target.exists())
+    convert(checkpoint, target, options, settings, tell=lambda line: print(line, flush=True))

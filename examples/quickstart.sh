@@ -1,5 +1,6 @@
 #!/bin/sh
-# Set up everything in .venv and run the main job once: checkpoint -> bundle -> answer on a video.
+# Set up everything in .venv and do the main job once: the demo model answers, its checkpoint is
+# converted into a proven bundle, and the bundle answers on a video.
 # PYTHON=python3.12 sh examples/quickstart.sh chooses another Python (3.10 to 3.13).
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +9,7 @@ cd "$(dirname "$0")/.."
 # the ordinary index has. Installed first, so that nothing below takes another one.
 .venv/bin/pip install -q --retries 1 torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu
 .venv/bin/pip install -q -e '.[convert,headless,test]'
-run=out/TSM_gestures_RGB_mobilenetv2_shift8_blockres_avg_segment8_e1
-.venv/bin/python examples/untrained_checkpoint.py out mobilenetv2
-.venv/bin/edge-tsm convert $run/ckpt.best.pth.tar --labels $run/labels.txt -o out/gestures.bundle --force
-.venv/bin/edge-tsm run out/gestures.bundle --source out/swipe.avi
+mkdir -p out
+.venv/bin/edge-tsm demo --clips 3 --save out/demo.mp4 --force
+.venv/bin/edge-tsm convert examples/demo/ckpt.best.pth.tar -o out/demo.bundle --force
+.venv/bin/edge-tsm run out/demo.bundle --source out/demo.mp4

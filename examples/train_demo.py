@@ -1,12 +1,12 @@
 """Train the demo model from scratch, on generated video only: about an hour on two cores.
 
-    python examples/train_demo.py out/demo
+    python examples/train_demo.py out/demo [--scale 0.002, to see it run]
 
 Three stages with growing pictures: motion is learnt from small ones, which cost a tenth, and the
 last stage shows what the model will see. A stage that is done, or was interrupted, is resumed.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from converters.checkpoints.mit import CONVENTION
@@ -40,18 +40,23 @@ def pool(folder: Path, first: int, count: int, side: int) -> Path:
     return path
 
 
-folder = Path(sys.argv[1])
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("folder", type=Path)
+parser.add_argument("--scale", type=float, default=1.0, help="share of clips and epochs")
+arguments = parser.parse_args()
+folder, scale = arguments.folder, arguments.scale
 folder.mkdir(parents=True, exist_ok=True)
 network = mobilenet_v2(width=0.35, last=256)
 model = VideoClassifier(network, len(LABELS), SHIFT)
 initialize(model, seed=1)
 for size, count, side, epochs, rate, batch in STAGES:
     view = View(size, multiscale=size > 64, mirrored=MIRRORED, reversed=REVERSED)
-    train = GeneratedClips(pool(folder, TRAIN, count, side), TRAIN, view)
-    val = GeneratedClips(pool(folder, VAL, 450, side), VAL, View(size, multiscale=False))
+    train = GeneratedClips(pool(folder, TRAIN, round(count * scale), side), TRAIN, view)
+    straight = View(size, multiscale=False)
+    val = GeneratedClips(pool(folder, VAL, max(18, round(450 * scale)), side), VAL, straight)
     settings = Settings(
-        epochs, batch, rate, "adamw", weight_decay=0.02, head_rate=1, dropout=0, partial_bn=False,
-        patience=None, half=size > 64,
+        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
+        dropout=0, partial_bn=False, patience=None, half=size > 64,
     )  # fmt: skip
     trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
     run = RunFolder(folder / f"TSM_demo_{size}px", network, SHIFT, LABELS)

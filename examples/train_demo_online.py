@@ -5,7 +5,7 @@
 Any clip model is turned in the same way on your own clips: examples/finetune.py --online.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from converters.checkpoints.mit import CONVENTION
@@ -20,16 +20,22 @@ TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used a
 # picture size, clips and their side, epochs, learning rate, batch
 STAGES = ((112, 9000, 128, 2, 2e-3, 32), (224, 2000, 256, 2, 7e-4, 16))
 
-folder = Path(sys.argv[1])
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("folder", type=Path)
+parser.add_argument("--scale", type=float, default=1.0, help="as of train_demo.py")
+arguments = parser.parse_args()
+folder, scale = arguments.folder, arguments.scale
 clip_model = folder / "TSM_demo_224px/ckpt.best.pth.tar"
 student, teacher = start_from(clip_model, LABELS, online=True), start_from(clip_model, LABELS)
 for size, count, side, epochs, rate, batch in STAGES:
     view = View(size, mirrored=MIRRORED, reversed=REVERSED)
-    train = GeneratedClips(folder / f"clips-{TRAIN}-{count}-{side}.npy", TRAIN, view)
-    val = GeneratedClips(folder / f"clips-{VAL}-450-{side}.npy", VAL, View(size, multiscale=False))
+    pool = folder / f"clips-{TRAIN}-{round(count * scale)}-{side}.npy"
+    held = folder / f"clips-{VAL}-{max(18, round(450 * scale))}-{side}.npy"
+    train = GeneratedClips(pool, TRAIN, view)
+    val = GeneratedClips(held, VAL, View(size, multiscale=False))
     settings = Settings(
-        epochs, batch, rate, "adamw", weight_decay=0.02, head_rate=1, dropout=0, partial_bn=False,
-        patience=None,
+        max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
+        dropout=0, partial_bn=False, patience=None,
     )  # fmt: skip
     lesson = Distillation(teacher.model, share=0.5)
     preprocess = preprocess_of(CONVENTION, "rgb")

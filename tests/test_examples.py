@@ -96,6 +96,51 @@ def test_untrained_checkpoint_in_the_official_format(tmp_path: Path) -> None:
     assert (tmp_path / "swipe.avi").stat().st_size > 0
 
 
+def test_generated_videos_and_fine_tuning_on_them(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    run("generated_videos.py", tmp_path / "videos", "swipe left", "swipe right", "--clips", 2)
+    lists = []
+    for name in ("train", "val"):
+        lines = [f"{p.relative_to(tmp_path)} {k}\n" for k, side in enumerate(("left", "right"))
+                 for p in sorted((tmp_path / f"videos/swipe {side}").iterdir())]  # fmt: skip
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+        lists.append(tmp_path / f"{name}.txt")
+    out = run(
+        "finetune.py", EXAMPLES / "demo/ckpt.best.pth.tar", *lists, "-o", tmp_path / "run",
+        "--labels", "swipe left,swipe right", "--frozen", "--epochs", 1, "--workers", 0,
+    )  # fmt: skip
+    assert "2 classes, head new" in out
+    assert "epoch   1/1" in out
+    assert (tmp_path / "run/ckpt.best.pth.tar").is_file()
+
+
+def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    out = run("train_demo.py", tmp_path, "--scale", 0.004)
+    assert out.count("epoch   1/1") == 3
+    out = run("train_demo_online.py", tmp_path, "--scale", 0.004)
+    assert out.count("epoch   1/1") == 2
+    from converters.build import Options, plan
+
+    recipe = plan(tmp_path / "TSM_demo_online_224px/ckpt.best.pth.tar", Options()).recipe
+    assert recipe.shift.direction == "past"
+
+
+def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from edge_tsm import demo
+    from edge_tsm.agreement import Golden
+    from edge_tsm.card import Card
+
+    run("package_demo.py", tmp_path)
+    for form in ("clip", "online"):
+        packaged = demo.bundle(form)
+        made = tmp_path / packaged.name
+        assert Card.read(made).arch == Card.read(packaged).arch
+        one, other = Golden.read(made).logits, Golden.read(packaged).logits
+        assert abs(one - other).max() <= 1e-3 * abs(one).max()
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_say_how_to_run_them(path: Path) -> None:
     text = path.read_text()

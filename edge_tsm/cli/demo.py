@@ -12,6 +12,7 @@ from edge_tsm import demo as packaged
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.run import run
 from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.errors import SinkError
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.sinks import Terminal, check_video_path, write_annotated
 from edge_tsm.synthetic import LABELS, generate, label_of
@@ -25,6 +26,7 @@ FPS, FRAMES, SHORT_SIDE_PX = 25.0, 50, 240
 @click.option("--clips", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option("--online", is_flag=True, help="The form that takes one frame at a time.")
 @click.option("--save", type=click.Path(path_type=Path), help="The (last) clip as .mp4 or .avi.")
+@click.option("--force", is_flag=True, help="Let --save replace an existing file.")
 @runtime_options
 def demo(camera: str | None, online: bool, **arguments: Any) -> None:
     """Try the demo model that comes with the package: no checkpoint, no video needed.
@@ -39,6 +41,8 @@ def demo(camera: str | None, online: bool, **arguments: Any) -> None:
     save, first = arguments.pop("save"), arguments.pop("seed")
     if save is not None:
         check_video_path(save)
+        if save.exists() and not arguments["force"]:
+            raise SinkError(f"{save} exists; pass --force to replace it, or another name")
     seeds = range(first, first + arguments.pop("clips"))
     with load(bundle, engine=arguments["engine"], options=collect(arguments)) as recognizer:
         backend = recognizer.backend
@@ -50,8 +54,9 @@ def demo(camera: str | None, online: bool, **arguments: Any) -> None:
 
 def _typed(arguments: dict[str, Any]) -> list[str]:
     """Return the options that `run` has too, as typed."""
+    force = ["--force"] if arguments.pop("force") else []
     shared = {k: v for k, v in arguments.items() if k not in ("seed", "clips") and v is not None}
-    return [part for k, v in shared.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    return [f"--{k.replace('_', '-')}={v}" for k, v in shared.items()] + force
 
 
 def _answer(recognizer: Recognizer, seed: int, save: Path | None) -> bool:
