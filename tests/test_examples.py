@@ -64,7 +64,7 @@ def test_two_cameras(bundle: Path, tmp_path: Path) -> None:
     videos = [f"replay:{write_video(tmp_path / f'{name}.avi', 60)}" for name in "ab"]
     lines = run("two_cameras.py", bundle, *videos).splitlines()
     for video in videos:
-        assert sum(line.startswith(video) for line in lines) >= 2
+        assert any(line.startswith(video) for line in lines)
     assert "ms late" in lines[0]
 
 
