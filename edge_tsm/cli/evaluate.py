@@ -125,11 +125,7 @@ def _evaluate(
     with ExitStack() as stack:
         stack.callback(progress.clear)
         models = {
-            name: stack.enter_context(
-                load(
-                    path, engine=arguments["engine"], options=options, variant=arguments["variant"]
-                )
-            )
+            name: stack.enter_context(load(path, options=options, **chosen))
             for name, path in artefacts.items()
         }
         results = None
