@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
 import tempfile
@@ -53,6 +52,7 @@ from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer, load
+from edge_tsm.storage import umask
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
@@ -452,7 +452,7 @@ def _temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
         raise ConversionError(f"{bundle.parent}: cannot write there ({error.strerror})") from error
     try:
         yield folder
-        folder.chmod(0o777 & ~_umask())
+        folder.chmod(0o777 & ~umask())
         _replace(folder, bundle, force=force)
     except (EdgeTsmError, BrokenPipeError):
         raise
@@ -490,9 +490,3 @@ def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

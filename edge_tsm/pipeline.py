@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -77,8 +77,10 @@ class Pipeline:
         self._closing, self._running, self._turn = False, False, 0
         self._error: BaseException | None = None
 
-    def __iter__(self) -> Iterator[Prediction]:
+    def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
+
+        Leaving a loop over it early ends the sources, as `close` does.
 
         Raises:
             SourceError: a source is lost for good.

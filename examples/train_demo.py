@@ -23,7 +23,7 @@ TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take thei
 # picture size, clips and their side, epochs, learning rate, batch
 STAGES = (
     (64, 9000, 128, 9, 3e-3, 32),
-    (112, 9000, 128, 4, 2e-3, 32),
+    (112, 9000, 128, 8, 3e-3, 32),
     (224, 2000, 256, 3, 1e-3, 16),
 )
 SHIFT = Shift(segments=8, div=4)  # few channels: a quarter of them each way

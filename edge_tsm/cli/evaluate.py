@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,18 +16,19 @@ import click
 from PIL.Image import Image
 
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.card import CARD_FILE, Card, checksum
+from edge_tsm.card import CARD_FILE, checksum
 from edge_tsm.charts import confusion_chart, reliability_chart
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_csv, as_json, as_text, failures
 from edge_tsm.datasets import Dataset, read_dataset
-from edge_tsm.errors import CardError, InputError, SinkError, SourceError
+from edge_tsm.errors import InputError, SinkError, SourceError
 from edge_tsm.evaluation import Evaluation, evaluate
 from edge_tsm.protocol import CROPS, Method, Protocol
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.results import Results
 from edge_tsm.sampling import TEST_RULES
+from edge_tsm.storage import whole_file
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),
@@ -42,7 +42,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
     "paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start.")
-@click.option("--file", help="Artefact to use, by its name in the card (model.f16.xml).")
+@click.option("--variant", default="auto", help="Artefact, as model.int8.onnx. [default: fastest]")
 @click.option(
     "--sampling",
     type=click.Choice(["card", *TEST_RULES]),
@@ -106,8 +106,7 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     _check_paths(bundles, listed, arguments)
     weights = _weights(arguments["weights"], len(bundles))
     dataset = read_dataset(listed, root=arguments["root"])
-    artefacts = {name: _artefact(path, arguments["file"]) for name, path in _named(bundles).items()}
-    found = _evaluate(artefacts, dataset, arguments)
+    found = _evaluate(_named(bundles), dataset, arguments)
     for line in failures(found):
         click.echo(line, err=True)
     if not found.answered:
@@ -122,10 +121,11 @@ def _evaluate(
     crops, methods = int(arguments["crops"]), METHODS[arguments["method"]]
     protocol = Protocol(arguments["sampling"], crops, arguments["average"], methods)
     options, progress = collect(arguments), Progress("evaluating")
+    chosen = {name: arguments[name] for name in ("engine", "variant")}
     with ExitStack() as stack:
         stack.callback(progress.clear)
         models = {
-            name: stack.enter_context(load(path, engine=arguments["engine"], options=options))
+            name: stack.enter_context(load(path, options=options, **chosen))
             for name, path in artefacts.items()
         }
         results = None
@@ -216,24 +216,12 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(".bundle")
 
 
-def _artefact(path: Path, file: str | None) -> Path:
-    """Return the bundle, or the one file of it that --file names."""
-    if file is None:
-        return path
-    card = Card.read(path)
-    names = [entry.path for entry in card.files.values()]
-    if file not in names:
-        raise CardError(f"{path} has no artefact {file!r}; it has {', '.join(names)}")
-    return path / file
-
-
 def _fingerprint(path: Path, model: Recognizer, options: RuntimeOptions) -> str:
-    """Return what decides a model's answers: its card, its files, engine, device, arithmetic."""
+    """Return what decides a model's answers: its card, its file, engine, device, arithmetic."""
     engine, device = model.backend.engine, model.backend.device
     files = [path, path.with_suffix(".bin")]
-    if path.is_dir():
-        entries = [e for e in model.card.files.values() if e.engine == engine]
-        files = [path / name for e in entries for name in (e.path, *e.parts)]
+    if model.variant is not None:
+        files = [path / name for name in (model.variant.file.path, *model.variant.file.parts)]
     sums = "".join(checksum(file) for file in files if file.is_file())
     digest = hashlib.sha256((model.card.embedded() + sums).encode()).hexdigest()
     return f"{engine} {device} {options.precision} sha256 {digest[:16]}"
@@ -241,12 +229,9 @@ def _fingerprint(path: Path, model: Recognizer, options: RuntimeOptions) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a whole file or none."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
     except OSError as error:
-        raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise SinkError(f"{path.parent}: cannot be made ({error.strerror})") from error
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)

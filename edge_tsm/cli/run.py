@@ -179,7 +179,7 @@ def _answer(
         stack.callback(service.stopping)
         if live:
             stack.enter_context(watchman)
-        answers = stack.enter_context(closing(iter(pipeline)))  # type: ignore[type-var]
+        answers = stack.enter_context(closing(iter(pipeline)))
         for prediction in islice(answers, arguments["max_answers"]):
             for line in lines:
                 line.clear()

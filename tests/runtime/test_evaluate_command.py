@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(bundle: Path, tmp_path: Path) -> 
         (["B", "nope.txt"], 2, "nope.txt: not a list of clips"),
         (["nope.bundle", "L"], 3, "nope.bundle does not exist"),
         (["B", "B", "L"], 2, "is given twice"),
-        (["B", "L", "--file", "model.trt"], 3, "no artefact 'model.trt'; it has model.onnx"),
+        (["B", "L", "--variant", "model.trt"], 3, "no variant 'model.trt' serves here"),
         (["B", "L", "--weights", "1"], 2, "--weights 1: give one positive number per bundle"),
         (["B", "L", "--crops", "2"], 2, "is not one of"),
         (["B", "L", "--root", "/nowhere"], 4, "none of 3 clips could be read"),
