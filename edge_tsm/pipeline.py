@@ -1,121 +1,253 @@
-"""From a source to answers: one per recording, a stream of them from a live source."""
+"""From sources to answers: one per recording, a stream of them from live sources."""
 
 from __future__ import annotations
 
 import math
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Protocol, cast
+from typing import cast
 
-from edge_tsm.datatypes import Frame, Image, Prediction, Window
+from edge_tsm.capture import CaptureOptions
+from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import InputError
+from edge_tsm.lanes import Feed, Job, Lane, OnFrame
 from edge_tsm.recognizer import Recognizer
-from edge_tsm.sampling import Newest, StepClock, TimeWindow
-from edge_tsm.sources import Progress, Recording, Source
+from edge_tsm.sources import Recording, Source
+from edge_tsm.steps import Steps
+from edge_tsm.timing import Handover
+from edge_tsm.uris import redact
+from edge_tsm.windows import Assembler, ClipAssembler, Pace, StepAssembler
 
-OnFrame = Callable[[Frame], None]
-CLOSE_TIMEOUT_S = 2.0
+OnAnswer = Callable[[Prediction], None]
+CLOSE_TIMEOUT_S = 0.8
 LONGEST_S = 3600.0
+LINGER_S = 0.1
 
 
 class Pipeline:
-    """Iterate it for predictions.
+    """Iterate it for predictions, or `start` it with a callback.
 
     A recording gives one answer, on the frames that the card's rule chooses. A live source gives
     one every `every_s` seconds of capture time, on the last `window_s` seconds, as soon as these
-    hold real frames; a thread reads and prepares each frame once, so that answers never lag behind.
+    hold real frames; a thread reads and another prepares each frame once, so that answers never lag
+    behind. Several live sources share the engine in turns, and its batch where the model has one.
 
     An online model steps on a live frame `horizon` times in `window_s`, and answers from the first
-    step on, every `every_s` seconds, on as many steps as its card says. A gap in time, or time
-    running backwards, resets it. `dropped` counts the frames that it was too slow to step on.
+    step on, every `every_s` seconds, on as many steps as its card says. A gap in time, time running
+    backwards or a reconnect resets it. Every source has a state of its own.
 
     Args:
-        source: what `open_source` returned, or an own object with that protocol.
+        sources: what `open_source` returned, own objects with that protocol, or `Feed`s of them.
         recognizer: the model.
         window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
             the card's.
-        every_s: seconds between answers; by default the card's.
-        on_frame: called with every live frame, in the reading thread.
-        progress: called with (frames decoded, frames expected) for a recording.
+        every_s: seconds between answers of a source; by default the card's.
+        on_frame: called with every live frame, in a thread of the source; see also `Feed`.
+        capture: deadlines, reconnects, clock.
     """
 
     def __init__(
         self,
-        source: Source,
+        sources: Source | Feed | Sequence[Source | Feed],
         recognizer: Recognizer,
         *,
         window_s: float | None = None,
         every_s: float | None = None,
         on_frame: OnFrame | None = None,
-        progress: Progress | None = None,
+        capture: CaptureOptions | None = None,
     ) -> None:
-        self.source, self.recognizer = source, recognizer
-        sampling, streaming = recognizer.card.sampling, recognizer.card.streaming
-        default_s = streaming.horizon / streaming.fps if streaming else sampling.window_s
-        self._window_s = _seconds("window_s", window_s, default_s)
-        self._every_s = _seconds("every_s", every_s, sampling.every_s)
-        self._horizon = streaming.horizon if streaming else 1
-        self._on_frame, self._progress = on_frame, progress
-        self._newest: Newest[Item] = Newest()
+        self.recognizer = recognizer
+        self._feeds = [_feed(given, on_frame) for given in _listed(sources)]
+        # Streams of an online model step one at a time: each has a state of its own.
+        self._batch = 1 if recognizer.card.online else recognizer.card.input.shape[0]
+        sampling, self._streaming = recognizer.card.sampling, recognizer.card.streaming
+        default_s = sampling.window_s
+        if self._streaming:
+            default_s = self._streaming.horizon / self._streaming.fps
+        self._pace = Pace(
+            _seconds("window_s", window_s, default_s),
+            _seconds("every_s", every_s, sampling.every_s),
+            aligned=self._batch > 1 and len(self._feeds) > 1,
+        )
+        self._options = capture or CaptureOptions()
+        self._clock = self._options.clock
+        self._changed = self._clock.condition()
+        self._lanes: list[Lane] = []
+        self._steps: dict[Lane, Steps] = {}
+        self._closing, self._running, self._turn = False, False, 0
+        self._error: BaseException | None = None
 
-    @property
-    def dropped(self) -> int:
-        """How many live frames an online model was too slow to step on."""
-        return self._newest.dropped
+    def __iter__(self) -> Generator[Prediction, None, None]:
+        """Yield predictions, recordings first, until the sources end or one fails.
 
-    def __iter__(self) -> Iterator[Prediction]:
-        """Yield predictions until the source ends or fails (SourceError)."""
-        if self.source.live:
-            return self._steps() if self.recognizer.card.online else self._live()
-        return iter([self._recording(cast("Recording", self.source))])
+        Leaving a loop over it early ends the sources, as `close` does.
 
-    def _recording(self, source: Recording) -> Prediction:
-        frames = source.sample(self.recognizer.sample, progress=self._progress)
+        Raises:
+            SourceError: a source is lost for good.
+            BackendError: the engine fails.
+        """
+        for feed in self._feeds:
+            if not feed.source.live and not self._closing:
+                yield self._recording(feed)
+        yield from self._live([feed for feed in self._feeds if feed.source.live])
+
+    def start(self, on_answer: OnAnswer) -> None:
+        """Run in a thread that calls `on_answer` with every prediction; see `wait`, `close`."""
+        self._running = True
+        self._clock.start(lambda: self._run(on_answer), name="edge-tsm pipeline")
+
+    def wait(self, timeout_s: float = math.inf) -> bool:
+        """Wait for the end of a started run; return whether it has ended.
+
+        Raises:
+            Exception: what ended the run, once.
+        """
+        until_s = self._clock.now() + timeout_s
+        with self._changed:
+            while self._running and (left_s := until_s - self._clock.now()) > 0:
+                self._changed.wait(None if left_s == math.inf else left_s)
+            error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return not self._running
+
+    def close(self) -> None:
+        """End it within a second, from any thread; a run that was started is waited for.
+
+        Raises:
+            Exception: what ended the run before, if nobody has heard of it.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self.wait(CLOSE_TIMEOUT_S)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def counts(self) -> list[Counts]:
+        """Return what became of each live source so far."""
+        return [lane.counts() for lane in self._lanes]
+
+    def _run(self, on_answer: OnAnswer) -> None:
+        with Handover(self._end):
+            for prediction in self:
+                on_answer(prediction)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._error, self._running = error, False
+            self._changed.notify_all()
+
+    def _recording(self, feed: Feed) -> Prediction:
+        source = cast("Recording", feed.source)
+        frames = source.sample(self.recognizer.sample, progress=feed.progress)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)
-        return self.recognizer.predict([crops[index] for index in indices], window=window)
+        prediction = self.recognizer.predict([crops[i] for i in indices], window=window)
+        return replace(prediction, source=redact(source.uri))
 
-    def _live(self) -> Iterator[Prediction]:
-        segments = self.recognizer.card.sampling.segments
-        with _Capture(self.source, self._keep, TimeWindow(segments, self._window_s)) as capture:
-            due_s = 0.0
-            while (clip := capture.wait(due_s)) is not None:
-                end_s, items = clip
-                indices = tuple(index for index, _ in items)
-                window = Window(indices, end_s - self._window_s, end_s)
-                yield self.recognizer.predict([crop for _, crop in items], window=window)
-                due_s = end_s + self._every_s
+    def _live(self, feeds: Sequence[Feed]) -> Iterator[Prediction]:
+        self._lanes = [self._lane(feed) for feed in feeds]
+        try:
+            for lane in self._lanes:
+                lane.start()
+            while jobs := self._next_jobs():
+                yield from self._answer(jobs)
+        finally:
+            until_s = self._clock.now() + CLOSE_TIMEOUT_S
+            for lane in self._lanes:
+                lane.stop()
+            for lane in self._lanes:
+                lane.join(until_s)
 
-    def _steps(self) -> Iterator[Prediction]:
-        stream, clock = self.recognizer.stream(), StepClock(self._horizon / self._window_s)
-        seen: deque[tuple[int, float]] = deque(maxlen=self._horizon)
-        due_s = -math.inf
+    def _lane(self, feed: Feed) -> Lane:
+        lane = Lane(
+            feed,
+            self._assembler(),
+            prepare=self.recognizer.prepare,
+            options=self._options,
+            changed=self._changed,
+        )
+        if self._streaming:
+            self._steps[lane] = Steps(
+                self.recognizer.stream(),
+                horizon=self._streaming.horizon,
+                fps=self._streaming.horizon / self._pace.window_s,
+                every_s=self._pace.every_s,
+            )
+        return lane
 
-        def keep(frame: Frame) -> Image | None:
-            return self._keep(frame, due=clock.due(frame.time_s))
+    def _assembler(self) -> Assembler:
+        if self._streaming:
+            return StepAssembler(self._streaming.horizon / self._pace.window_s)
+        return ClipAssembler(self.recognizer.card.sampling.segments, self._pace)
 
-        with _Capture(self.source, keep, self._newest) as capture:
-            while (step := capture.wait(-math.inf)) is not None:
-                time_s, [(index, crop)] = step
-                if seen and not clock.continues(seen[-1][1], time_s):
-                    stream.reset()
-                    seen.clear()
-                    due_s = time_s
-                answer = stream.push(crop)
-                seen.append((index, time_s))
-                if time_s >= due_s:
-                    due_s = time_s + self._every_s
-                    window = Window(tuple(i for i, _ in seen), seen[0][1], time_s)
-                    yield replace(answer, window=window)
+    def _next_jobs(self) -> list[tuple[Lane, Job]]:
+        """Wait for clips, and take a batch of those whose sources waited longest; [] at the end."""
+        with self._changed:
+            while not self._closing:
+                for lane in self._lanes:
+                    if lane.error is not None:
+                        raise lane.error
+                ready = [lane for lane in self._lanes if lane.job]
+                if not ready and all(lane.ended for lane in self._lanes):
+                    return []
+                left_s = self._linger_s(ready)
+                if ready and left_s <= 0:
+                    return self._take(ready)
+                self._changed.wait(left_s if ready else None)
+        return []
 
-    def _keep(self, frame: Frame, *, due: bool = True) -> Image | None:
-        if self._on_frame:
-            self._on_frame(frame)
-        return self.recognizer.prepare(frame.image) if due else None
+    def _linger_s(self, ready: Sequence[Lane]) -> float:
+        """Return how long to wait for more clips: with a batch to fill, a part of `every_s`."""
+        alive = sum(not lane.ended or lane.job is not None for lane in self._lanes)
+        if not ready or len(ready) >= min(self._batch, alive):
+            return 0.0
+        first_s = min(lane.job.ready_s for lane in ready if lane.job)
+        return first_s + min(LINGER_S, self._pace.every_s / 2) - self._clock.now()
+
+    def _take(self, ready: list[Lane]) -> list[tuple[Lane, Job]]:
+        self._turn += 1
+        ready.sort(key=lambda lane: lane.turn)
+        return [(lane, lane.take(self._turn)) for lane in ready[: self._batch]]
+
+    def _answer(self, jobs: Sequence[tuple[Lane, Job]]) -> Iterator[Prediction]:
+        started_s = self._clock.now()
+        predictions = self._predict(jobs)
+        done_s = self._clock.now()
+        for (lane, job), prediction in zip(jobs, predictions, strict=True):
+            if prediction is None:
+                continue
+            lane.answers += 1
+            delay = Delay(
+                prepare_ms=job.prepare_ms,
+                queue_ms=(started_s - job.ready_s) * 1000,
+                latency_ms=(done_s - job.captured_s) * 1000,
+            )
+            stale = done_s - job.captured_s > self._pace.every_s
+            yield replace(prediction, source=lane.uri, delay=delay, stale=stale)
+
+    def _predict(self, jobs: Sequence[tuple[Lane, Job]]) -> list[Prediction | None]:
+        """Return the answer to each job, None where an online model made a step only."""
+        if self._streaming:
+            return [self._steps[lane].step(job.clip) for lane, job in jobs]
+        answers = self.recognizer.predict_many([job.clip.crops for _, job in jobs])
+        return [
+            replace(a, window=job.clip.window) for a, (_, job) in zip(answers, jobs, strict=True)
+        ]
+
+
+def _listed(sources: Source | Feed | Sequence[Source | Feed]) -> Sequence[Source | Feed]:
+    return list(sources) if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
+
+
+def _feed(given: Source | Feed, on_frame: OnFrame | None) -> Feed:
+    return given if isinstance(given, Feed) else Feed(given, on_frame)
 
 
 def _seconds(name: str, given: float | None, default: float) -> float:
@@ -124,87 +256,3 @@ def _seconds(name: str, given: float | None, default: float) -> float:
     if not 0 < given <= LONGEST_S:
         raise InputError(f"{name} is {given}; it must be more than 0 and at most {LONGEST_S:g}")
     return given
-
-
-Item = tuple[int, Image]  # frame index, prepared crop
-Clip = tuple[float, list[Item]]  # end of the window in seconds, one item per segment
-
-
-class _Items(Protocol):
-    """What `TimeWindow` and `Newest` offer."""
-
-    def push(self, time_s: float, item: Item) -> None: ...
-    def clip(self) -> list[tuple[float, Item]] | None: ...
-
-
-class _Capture:
-    """The thread that reads a live source into a window; its owner gets its exception."""
-
-    def __init__(
-        self, source: Source, keep: Callable[[Frame], Image | None], window: _Items
-    ) -> None:
-        self._source, self._keep, self._window = source, keep, window
-        self._changed = threading.Condition()
-        self._newest_s, self._ended, self._stopping = 0.0, False, False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name="edge-tsm capture", daemon=True)
-
-    def __enter__(self) -> _Capture:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping = True
-        self._source.close()
-        self._thread.join(CLOSE_TIMEOUT_S)
-
-    def wait(self, due_s: float) -> Clip | None:
-        """Return the first full window that ends at `due_s` or later; None at the source's end."""
-        with self._changed:
-            while True:
-                clip = self._window.clip() if self._newest_s >= due_s else None
-                if clip is not None:
-                    return self._newest_s, [item for _, item in clip]
-                if self._ended:
-                    if self._error is not None:
-                        raise self._error
-                    return None
-                self._changed.wait()
-
-    def _read(self) -> None:
-        with _Handover(self._end):
-            for frame in self._source:
-                if self._stopping:
-                    return
-                crop = self._keep(frame)
-                if crop is None:
-                    continue
-                item = (frame.index, crop)
-                with self._changed:
-                    self._window.push(frame.time_s, item)
-                    self._newest_s = frame.time_s
-                    self._changed.notify()
-
-    def _end(self, error: BaseException | None) -> None:
-        with self._changed:
-            self._error, self._ended = error, True
-            self._changed.notify()
-
-
-class _Handover:
-    """Ends a thread: whatever it raised goes to its owner and not to stderr."""
-
-    def __init__(self, deliver: Callable[[BaseException | None], None]) -> None:
-        self._deliver = deliver
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> bool:
-        self._deliver(error)
-        return True

@@ -13,6 +13,7 @@ import numpy as np
 from edge_tsm.errors import CardError, InputError
 
 Item = TypeVar("Item")
+TOLERANCE_S = 1e-6  # of sums of times, far below the distance of two frames
 IndexRule = Callable[[int, int], list[int]]
 DENSE_CLIPS, DENSE_SPAN = 10, 64
 
@@ -123,6 +124,15 @@ class TimeWindow(Generic[Item]):
         while len(self._items) > 1 and self._items[1][0] <= time_s - self._window_s:
             self._items.popleft()
 
+    def clear(self) -> None:
+        """Empty the window, after a break in the stream."""
+        self._items.clear()
+
+    @property
+    def oldest(self) -> Item | None:
+        """The oldest item that is kept, or None."""
+        return self._items[0][1] if self._items else None
+
     def clip(self) -> list[tuple[float, Item]] | None:
         """Return the item nearest to each segment center, or None until the window is full."""
         if not self._items:
@@ -133,6 +143,35 @@ class TimeWindow(Generic[Item]):
         items = list(self._items)
         times = [time_s for time_s, _ in items]
         return [items[_nearest(times, start_s + center)] for center in self._centers_s]
+
+
+class Cadence:
+    """When answers are due: every `every_s` seconds of capture time, without drift.
+
+    Beats count from the first answer, or, to fall together for several sources, from 0 (`aligned`).
+    """
+
+    def __init__(self, every_s: float, *, aligned: bool = False) -> None:
+        self._every_s, self._aligned = every_s, aligned
+        self._beat_s = self._newest_s = -math.inf
+
+    def is_due(self, time_s: float) -> bool:
+        """Return whether an answer is due at `time_s`; also when time ran backwards."""
+        return time_s >= self._beat_s - TOLERANCE_S or time_s < self._newest_s
+
+    def answer(self, time_s: float) -> None:
+        """Move the beat past an answer that was given at `time_s`."""
+        if self._aligned:
+            self._beat_s = 0.0
+        elif not self._newest_s <= time_s or self._beat_s == -math.inf:
+            self._beat_s = time_s
+        beats = math.floor((time_s - self._beat_s + TOLERANCE_S) / self._every_s) + 1
+        self._beat_s += beats * self._every_s
+        self._newest_s = time_s
+
+    def restart(self) -> None:
+        """Let the next answer be due at once, after a break in the stream."""
+        self._beat_s = self._newest_s = -math.inf
 
 
 class StepClock:
@@ -160,24 +199,6 @@ class StepClock:
     def continues(self, before_s: float, time_s: float) -> bool:
         """Return whether a step follows another without a hole that would need a reset."""
         return 0 < time_s - before_s <= self._gap_s
-
-
-class Newest(Generic[Item]):
-    """The newest item of a live stream until it is taken; `dropped` counts those never taken."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self._items: list[tuple[float, Item]] = []
-
-    def push(self, time_s: float, item: Item) -> None:
-        """Put an item in the place of the one before."""
-        self.dropped += len(self._items)
-        self._items = [(time_s, item)]
-
-    def clip(self) -> list[tuple[float, Item]] | None:
-        """Take the item, or None when it was taken already."""
-        taken, self._items = self._items, []
-        return taken or None
 
 
 def _nearest(times: list[float], wanted: float) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from edge_tsm.capture import CaptureOptions
 from edge_tsm.card import (
     Card,
     Input,
@@ -20,6 +21,7 @@ from edge_tsm.card import (
     Streaming,
 )
 from edge_tsm.datatypes import Frame, Tensor
+from edge_tsm.timing import VirtualClock
 
 
 def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
@@ -97,21 +99,41 @@ class FakeBackend:
 
 
 class FakeCamera:
-    """A live source that delivers given frames and then ends, or raises."""
+    """A live source that delivers given frames at their times, and then ends, or raises.
+
+    `clock` is virtual; `options` go to the pipeline, for it to live in the same time. Where the
+    frames' times run backwards they come a tenth of a second apart.
+    """
 
     uri, live, fps = "fake camera", True, 25.0
 
     def __init__(self, frames: Iterable[Frame], error: Exception | None = None) -> None:
         self._frames, self._error = frames, error
+        first = frames[:1] if isinstance(frames, list) else []
+        self.clock = VirtualClock(first[0].time_s if first else 0.0)
+        self.options = CaptureOptions(clock=self.clock)
+        self._changed = self.clock.condition()
         self.closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        yield from self._frames
+        shift_s, before_s = 0.0, -1e9
+        for frame in self._frames:
+            if frame.time_s < before_s:
+                shift_s += before_s - frame.time_s + 0.1
+            before_s = frame.time_s
+            with self._changed:
+                while not self.closed and frame.time_s + shift_s > self.clock.now():
+                    self._changed.wait(frame.time_s + shift_s - self.clock.now())
+            if self.closed:
+                return
+            yield frame
         if self._error:
             raise self._error
 
     def close(self) -> None:
-        self.closed = True
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
 
 def frames_at(times_s: Iterable[float], size: tuple[int, int] = (240, 320)) -> list[Frame]:

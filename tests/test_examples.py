@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,45 @@ def test_camera_loop(bundle: Path, tmp_path: Path) -> None:
     out = run("camera_loop.py", bundle, write_video(tmp_path / "x.avi", 60))
     times = [float(line.split()[0]) for line in out.splitlines()]
     assert times == pytest.approx([1.0, 1.5, 2.0], abs=0.09)
+
+
+def test_events_to_callback(bundle: Path, tmp_path: Path) -> None:
+    out = run("events_to_callback.py", bundle, write_video(tmp_path / "x.avi", 60), 0)
+    assert [line.split()[2] for line in out.splitlines()][::2] == ["start"]
+
+
+def test_custom_sink(bundle: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "x.avi", 20)
+    out = run("custom_sink.py", bundle, tmp_path / "x.csv", video, video)
+    assert "delivered=2, dropped=0, failed=0" in out
+    assert (tmp_path / "x.csv").read_text().count(str(video)) == 2
+
+
+def test_the_service_unit_is_one_that_systemd_knows() -> None:
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(EXAMPLES / "edge-tsm.service")
+    assert unit["Service"]["Type"] == "notify"
+    assert "edge-tsm run" in unit["Service"]["ExecStart"]
+
+
+def test_two_cameras(bundle: Path, tmp_path: Path) -> None:
+    videos = [f"replay:{write_video(tmp_path / f'{name}.avi', 60)}" for name in "ab"]
+    lines = run("two_cameras.py", bundle, *videos).splitlines()
+    for video in videos:
+        assert any(line.startswith(video) for line in lines)
+    assert "ms late" in lines[0]
+
+
+def test_custom_source(bundle: Path) -> None:
+    lines = run("custom_source.py", bundle).splitlines()
+    assert 2 <= len(lines) <= 5
+    assert all(line.startswith("noise ") for line in lines)
+
+
+def test_rtsp_to_json(bundle: Path) -> None:
+    lines = run("rtsp_to_json.py", bundle, "test://160x120/15", 2).splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["test://160x120/15"] * 2
 
 
 def test_convert_from_python(checkpoint: Path, tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def test_the_tour_runs_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "convert", "run", "info", "verify", "frames", "bench", "evaluate"]
+    "command",
+    ["demo", "convert", "run", "info", "verify", "doctor", "frames", "bench", "evaluate"],
 )
 def test_every_option_the_readme_names_exists(command: str) -> None:
     done = subprocess.run(

@@ -13,12 +13,14 @@ import click
 from edge_tsm.cli.bench import bench
 from edge_tsm.cli.convert import convert
 from edge_tsm.cli.demo import demo
+from edge_tsm.cli.doctor import doctor
 from edge_tsm.cli.evaluate import evaluate_command
 from edge_tsm.cli.frames import frames
 from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
+from edge_tsm.uris import redact
 
 INTERRUPTED = 130
 
@@ -36,7 +38,7 @@ class _Commands(click.Group):
             if ctx.params["debug"]:
                 raise
             start = "\r\033[K" if sys.stderr.isatty() else ""  # over a progress line
-            click.echo(f"{start}edge-tsm: error: {' '.join(str(error).split())}", err=True)
+            click.echo(f"{start}edge-tsm: error: {redact(' '.join(str(error).split()))}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
             raise  # click ends quietly when the reader has gone
@@ -70,5 +72,8 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (demo, convert, run, frames, evaluate_command, bench, info, verify):
+for _command in (
+    *(demo, convert, run, frames, evaluate_command),
+    *(bench, info, verify, doctor),
+):
     main.add_command(_command)

@@ -34,7 +34,7 @@ def verify(bundle: Path, **arguments: Any) -> None:
     listed = [Variant(f, e) for f in card.files.values() for e in f.engines if e in engines]
     if not listed:
         raise BackendError(f"{bundle} has no artefact for {' or '.join(engines)}")
-    found = [(v, _verify(bundle, card, v, golden, options)) for v in listed]
+    found = [(v, verify_variant(bundle, card, v, golden, options)) for v in listed]
     width = max(len(variant.file.path) for variant in listed)
     for variant, told in found:
         click.echo(f"{variant.file.path:<{width}} {variant.engine} {options.device}: {told}")
@@ -48,10 +48,10 @@ def verify(bundle: Path, **arguments: Any) -> None:
         )
 
 
-def _verify(
+def verify_variant(
     bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
 ) -> str:
-    """Return one artefact's status in words."""
+    """Return one artefact's status in words: agree, skipped, drifted or broken come first."""
     name = variant.file.path
     damage = _damage(bundle, variant.file)
     if damage is not None:

@@ -34,7 +34,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", 30)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["convert"], ["info"], ["verify"], ["frames"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["convert"], ["info"], ["verify"], ["frames"], ["doctor"]]
+)
 def test_help_fits_eighty_columns(command: list[str]) -> None:
     done = edge_tsm(*command, "--help")
     assert done.returncode == 0

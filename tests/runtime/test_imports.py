@@ -16,13 +16,15 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "storage", "demo", "labels"},
+    {"datatypes", "card", "storage", "demo", "labels", "timing", "uris", "rules"},
     {
-        *{"sampling", "preprocess", "postprocess", "agreement", "sources", "sinks", "backends"},
-        *{"synthetic", "prefetch", "latency_chart"},
+        *{"sampling", "preprocess", "postprocess", "agreement", "sources", "backends"},
+        *{"synthetic", "prefetch", "latency_chart", "stats", "service", "machine"},
     },
-    {"stream", "datasets", "variants"},
-    {"recognizer", "metrics"},
+    {"stream", "datasets", "variants", "windows"},
+    {"recognizer", "metrics", "capture", "decisions"},
+    {"lanes", "steps", "sinks"},
+    {"delivery", "doctor"},
     {"pipeline", "protocol", "results", "charts", "annotations", "benchmark"},
     {"evaluation", "catalog"},
     {"frames"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ from click.testing import CliRunner
 from edge_tsm.card import Card
 from edge_tsm.cli import main
 from edge_tsm.cli.info import _rows
-from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import CardError, InputError
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer
-from edge_tsm.sampling import Newest, StepClock
+from edge_tsm.sampling import StepClock
 from edge_tsm.sources import VideoFile
 from tests.fakes import FakeBackend, FakeCamera, FakeOnlineBackend, frames_at, make_card
 from tests.fakes import make_online_card as online_card
@@ -128,43 +127,17 @@ def test_a_recording_gives_one_answer(tmp_path: Path) -> None:
 # --- live ---------------------------------------------------------------------------------------
 
 
-class Counting(Recognizer):
-    """Counts the frames that were prepared, which are those to step on."""
-
-    prepared = 0
-
-    def prepare(self, image, *, color="bgr"):  # type: ignore[no-untyped-def]
-        self.prepared += 1
-        return super().prepare(image, color=color)
-
-
-class Paced(FakeCamera):
-    """A camera that waits after each frame until it was stepped on, if it will be."""
-
-    def __init__(self, frames: list[Frame], model: Counting, backend: FakeOnlineBackend) -> None:
-        super().__init__(frames)
-        self._model, self._backend = model, backend
-
-    def __iter__(self) -> Iterator[Frame]:
-        stepped = 0
-        for frame in self._frames:
-            yield frame
-            while stepped < self._model.prepared:
-                assert self._backend.steps.acquire(timeout=10)
-                stepped += 1
-
-
 def answers(
     times_s: list[float], *, every_s: float = 0.001, window_s: float | None = None, **kind: float
 ) -> list[Prediction]:
-    """What an online model says to a camera whose frames all come in time."""
-    backend = FakeOnlineBackend()
-    model = Counting(online_card(**kind), backend)  # type: ignore[arg-type]
-    camera = Paced(frames_at(times_s), model, backend)
-    pipeline = Pipeline(camera, model, every_s=every_s, window_s=window_s)
+    """What an online model says to a camera of these frames."""
+    camera = FakeCamera(frames_at(times_s))
+    pipeline = Pipeline(
+        camera, recognizer(**kind), every_s=every_s, window_s=window_s, capture=camera.options
+    )
     found = list(pipeline)
     assert camera.closed
-    assert pipeline.dropped == 0
+    assert pipeline.counts()[0].skipped == 0
     return found
 
 
@@ -195,12 +168,31 @@ def test_a_gap_or_time_running_backwards_resets(jump: float) -> None:
 
 
 def test_a_slow_model_sees_the_newest_frame_and_counts_the_others() -> None:
-    newest: Newest[str] = Newest()
-    newest.push(0.0, "a")
-    newest.push(0.1, "b")
-    assert newest.clip() == [(0.1, "b")]
-    assert newest.clip() is None
-    assert newest.dropped == 1
+    """Every answer is held for 0.33 s of the camera's time; the break at 5 is not lost with it."""
+    frames = [
+        dataclasses.replace(f, gap=f.index == 5) for f in frames_at(i / 10 for i in range(16))
+    ]
+    camera = FakeCamera(frames)
+    pause, found = camera.clock.condition(), list[Prediction]()
+    pipeline = Pipeline(camera, recognizer(), every_s=0.001, capture=camera.options)
+    for answer in pipeline:
+        found.append(answer)
+        with pause:
+            pause.wait(0.33)
+    assert [w.frames[-1] for w in (a.window for a in found) if w] == [0, 3, 6, 9, 13, 15]
+    assert [a.logits[FRAMES_SEEN] for a in found] == [1, 1.5, 1, 1.5, 2, 2.5]
+    assert pipeline.counts()[0].skipped == 10
+
+
+def test_every_source_has_a_state_of_its_own() -> None:
+    made = [FakeCamera(frames_at(i / 10 for i in range(6))) for _ in range(2)]
+    made[1].clock, made[1]._changed = made[0].clock, made[0].clock.condition()
+    made[1].uri = "other camera"
+    pipeline = Pipeline(made, recognizer(), every_s=0.001, capture=made[0].options)
+    found = list(pipeline)
+    for uri in ("fake camera", "other camera"):
+        own = [a.logits[FRAMES_SEEN] for a in found if a.source == uri]
+        assert own == [1, 1.5, 2, 2.5, 3.5, 4.5]
 
 
 @pytest.mark.parametrize(

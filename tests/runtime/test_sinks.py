@@ -5,15 +5,29 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from edge_tsm.datatypes import Frame, Prediction, Window
+from edge_tsm.datatypes import Delay, Frame, Prediction, Window
+from edge_tsm.decisions import Decider
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks import AnnotatedVideo, JsonLines, Terminal, draw_panel, write_annotated
+from edge_tsm.rules import Rules
+from edge_tsm.sinks import (
+    AnnotatedVideo,
+    Callback,
+    JsonLines,
+    LiveTerminal,
+    SavedVideo,
+    Terminal,
+    answer_schema,
+    draw_panel,
+    write_annotated,
+)
+from tests.runtime.answers import says, started
 
 LABELS = ("Swiping Left", "Émile à l'école", "x" * 80)
 ANSWER = Prediction(
@@ -122,7 +136,128 @@ def test_a_saved_video_may_be_read_by_others(tmp_path: Path) -> None:
 def test_a_video_that_a_full_disk_spoiled_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_tsm.sinks._is_playable", lambda path: False)
+    monkeypatch.setattr("edge_tsm.sinks.video._is_playable", lambda path: False)
     with pytest.raises(SinkError, match="is the disk full"):
         write_annotated(tmp_path / "out.mp4", frames(2), ANSWER, fps=25)
     assert list(tmp_path.iterdir()) == []
+
+
+class Screenlike(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+NOON = time.struct_time((2026, 11, 24, 12, 0, 0, 1, 328, 0))
+
+
+def live_output(stream: io.StringIO, *, several: bool = False, rules: Rules | None) -> str:
+    sink = LiveTerminal(stream, several=several, wall=lambda: NOON)
+    for source in ("front", "back")[: 1 + several]:
+        decider = Decider(rules, says("wave", 0).labels) if rules else None
+        for t, label in enumerate(("nothing", "wave", "nothing")):
+            prediction = says(label, t)
+            sink.write(prediction, source, decider.update(prediction) if decider else None)
+    sink.close()
+    return stream.getvalue()
+
+
+def screen(text: str) -> list[str]:
+    """What a terminal shows after the control codes that the live line uses."""
+    lines, row = [""], 0
+    for part in text.replace("\r\033[K", "\0").replace("\033[A\033[K", "\1").split("\n"):
+        for char in part:
+            if char == "\0":
+                lines[row] = ""
+            elif char == "\1":
+                row -= 1
+                lines[row] = ""
+            else:
+                lines[row] += char
+        row += 1
+        lines[row:] = lines[row:] or [""]
+    return [line for line in lines if line]
+
+
+def test_a_terminal_keeps_events_and_one_line_per_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rules = Rules(background=("nothing",))
+    assert screen(live_output(Screenlike(), rules=rules)) == [
+        "12:00:00  start  wave  (90%)",
+        "12:00:00  end    wave  (90%, 1.0 s)",
+        "12:00:00  - ·  90% nothing  (5 ms)",
+    ]
+    two = screen(live_output(Screenlike(), several=True, rules=None))
+    assert two == [
+        "12:00:00  front   90% nothing  (5 ms)",
+        "12:00:00  back   90% nothing  (5 ms)",
+    ]
+
+
+def test_the_live_line_is_narrower_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Screenlike()
+    LiveTerminal(stream).write(ANSWER, "camera")
+    assert len(stream.getvalue()) <= 29
+
+
+def test_a_log_gets_events_only_or_every_answer() -> None:
+    log = live_output(io.StringIO(), rules=Rules(background=("nothing",)))
+    assert [line.split()[1] for line in log.splitlines()] == ["start", "end"]
+    plain = live_output(io.StringIO(), rules=None)
+    assert len(plain.splitlines()) == 3
+    assert "\r" not in plain + log
+
+
+def test_json_lines_are_as_the_schema_says() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    stream, schema = io.StringIO(), answer_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    sink = JsonLines(stream)
+    window = Window((1, 2), 0.5, 1.25, (0.5, 0.0), 3)
+    live = Prediction(
+        LABELS, ANSWER.logits, ANSWER.probabilities, 9.0, window, "cam", Delay(1, 2, 9)
+    )
+    for prediction in (ANSWER, live, Prediction(LABELS, ANSWER.logits, ANSWER.probabilities, 1.0)):
+        sink.write(prediction, "clip.mp4")
+    sink.write(says("wave", 1.0), "clip.mp4", started())
+    for line in stream.getvalue().splitlines():
+        record = json.loads(line)
+        jsonschema.validate(record, schema)
+        assert record.keys() <= schema["properties"].keys()  # nothing is left undescribed
+    assert record["decision"]["events"][0]["kind"] == "start"
+    assert record["decision"].keys() == schema["properties"]["decision"]["properties"].keys()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**record, "label": None}, schema)
+
+
+def test_callbacks_get_answers_and_events() -> None:
+    answers, events = [], []
+    sink = Callback(
+        lambda *given: answers.append(given), on_event=lambda *given: events.append(given)
+    )
+    decision = started()
+    sink.write(ANSWER, "a")
+    sink.write(ANSWER, "b", decision)
+    assert answers == [(ANSWER, "a", None), (ANSWER, "b", decision)]
+    assert events == [(decision.events[0], "b")]
+
+
+def test_a_live_video_shows_the_newest_answer(tmp_path: Path) -> None:
+    sink = SavedVideo(tmp_path / "live.avi", fps=25)
+    first, second = frames(2)
+    sink.frame(first, "cam")
+    sink.write(ANSWER, "cam")
+    sink.frame(second, "cam")
+    sink.close()
+    capture = cv2.VideoCapture(str(tmp_path / "live.avi"))
+    pictures = [capture.read()[1] for _ in range(2)]
+    assert pictures[0][:40, :120].max() < 120
+    assert pictures[1][:40, :120].max() > 180
+
+
+def test_the_panel_has_a_line_for_the_action() -> None:
+    plain, _ = draw_panel(ANSWER, 640, 480)
+    decided, _ = draw_panel(says("wave", 1.0), 640, 480, started())
+    assert decided.shape[0] > plain.shape[0]

@@ -1,0 +1,37 @@
+"""What every benchmark of live video writes beside its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def environment() -> dict[str, Any]:
+    """Return the machine and the versions that the figures belong to."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {
+        "cpu": model,
+        "cpus": len(os.sched_getaffinity(0)),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+    }
+
+
+def report(results: Any, before: dict[str, Any], out: Path | None) -> None:
+    """Print the results, and write them with the environment to `out`."""
+    print(json.dumps(results, indent=1), flush=True)
+    if out:
+        out.write_text(json.dumps({"environment": before, "results": results}, indent=1) + "\n")
+
+
+def resident_kib() -> int:
+    """Return the resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024

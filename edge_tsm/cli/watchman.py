@@ -1,0 +1,73 @@
+"""Looks after a live run: ends it in time, and tells its figures now and then."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from edge_tsm.cli.outputs import Outputs
+from edge_tsm.pipeline import Pipeline
+from edge_tsm.stats import Stats
+from edge_tsm.timing import Clock
+
+GLANCE_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class Watchman:
+    """A thread that closes `pipeline` after `duration_s`, or when the outputs are stopped.
+
+    Every `stats_s` it logs the figures of `stats`. Use it in a `with` block, which ends it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        outputs: Outputs,
+        stats: Stats,
+        *,
+        duration_s: float | None,
+        stats_s: float | None,
+        clock: Clock,
+    ) -> None:
+        self._pipeline, self._outputs, self._stats = pipeline, outputs, stats
+        self._clock, self._changed, self._done = clock, clock.condition(), False
+        self._end_s = clock.now() + (duration_s or math.inf)
+        self._stats_s = stats_s or math.inf
+        self._told_s = clock.now()
+
+    def __enter__(self) -> Watchman:
+        self._clock.start(self._run, name="edge-tsm watchman")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._done = True
+            self._changed.notify_all()
+
+    def tell(self) -> None:
+        """Log the figures since the last time."""
+        lost = {name: c.dropped + c.failed for name, c in self._outputs.counts().items()}
+        report = self._stats.report(self._clock.now(), self._pipeline.counts(), undelivered=lost)
+        for line in report.lines():
+            log.info("%s", line)
+
+    def _run(self) -> None:
+        while self._wait():
+            now_s = self._clock.now()
+            if now_s - self._told_s >= self._stats_s:
+                self._told_s = now_s
+                self.tell()
+            if now_s >= self._end_s or self._outputs.stopped.is_set():
+                self._pipeline.close()
+                return
+
+    def _wait(self) -> bool:
+        """Wait until there may be something to do; False at the end of the run."""
+        now_s = self._clock.now()
+        next_s = min(self._end_s, self._told_s + self._stats_s, now_s + GLANCE_S)
+        with self._changed:
+            if not self._done:
+                self._changed.wait(next_s - now_s)
+            return not self._done

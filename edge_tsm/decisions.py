@@ -1,0 +1,246 @@
+"""From a stream of answers to actions: logits smoothed over time, events with a start and an end.
+
+Pure and deterministic: time comes with the predictions, the same answers give the same events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.datatypes import Prediction
+from edge_tsm.errors import InputError
+from edge_tsm.postprocess import softmax
+from edge_tsm.rules import Rules
+
+Logits = NDArray[np.float32]  # (classes,)
+
+
+@dataclass(frozen=True)
+class Event:
+    """The start or the end of an action, in seconds of the source's clock.
+
+    `start_s` is when its score first was high enough, `told_s` the answer that settled it (for an
+    end: when the action was over); `score` is the highest smoothed probability so far.
+    """
+
+    kind: Literal["start", "end"]
+    index: int
+    label: str
+    start_s: float
+    told_s: float
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {
+            "kind": self.kind,
+            "index": self.index,
+            "label": self.label,
+            "start_s": round(self.start_s, 4),
+            "told_s": round(self.told_s, 4),
+            "score": round(self.score, 6),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What an answer changes: the action that is on (`action`, or None) and the events just now.
+
+    `scores` are the smoothed probabilities, (classes,) float32, 0 for ignored classes. The raw
+    answer stays in the prediction.
+    """
+
+    labels: tuple[str, ...]
+    action: int | None
+    scores: Logits
+    events: tuple[Event, ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """The label of the action that is on, None when none is."""
+        return None if self.action is None else self.labels[self.action]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; the score is that of the action, or of the best class."""
+        shown = int(self.scores.argmax()) if self.action is None else self.action
+        return {
+            "action": self.label,
+            "best": self.labels[shown],
+            "score": round(float(self.scores[shown]), 6),
+            "events": [event.to_json() for event in self.events],
+        }
+
+
+@dataclass
+class _Pending:
+    """A class that wants to start, and since when."""
+
+    index: int
+    since_s: float
+
+
+@dataclass
+class _Action:
+    """The class that is on."""
+
+    index: int
+    start_s: float
+    peak: float
+
+
+class Decider:
+    """Turns the predictions of one source into decisions; one per source, in time order.
+
+    Raises:
+        InputError: the rules name a label that the model does not have.
+    """
+
+    def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:
+        self._rules, self._labels = rules, labels
+        self._on, self._off = rules.thresholds_of(labels)
+        self._background = rules.indices("background", labels)
+        self._held = rules.indices("held", labels)
+        self._ignored = sorted(rules.indices("ignored", labels))
+        self._cool_s = dict[int, float]()  # class -> when it may start again
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past answers, without an event; cool-downs stay."""
+        self._smoother = _Smoother(self._rules)
+        self._action: _Action | None = None
+        self._pending: _Pending | None = None
+        self._settled = self._rules.settle_answers
+        self._last_s: float | None = None
+
+    def update(self, prediction: Prediction, *, time_s: float | None = None) -> Decision:
+        """Take the next answer of the source.
+
+        Args:
+            prediction: its logits are smoothed; its window's end is the time.
+            time_s: the time, for a prediction without a window.
+
+        Raises:
+            InputError: no time, or a prediction with other labels.
+        """
+        now_s = _time_of(prediction, time_s)
+        if prediction.labels != self._labels:
+            raise InputError("the prediction has other labels than the decider was made for")
+        events = self._break(now_s)
+        scores = self._scores(self._smoother.add(prediction.logits, now_s))
+        self._last_s = now_s
+        events += self._step(scores, now_s)
+        return Decision(self._labels, self._on_now(), scores, tuple(events))
+
+    def finish(self) -> tuple[Event, ...]:
+        """Return the end of the action that was on, when the source is over, and start afresh."""
+        events = [] if self._last_s is None else self._end(self._last_s)
+        self.reset()
+        return tuple(events)
+
+    def _break(self, now_s: float) -> list[Event]:
+        """After a gap, or when time runs backwards, what was on is over and nothing is averaged."""
+        if self._last_s is None or 0 <= now_s - self._last_s <= self._rules.gap_s:
+            return []
+        is_back = now_s < self._last_s
+        events = list(self.finish())
+        if is_back:
+            self._cool_s.clear()
+        return events
+
+    def _scores(self, logits: Logits) -> Logits:
+        logits = logits.copy()
+        logits[self._ignored] = -np.inf
+        return softmax(logits)
+
+    def _step(self, scores: Logits, now_s: float) -> list[Event]:
+        """Move on by one answer: stay, end the action, or start another."""
+        current, wanted = self._on_now(), self._wanted(scores)
+        if self._action is not None:
+            self._action.peak = max(self._action.peak, float(scores[self._action.index]))
+        if wanted == current or self._settled < self._rules.settle_answers:
+            self._settled += 1
+            self._pending = None
+            return []
+        if wanted is None:
+            self._pending = None
+            return self._end(now_s)
+        if self._is_ripe(wanted, now_s):
+            return self._end(now_s) + self._start(wanted, float(scores[wanted]), now_s)
+        return [] if current is None or scores[current] >= self._off[current] else self._end(now_s)
+
+    def _wanted(self, scores: Logits) -> int | None:
+        """Return the class this answer speaks for, None for background or nothing."""
+        current, best = self._on_now(), int(scores.argmax())
+        if best in self._held:
+            return current
+        if scores[best] >= self._on[best]:
+            return None if best in self._background else best
+        keeps = current is not None and scores[current] >= self._off[current]
+        return current if keeps else None
+
+    def _is_ripe(self, wanted: int, now_s: float) -> bool:
+        """Return whether a class has been wanted long enough, its cool-down not counted."""
+        if now_s < self._cool_s.get(wanted, -math.inf):
+            self._pending = None
+            return False
+        if self._pending is None or self._pending.index != wanted:
+            self._pending = _Pending(wanted, now_s)
+        return now_s - self._pending.since_s >= self._rules.min_duration_s
+
+    def _start(self, index: int, score: float, now_s: float) -> list[Event]:
+        start_s = self._pending.since_s if self._pending else now_s
+        self._pending, self._settled = None, 1
+        self._action = _Action(index, start_s, score)
+        return [Event("start", index, self._labels[index], start_s, now_s, score)]
+
+    def _end(self, now_s: float) -> list[Event]:
+        action = self._action
+        if action is None:
+            return []
+        self._action, self._settled = None, 1
+        self._cool_s[action.index] = now_s + self._rules.cool_down_s
+        label = self._labels[action.index]
+        return [Event("end", action.index, label, action.start_s, now_s, action.peak)]
+
+    def _on_now(self) -> int | None:
+        return self._action.index if self._action else None
+
+
+class _Smoother:
+    """The mean of the last n logits, or an exponential mean over seconds."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._last: deque[Logits] = deque(maxlen=rules.mean_answers)
+        self._decay_s = rules.decay_s
+        self._mean: Logits | None = None
+        self._time_s = 0.0
+
+    def add(self, logits: Logits, now_s: float) -> Logits:
+        """Return the smoothed logits, (classes,) float32."""
+        if self._decay_s > 0:
+            return self._decay(logits, now_s)
+        self._last.append(logits)
+        mean: Logits = np.mean(np.stack(self._last), axis=0, dtype=np.float32)
+        return mean
+
+    def _decay(self, logits: Logits, now_s: float) -> Logits:
+        if self._mean is None or not np.isfinite(self._mean).all():  # one NaN would stay for ever
+            self._mean = logits
+        share = np.float32(1 - math.exp(-(now_s - self._time_s) / self._decay_s))
+        self._mean = self._mean + share * (logits - self._mean)
+        self._time_s = now_s
+        return self._mean
+
+
+def _time_of(prediction: Prediction, time_s: float | None) -> float:
+    if time_s is not None:
+        return time_s
+    if prediction.window is None:
+        raise InputError("a prediction without a window needs time_s")
+    return prediction.window.end_s

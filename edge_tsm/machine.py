@@ -1,0 +1,112 @@
+"""What Linux tells about the machine: processor, limits of a container, cameras."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# Flags of /proc/cpuinfo that engines make use of, x86 and ARM, with the name people know.
+_FEATURES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "VNNI",
+    "avx512_vnni": "VNNI",
+    "avx512_bf16": "bf16",
+    "avx512_fp16": "f16",
+    "amx_int8": "AMX int8",
+    "amx_bf16": "AMX bf16",
+    "asimd": "NEON",
+    "asimdhp": "f16",
+    "asimddp": "dot product",
+    "i8mm": "int8 matrix",
+    "bf16": "bf16",
+    "sve": "SVE",
+}
+_FAST_INT8 = frozenset(("VNNI", "AMX int8", "dot product", "int8 matrix"))
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The model's name, what it can do, the cores this process may use, a container's limit."""
+
+    model: str
+    features: tuple[str, ...]
+    cores: int
+    quota: float | None
+
+    @property
+    def has_fast_int8(self) -> bool:
+        """Whether it multiplies 8-bit numbers faster than 32-bit ones."""
+        return bool(_FAST_INT8.intersection(self.features))
+
+
+@dataclass(frozen=True)
+class VideoDevice:
+    """One camera: the device file, its name, its path that survives replugging, our permission."""
+
+    path: str
+    name: str
+    stable: str | None
+    allowed: bool
+
+
+def processor(root: Path = Path("/")) -> Processor:
+    """Read /proc/cpuinfo and the cgroup below `root`; what is not there is left out."""
+    lines = _text(root / "proc/cpuinfo").splitlines()
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    facts = {key.strip(): value.strip() for key, value in reversed(pairs)}
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    model = facts.get("model name") or _text(root / "proc/device-tree/model").strip("\0\n ")
+    names = dict.fromkeys(name for flag, name in _FEATURES.items() if flag in flags)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return Processor(model or "unknown processor", tuple(names), cores, _quota(root))
+
+
+def video_devices(root: Path = Path("/")) -> list[VideoDevice]:
+    """Return the cameras that Linux knows, from /sys/class/video4linux below `root`.
+
+    A camera has further nodes for its metadata; only the first of each is for pictures.
+    """
+    nodes = sorted((root / "sys/class/video4linux").glob("video*"), key=_number)
+    return [
+        VideoDevice(
+            f"/dev/{node.name}",
+            _text(node / "name").strip() or node.name,
+            _stable(root, node.name),
+            os.access(root / "dev" / node.name, os.R_OK | os.W_OK),
+        )
+        for node in nodes
+        if _text(node / "index").strip() in ("", "0")
+    ]
+
+
+def _stable(root: Path, name: str) -> str | None:
+    for link in sorted((root / "dev/v4l/by-id").glob("*")):
+        if link.is_symlink() and link.readlink().name == name:
+            return f"/dev/v4l/by-id/{link.name}"
+    return None
+
+
+def _quota(root: Path) -> float | None:
+    """Return the CPU time in cores that a container is limited to (cgroup v2, then v1)."""
+    limit = _text(root / "sys/fs/cgroup/cpu.max").split()
+    if not limit:
+        v1 = root / "sys/fs/cgroup/cpu"
+        limit = [_text(v1 / f"cpu.cfs_{part}_us").strip() for part in ("quota", "period")]
+    if len(limit) != 2 or not all(part.isdecimal() for part in limit) or not int(limit[1]):
+        return None
+    return int(limit[0]) / int(limit[1])
+
+
+def _number(node: Path) -> int:
+    digits = node.name.removeprefix("video")
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,215 @@
+"""The settings of decisions: thresholds, durations, classes; from a preset or a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the same parser, before it came with Python
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Smoothed probability at which a class starts (`on`) and below which it ends (`off`)."""
+
+    on: float
+    off: float
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How answers become actions.
+
+    Args:
+        on, off: thresholds of every class without its own in `thresholds` (label to Threshold).
+        mean_answers: logits are averaged over so many answers (1: not at all).
+        decay_s: instead, their exponential mean with this time constant (0: not).
+        min_duration_s: an action is told when it has lasted so long; its start is when it began.
+        cool_down_s: an action that ended does not start again before.
+        settle_answers: after a change, further ones are refused until so many answers stood.
+        gap_s: seconds without an answer after which everything starts afresh.
+        background: labels that mean "nothing": they compete, and end what is on.
+        ignored: labels taken out before the softmax, as if the model did not have them.
+        held: labels that change nothing: what is on stays on.
+    """
+
+    on: float = 0.6
+    off: float = 0.4
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    mean_answers: int = 1
+    decay_s: float = 0.0
+    min_duration_s: float = 0.0
+    cool_down_s: float = 0.0
+    settle_answers: int = 1
+    gap_s: float = 5.0
+    background: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        pairs = {"": Threshold(self.on, self.off), **self.thresholds}
+        for label, pair in pairs.items():
+            if not 0 <= pair.off <= pair.on <= 1:
+                where = f" of {label!r}" if label else ""
+                raise InputError(
+                    f"thresholds{where}: 0 <= off <= on <= 1 is needed, got "
+                    f"on {pair.on:g}, off {pair.off:g}"
+                )
+        for name in ("mean_answers", "settle_answers"):
+            if not 1 <= getattr(self, name) <= 10_000:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 to 10000")
+        for name in ("decay_s", "min_duration_s", "cool_down_s", "gap_s"):
+            if not (0 <= getattr(self, name) < math.inf):
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds")
+        if self.decay_s and self.mean_answers > 1:
+            raise InputError("mean_answers and decay_s are two ways of smoothing; set one")
+
+    def indices(self, part: str, labels: tuple[str, ...]) -> frozenset[int]:
+        """Return the classes of one of `background`, `ignored`, `held`.
+
+        Raises:
+            InputError: a label that the model does not have.
+        """
+        return frozenset(_index(label, labels, part) for label in getattr(self, part))
+
+    def thresholds_of(
+        self, labels: tuple[str, ...]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `on` and `off` of every class, (classes,) float32 each."""
+        if len(self.indices("ignored", labels)) == len(labels):
+            raise InputError("ignored: names every label of the model")
+        on = np.full(len(labels), self.on, np.float32)
+        off = np.full(len(labels), self.off, np.float32)
+        for label, pair in self.thresholds.items():
+            index = _index(label, labels, "thresholds")
+            on[index], off[index] = pair.on, pair.off
+        return on, off
+
+
+# The official demo (mit-han-lab/temporal-shift-module, online_demo/main.py): the argmax of the sum
+# of 12 logits; five classes repeat what was; "Doing other things" counts as "No gesture"; a change
+# is accepted when the last two entries of the history agree. Mended: the history starts settled
+# (there the first change raises IndexError), and classes go by label, not by a position that holds
+# in one order of the labels only.
+PRESETS: dict[str, Rules] = {
+    "jester-demo": Rules(
+        on=0.0,
+        off=0.0,
+        mean_answers=12,
+        settle_answers=2,
+        background=("No gesture", "Doing other things"),
+        held=(
+            "Pulling Hand In",
+            "Rolling Hand Backward",
+            "Rolling Hand Forward",
+            "Turning Hand Clockwise",
+            "Turning Hand Counterclockwise",
+        ),
+    )
+}
+
+
+def read_rules(name: str) -> Rules:
+    """Return a preset by its name, or what a TOML file says (`preset` in it is where it starts).
+
+    Raises:
+        InputError: no such preset or file, not TOML, or a key that is unknown or ill-typed.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    path = Path(name)
+    try:
+        with path.open("rb") as stream:
+            data = tomllib.load(stream)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: not TOML ({error})") from error
+    except OSError as error:
+        raise InputError(
+            f"{name}: neither a preset ({', '.join(PRESETS)}) nor a readable file "
+            f"({error.strerror})"
+        ) from error
+    return from_mapping(data, where=name)
+
+
+def from_mapping(data: Mapping[str, Any], *, where: str) -> Rules:
+    """Return the rules that parsed TOML describes; `where` names its origin in errors.
+
+    Raises:
+        InputError: a key that is unknown or ill-typed.
+    """
+    start, given = _preset(data.get("preset", ""), where), dict[str, Any]()
+    for key, value in data.items():
+        if key == "thresholds":
+            given[key] = _thresholds(value, where)
+        elif key != "preset":
+            given[key] = _value(key, value, where)
+    try:
+        return dataclasses.replace(start, **given)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _preset(name: object, where: str) -> Rules:
+    if name == "":
+        return Rules()
+    if not isinstance(name, str) or name not in PRESETS:
+        raise InputError(f"{where}: preset is {name!r}; there is {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _value(key: str, value: object, where: str) -> Any:
+    """Return a value in the type of that field's default."""
+    defaults = {item.name: getattr(Rules(), item.name) for item in dataclasses.fields(Rules)}
+    if key not in defaults:
+        raise InputError(f"{where}: {key} is unknown{_near(key, defaults)}")
+    wanted = type(defaults[key])
+    if wanted is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        kind = "a list of labels" if wanted is tuple else f"a number ({wanted.__name__})"
+        raise InputError(f"{where}: {key} is {value!r}, expected {kind}")
+    return value
+
+
+def _thresholds(value: object, where: str) -> dict[str, Threshold]:
+    if not isinstance(value, dict):
+        raise InputError(
+            f'{where}: thresholds is {value!r}, expected a table: "Label" = {{on, off}}'
+        )
+    return {label: _threshold(label, pair, where) for label, pair in value.items()}
+
+
+def _threshold(label: str, pair: object, where: str) -> Threshold:
+    numbers = pair if isinstance(pair, dict) else {}
+    if numbers.keys() != {"on", "off"} or not all(
+        type(v) in (int, float) for v in numbers.values()
+    ):
+        raise InputError(f"{where}: thresholds.{label!r} is {pair!r}, expected {{on = …, off = …}}")
+    return Threshold(float(numbers["on"]), float(numbers["off"]))
+
+
+def _index(label: str, labels: tuple[str, ...], part: str) -> int:
+    if label not in labels:
+        raise InputError(f"{part}: the model has no label {label!r}{_near(label, labels)}")
+    return labels.index(label)
+
+
+def _near(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

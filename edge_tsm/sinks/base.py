@@ -1,0 +1,42 @@
+"""What a sink is. Own ones need no base class: these methods are enough."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.decisions import Decision
+
+
+class Sink(Protocol):
+    """Takes answers. `Delivery` calls it in one thread of its own, which may take its time.
+
+    A `SinkError` or any other `OSError` means that this answer could not be delivered: it is
+    counted, and the next one is tried. Any other exception ends the run.
+    """
+
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+        """Deliver one answer; `source` is the URI it belongs to."""
+        ...
+
+    def close(self) -> None:
+        """Finish and release what is held; called once, in the same thread."""
+        ...
+
+
+@runtime_checkable
+class FrameSink(Sink, Protocol):
+    """A sink that wants the pictures of a live source too."""
+
+    def frame(self, frame: Frame, source: str) -> None:
+        """Take one picture; its array is shared with others and must not be changed."""
+        ...
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """A sink that waits, for instance to try again, and can be told to give up."""
+
+    def cancel(self) -> None:
+        """End every wait, now and later; called from another thread."""
+        ...

@@ -1,0 +1,91 @@
+"""A folder with a bounded number of files, of which the oldest go first."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_tsm.errors import SinkError
+from edge_tsm.sinks.files import publish, temporary_beside
+
+MOST_FILES, MOST_BYTES = 200, 500_000_000
+LEFT_OVER_S = 3600.0
+
+
+class Shelf:
+    """Files named `edge-tsm-NUMBER-TIME-LABEL.suffix`; only such regular files are ever removed.
+
+    The number and not the time says which is older: a device without a clock starts in 1970. For
+    a moment there is one file more than the limits allow, never less than the newest.
+
+    Args:
+        folder: made if missing; of one process.
+        suffix: of its files, with the dot; files of other suffixes are not its own.
+        most_files, most_bytes: limits of what is kept.
+        wall: seconds since 1970, for the names.
+
+    Raises:
+        SinkError: the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        suffix: str,
+        *,
+        most_files: int = MOST_FILES,
+        most_bytes: int = MOST_BYTES,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder, self._suffix, self._wall = folder, suffix, wall
+        self._most_files, self._most_bytes = most_files, most_bytes
+        self._own = re.compile(rf"edge-tsm-(\d+)-.*{re.escape(suffix)}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{folder}: cannot be made ({error.strerror})") from error
+        self._remove_left_overs()
+        self._number = max(self._files(), default=0)
+
+    def put(self, label: str, write: Callable[[Path], None]) -> Path:
+        """Let `write` fill a new file, give it its name, and remove what is too much.
+
+        Raises:
+            SinkError: the file cannot be written.
+        """
+        day = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._wall()))
+        self._number += 1
+        word = re.sub(r"[^\w-]+", "_", label)[:40]
+        path = self._folder / f"edge-tsm-{self._number:06}-{day}-{word}{self._suffix}"
+        temporary = temporary_beside(path)
+        try:
+            write(temporary)
+            publish(temporary, path)
+        except SinkError:
+            raise
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._trim()
+        return path
+
+    def _files(self) -> dict[int, Path]:
+        """Return the files of this shelf by their number."""
+        found = ((self._own.fullmatch(path.name), path) for path in self._folder.iterdir())
+        return {int(m[1]): p for m, p in found if m and p.is_file() and not p.is_symlink()}
+
+    def _trim(self) -> None:
+        kept_bytes = 0
+        for newer, (_, path) in enumerate(sorted(self._files().items(), reverse=True)):
+            kept_bytes += path.stat().st_size
+            if newer and (newer >= self._most_files or kept_bytes > self._most_bytes):
+                path.unlink(missing_ok=True)
+
+    def _remove_left_overs(self) -> None:
+        """Remove what a process that was killed while writing left behind."""
+        for path in self._folder.glob(f".edge-tsm-*{self._suffix}"):
+            if self._wall() - path.stat().st_mtime > LEFT_OVER_S:
+                path.unlink(missing_ok=True)

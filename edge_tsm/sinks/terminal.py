@@ -1,0 +1,97 @@
+"""Answers for people, on a terminal or in a log."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from edge_tsm.datatypes import Prediction
+from edge_tsm.decisions import Decision, Event
+from edge_tsm.sinks.panel import fit
+
+BAR_CHARS = 24
+
+
+class Terminal:
+    """Top-5 with bars, one block per answer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+        """Print one answer."""
+        window = prediction.window
+        span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
+        self._stream.write(f"{source}{span}  ({prediction.inference_ms:.0f} ms)\n")
+        columns = shutil.get_terminal_size().columns
+        longest = min(BAR_CHARS, columns // 3)
+        for score in prediction.top(5):
+            bar = "█" * round(score.probability * longest)
+            label = fit(score.label, max(columns - longest - 12, 8))
+            self._stream.write(f"  {score.probability:6.1%}  {bar:<{longest}}  {label}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class LiveTerminal:
+    """One calm line per source that the next answer replaces; starts and ends of actions stay.
+
+    Into a pipe or a log no line is replaced: with decisions only starts and ends are written,
+    without them every answer.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        several: bool = False,
+        wall: Callable[[], time.struct_time] = time.localtime,
+    ) -> None:
+        self._stream, self._several, self._wall = stream, several, wall
+        self._is_terminal = stream.isatty()
+        self._lines: dict[str, str] = {}
+
+    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+        """Print the events, and replace the line."""
+        self._erase()
+        name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
+        for event in decision.events if decision else ():
+            self._stream.write(f"{name}  {_told(event)}\n")
+        line = f"{name}  " + _line(prediction, decision)
+        if self._is_terminal:
+            self._lines[source] = line
+            self._draw()
+        elif decision is None:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the last line standing."""
+        if self._is_terminal and self._lines:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _erase(self) -> None:
+        """Remove the lines of all sources, from the last one up."""
+        if self._is_terminal and self._lines:
+            self._stream.write("\r\033[K" + "\033[A\033[K" * (len(self._lines) - 1))
+
+    def _draw(self) -> None:
+        columns = shutil.get_terminal_size().columns
+        self._stream.write("\n".join(fit(line, columns - 1) for line in self._lines.values()))
+
+
+def _line(prediction: Prediction, decision: Decision | None) -> str:
+    best = prediction.top(1)[0]
+    state = "" if decision is None else f"▶ {decision.label} · " if decision.label else "- · "
+    return f"{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
+
+
+def _told(event: Event) -> str:
+    if event.kind == "start":
+        return f"start  {event.label}  ({event.score:.0%})"
+    return f"end    {event.label}  ({event.score:.0%}, {event.told_s - event.start_s:.1f} s)"

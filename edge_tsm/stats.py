@@ -1,0 +1,147 @@
+"""Figures of a running pipeline: rates, losses, and how long each stage takes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_tsm.datatypes import Counts, Prediction
+
+KEPT = 1000  # newest answers that percentiles are taken from
+STAGES = ("prepare", "queue", "inference", "latency")
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """One source since the last report: rates per second, and what was lost in that time."""
+
+    source: str
+    state: str
+    frames_per_s: float
+    answers_per_s: float
+    dropped: int
+    skipped: int
+    breaks: int
+
+
+@dataclass(frozen=True)
+class StageFigures:
+    """Milliseconds of one stage: median and 95th percentile of the answers since the report."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in the `span_s` seconds since the last report.
+
+    `undelivered` are the answers and pictures that each sink lost, since the start.
+    """
+
+    span_s: float
+    sources: tuple[SourceFigures, ...]
+    stages: dict[str, StageFigures]
+    undelivered: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """Return one line per source, and one of the stages."""
+        times = [f"{k} {v.p50_ms:.0f}/{v.p95_ms:.0f}" for k, v in self.stages.items()]
+        lost = [f"{name} lost {count}" for name, count in self.undelivered.items() if count]
+        tail = ", ".join([*lost, *([f"ms (p50/p95): {', '.join(times)}"] if times else [])])
+        return [*map(_line, self.sources), *([f"  {tail}"] if tail else [])]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return asdict(self)
+
+
+class Stats:
+    """Takes every answer, and makes a report when asked; of constant size, for any thread.
+
+    Args:
+        now_s: the monotonic time at which counting starts.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._lock = threading.Lock()
+        self._since_s = now_s
+        self._times = {stage: deque[float](maxlen=KEPT) for stage in STAGES}
+        self._before: dict[str, Counts] = {}
+
+    def add(self, prediction: Prediction) -> None:
+        """Count the times of one answer."""
+        delay = prediction.delay
+        taken = {"inference": prediction.inference_ms}
+        if delay is not None:
+            taken |= {
+                "prepare": delay.prepare_ms,
+                "queue": delay.queue_ms,
+                "latency": delay.latency_ms,
+            }
+        with self._lock:
+            for stage, value_ms in taken.items():
+                self._times[stage].append(value_ms)
+
+    def report(
+        self,
+        now_s: float,
+        counts: Iterable[Counts],
+        *,
+        undelivered: Mapping[str, int] | None = None,
+    ) -> Report:
+        """Return the figures since the last report, and start the next one.
+
+        Args:
+            now_s: the monotonic time.
+            counts: those of every source, which only grow.
+            undelivered: items lost per sink, from `Delivery.counts`.
+        """
+        with self._lock:
+            span_s, self._since_s = now_s - self._since_s, now_s
+            sources = tuple(self._of_source(now, max(span_s, 1e-9)) for now in counts)
+            stages = {k: _percentiles(times) for k, times in self._times.items() if times}
+            for times in self._times.values():
+                times.clear()
+        return Report(span_s, sources, stages, dict(undelivered or {}))
+
+    def _of_source(self, now: Counts, span_s: float) -> SourceFigures:
+        before = self._before.get(now.source)
+        self._before[now.source] = now
+
+        def grown(name: str) -> int:
+            return int(getattr(now, name)) - (int(getattr(before, name)) if before else 0)
+
+        return SourceFigures(
+            source=now.source,
+            state=now.state,
+            frames_per_s=round(grown("frames") / span_s, 2),
+            answers_per_s=round(grown("answers") / span_s, 2),
+            dropped=grown("dropped"),
+            skipped=grown("skipped"),
+            breaks=grown("breaks"),
+        )
+
+
+def _percentiles(times_ms: deque[float]) -> StageFigures:
+    p50, p95 = np.percentile(np.fromiter(times_ms, float), (50, 95))
+    return StageFigures(round(float(p50), 3), round(float(p95), 3))
+
+
+def _line(figures: SourceFigures) -> str:
+    lost = [
+        f"{count} {name}"
+        for name, count in (
+            ("dropped", figures.dropped),
+            ("skipped", figures.skipped),
+            ("breaks", figures.breaks),
+        )
+        if count
+    ]
+    rates = f"{figures.frames_per_s:.1f} frames/s, {figures.answers_per_s:.1f} answers/s"
+    return ", ".join([f"{figures.source} {figures.state}: {rates}", *lost])

@@ -1,0 +1,35 @@
+"""Predictions and decisions for tests of what comes after the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_tsm.datatypes import Prediction, Window
+from edge_tsm.decisions import Decision, Event
+from edge_tsm.postprocess import softmax
+
+LABELS = ("wave", "clap", "nothing", "other")
+
+
+def answer(
+    logits: Sequence[float], time_s: float = 0.0, labels: tuple[str, ...] = LABELS
+) -> Prediction:
+    """A prediction whose window ends at `time_s`."""
+    values = np.float32(logits)
+    return Prediction(labels, values, softmax(values), 5.0, Window((0, 1), time_s - 1, time_s))
+
+
+def says(label: str, time_s: float, probability: float = 0.9) -> Prediction:
+    """A prediction that gives `label` this probability, the others equal shares of the rest."""
+    rest = (1 - probability) / (len(LABELS) - 1)
+    shares = [probability if name == label else rest for name in LABELS]
+    return answer(np.log(shares), time_s)
+
+
+def started(label: str = "wave", told_s: float = 1.0) -> Decision:
+    """A decision with the start of an action."""
+    index = LABELS.index(label)
+    event = Event("start", index, label, told_s, told_s, 0.9)
+    return Decision(LABELS, index, says(label, told_s).probabilities, (event,))
