@@ -25,7 +25,7 @@ from edge_tsm.synthetic import generate, label_of
 
 HERE = Path(__file__).parent / "demo"
 CALIBRATION, HELD_OUT = range(3_000_000, 3_000_090), range(3_100_000, 3_100_180)
-RUNS = {"clip": "TSM_demo_224px", "online": "TSM_demo_online_224px"}
+RUNS = {"clip": "demo_224px", "online": "demo_online_224px"}
 CHECKPOINTS = {"clip": HERE / "ckpt.best.pth.tar", "online": HERE / "online.best.pth.tar"}
 
 

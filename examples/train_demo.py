@@ -59,7 +59,7 @@ for size, count, side, epochs, rate, batch in STAGES:
         dropout=0, partial_bn=False, patience=None, half=size > 64,
     )  # fmt: skip
     trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
-    run = RunFolder(folder / f"TSM_demo_{size}px", network, SHIFT, LABELS)
+    run = RunFolder(folder / f"demo_{size}px", network, SHIFT, LABELS)
     run.resume(trainer)
     trainer.fit(run.save, tell=lambda line: print(line, flush=True))
 print(f"next: edge-tsm convert {run.path}/ckpt.best.pth.tar -o demo.bundle")

@@ -25,7 +25,7 @@ parser.add_argument("folder", type=Path)
 parser.add_argument("--scale", type=float, default=1.0, help="as of train_demo.py")
 arguments = parser.parse_args()
 folder, scale = arguments.folder, arguments.scale
-clip_model = folder / "TSM_demo_224px/ckpt.best.pth.tar"
+clip_model = folder / "demo_224px/ckpt.best.pth.tar"
 student, teacher = start_from(clip_model, LABELS, online=True), start_from(clip_model, LABELS)
 for size, count, side, epochs, rate, batch in STAGES:
     view = View(size, mirrored=MIRRORED, reversed=REVERSED)
@@ -40,7 +40,7 @@ for size, count, side, epochs, rate, batch in STAGES:
     lesson = Distillation(teacher.model, share=0.5)
     preprocess = preprocess_of(CONVENTION, "rgb")
     trainer = Trainer(student.model, preprocess, train, val, settings, distillation=lesson)
-    run = RunFolder(folder / f"TSM_demo_online_{size}px", student.network, student.shift, LABELS)
+    run = RunFolder(folder / f"demo_online_{size}px", student.network, student.shift, LABELS)
     run.resume(trainer)
     trainer.fit(run.save, tell=lambda line: print(line, flush=True))
 print(f"next: edge-tsm convert {run.path}/ckpt.best.pth.tar --online")

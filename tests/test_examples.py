@@ -122,7 +122,7 @@ def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
     assert out.count("epoch   1/1") == 2
     from converters.build import Options, plan
 
-    recipe = plan(tmp_path / "TSM_demo_online_224px/ckpt.best.pth.tar", Options()).recipe
+    recipe = plan(tmp_path / "demo_online_224px/ckpt.best.pth.tar", Options()).recipe
     assert recipe.shift.direction == "past"
 
 

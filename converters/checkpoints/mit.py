@@ -193,7 +193,11 @@ def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
     }
-    return [("the checkpoint", {name: outer.get(key) for name, key in names.items()})]
+    hints = {name: outer.get(key) for name, key in names.items()}
+    labels = outer.get("labels")
+    if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+        hints["labels"] = labels
+    return [("the checkpoint", hints)]
 
 
 def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, Any]]]:
