@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+class Messages(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes each message as one line; on a terminal `lift` makes room for it first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("edge-tsm: %(message)s"))
+        self._on_terminal = sys.stderr.isatty()
+        self.lift: Callable[[], None] = lambda: None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        if self._on_terminal:
+            self.lift()
+        super().emit(record)
+
+
 @contextmanager
-def messages_to_stderr() -> Iterator[None]:
-    """Show what edge-tsm logs from INFO on, each as one line; on a terminal over the live line."""
-    start = "\r\033[K" if sys.stderr.isatty() else ""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"{start}edge-tsm: %(message)s"))
+def messages_to_stderr() -> Iterator[Messages]:
+    """Show what edge-tsm logs from INFO on."""
+    handler = Messages()
     logger = logging.getLogger("edge_tsm")
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -95,11 +95,13 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class Outputs:
     """Decides and delivers: give it every answer, and every frame of a live source.
 
-    `stopped` is set when someone closed the window of --show.
+    `stopped` is set when someone closed the window of --show; `lift` makes room on the terminal
+    for somebody else's line.
     """
 
     def __init__(self, delivery: Delivery, rules: Rules | None, labels: tuple[str, ...]) -> None:
         self.stopped = threading.Event()
+        self.lift: Callable[[], None] = lambda: None
         self._delivery, self._rules, self._labels = delivery, rules, labels
         self._deciders = dict[str, Decider]()
         self._last = dict[str, Prediction]()
@@ -179,12 +181,15 @@ def open_outputs(
     if wants_live and not live:
         raise InputError(f"--{wants_live[0]} is for live sources; --save draws on a file")
     closed = threading.Event()
-    outlets = [Outlet("output", _printer(chosen, live, several), essential=True)]
+    printer = _printer(chosen, live, several)
+    outlets = [Outlet("output", printer, essential=True)]
     outlets += _extra_outlets(chosen, closed, clock)
     if film is not None:
         outlets.append(Outlet("video", SavedVideo(film[0], fps=film[1]), essential=True))
     outputs = Outputs(Delivery(outlets, lossless=not live, clock=clock), rules, labels)
     outputs.stopped = closed
+    if isinstance(printer, LiveTerminal):
+        outputs.lift = printer.lift
     return outputs
 
 

@@ -72,7 +72,7 @@ def run(bundle: Path | None, **arguments: Any) -> None:
     _check_files(arguments)
     options = collect(arguments)
     with ExitStack() as stack:
-        stack.enter_context(messages_to_stderr())
+        messages = stack.enter_context(messages_to_stderr())
         sources, capture = open_inputs(
             arguments, lambda source: stack.enter_context(closing(source))
         )
@@ -98,6 +98,7 @@ def run(bundle: Path | None, **arguments: Any) -> None:
                 clock=capture.clock,
             )
         )
+        messages.lift = outputs.lift
         lines = [Progress(f"decoding {Path(source.uri).name}") for source in sources]
         on_frame = _on_frame(outputs, _recorder(stack, arguments))
         pipeline = Pipeline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -54,10 +55,28 @@ class LiveTerminal:
         self._stream, self._several, self._wall = stream, several, wall
         self._is_terminal = stream.isatty()
         self._lines: dict[str, str] = {}
+        self._drawn, self._lock = 0, threading.Lock()
 
     def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
         """Print the events, and replace the line."""
-        self._erase()
+        with self._lock:
+            self._erase()
+            self._write(prediction, source, decision)
+            self._stream.flush()
+
+    def lift(self) -> None:
+        """Make room for a message of somebody else; the lines come again with the next answer."""
+        with self._lock:
+            self._erase()
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the last line standing."""
+        if self._drawn:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _write(self, prediction: Prediction, source: str, decision: Decision | None) -> None:
         name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
         for event in decision.events if decision else ():
             self._stream.write(f"{name}  {_told(event)}\n")
@@ -67,22 +86,17 @@ class LiveTerminal:
             self._draw()
         elif decision is None:
             self._stream.write(line + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Leave the last line standing."""
-        if self._is_terminal and self._lines:
-            self._stream.write("\n")
-            self._stream.flush()
 
     def _erase(self) -> None:
         """Remove the lines of all sources, from the last one up."""
-        if self._is_terminal and self._lines:
-            self._stream.write("\r\033[K" + "\033[A\033[K" * (len(self._lines) - 1))
+        if self._drawn:
+            self._stream.write("\r\033[K" + "\033[A\033[K" * (self._drawn - 1))
+        self._drawn = 0
 
     def _draw(self) -> None:
         columns = shutil.get_terminal_size().columns
         self._stream.write("\n".join(fit(line, columns - 1) for line in self._lines.values()))
+        self._drawn = len(self._lines)
 
 
 def _line(prediction: Prediction, decision: Decision | None) -> str:

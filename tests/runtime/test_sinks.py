@@ -202,6 +202,20 @@ def test_the_live_line_is_narrower_than_the_terminal(monkeypatch: pytest.MonkeyP
     assert len(stream.getvalue()) <= 29
 
 
+def test_a_message_of_somebody_else_stands_above_the_live_lines() -> None:
+    stream = Screenlike()
+    sink = LiveTerminal(stream, several=True)
+    for source in ("front", "back"):
+        sink.write(ANSWER, source)
+    stream.truncate(0)
+    sink.lift()
+    assert stream.getvalue().strip("\0") == "\r\033[K\033[A\033[K"
+    stream.truncate(0)
+    sink.write(ANSWER, "back")
+    assert "\033" not in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
 def test_a_log_gets_events_only_or_every_answer() -> None:
     log = live_output(io.StringIO(), rules=Rules(background=("nothing",)))
     assert [line.split()[1] for line in log.splitlines()] == ["start", "end"]
