@@ -15,7 +15,7 @@ from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.sinks import Terminal, check_video_path, write_annotated
-from edge_tsm.synthetic import LABELS, generate, label_of
+from edge_tsm.sources.base import opencv
 
 FPS, FRAMES, SHORT_SIDE_PX = 25.0, 50, 240
 
@@ -43,13 +43,15 @@ def demo(camera: str | None, online: bool, **arguments: Any) -> None:
         check_video_path(save)
         if save.exists() and not arguments["force"]:
             raise SinkError(f"{save} exists; pass --force to replace it, or another name")
+    opencv()  # says what to install where it is missing
     seeds = range(first, first + arguments.pop("clips"))
     with load(bundle, engine=arguments["engine"], options=collect(arguments)) as recognizer:
         backend = recognizer.backend
         click.echo(f"{recognizer.card.name} on {backend.engine} {backend.device}", err=True)
         right = sum(_answer(recognizer, seed, save) for seed in seeds)
+        classes = len(recognizer.card.labels)
     if len(seeds) > 1:
-        click.echo(f"{right} of {len(seeds)} right; guessing would get {1 / len(LABELS):.0%}")
+        click.echo(f"{right} of {len(seeds)} right; guessing would get {1 / classes:.0%}")
 
 
 def _typed(arguments: dict[str, Any]) -> list[str]:
@@ -61,6 +63,8 @@ def _typed(arguments: dict[str, Any]) -> list[str]:
 
 def _answer(recognizer: Recognizer, seed: int, save: Path | None) -> bool:
     """Show the answer to one generated clip; return whether it is right."""
+    from edge_tsm.synthetic import LABELS, generate, label_of  # needs OpenCV, other commands do not
+
     images = generate(seed, times=FRAMES, short_side_px=SHORT_SIDE_PX)
     prediction: Prediction = recognizer(list(images))
     truth = LABELS[label_of(seed)]

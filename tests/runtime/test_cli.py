@@ -222,3 +222,17 @@ def test_verify_skips_what_an_engine_does_not_offer(bundle: Path) -> None:
     done = edge_tsm("verify", bundle, "--engine", "onnxruntime", "--precision", "bf16")
     assert done.returncode == 5
     assert "skipped (precision 'bf16' is not offered" in done.stdout
+
+
+def test_help_needs_no_opencv(tmp_path: Path) -> None:
+    """A machine without OpenCV gets help, and one line where pictures are wanted."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('no OpenCV here')")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    for command, code in (["demo", "--help"], 0), (["--help"], 0), (["demo"], 4):
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_tsm", *command],
+            capture_output=True, text=True, timeout=120, env=env,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+    assert "OpenCV is needed" in done.stderr
