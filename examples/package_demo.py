@@ -30,12 +30,13 @@ CHECKPOINTS = {"clip": HERE / "ckpt.best.pth.tar", "online": HERE / "online.best
 
 
 def store(run: Path, form: str) -> None:
-    """Keep a trained checkpoint, its weights rounded to 16 bits, its log and its curves."""
+    """Keep a trained checkpoint, its weights rounded to 16 bits, and the logs and curves of all stages."""
     outer = torch.load(run / "ckpt.best.pth.tar", weights_only=True)
     halved = {k: v.half() if v.is_floating_point() else v for k, v in outer["state_dict"].items()}
     torch.save(outer | {"state_dict": halved}, CHECKPOINTS[form])
-    for name in ("log.csv", "curves.png"):
-        shutil.copy(run / name, HERE / f"{form}.{name}")
+    for stage in run.parent.glob(run.name.replace("224px", "[0-9]*px")):
+        for name in ("log.csv", "curves.png"):
+            shutil.copy(stage / name, HERE / f"{stage.name}.{name}")
 
 
 def clips(seeds: range) -> ClipSet:

@@ -18,7 +18,7 @@ from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used again
 # picture size, clips and their side, epochs, learning rate, batch
-STAGES = ((112, 9000, 128, 1, 2e-3, 32), (224, 2000, 256, 2, 1e-3, 16))
+STAGES = ((112, 9000, 128, 1, 2e-3, 32), (224, 2000, 256, 1, 1e-3, 16))
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("folder", type=Path)
