@@ -30,7 +30,7 @@ CHECKPOINTS = {"clip": HERE / "ckpt.best.pth.tar", "online": HERE / "online.best
 
 
 def store(run: Path, form: str) -> None:
-    """Keep a trained checkpoint, its weights rounded to 16 bits, and the logs and curves of all stages."""
+    """Keep a checkpoint, its weights rounded to 16 bits, and the curves of all stages."""
     outer = torch.load(run / "ckpt.best.pth.tar", weights_only=True)
     halved = {k: v.half() if v.is_floating_point() else v for k, v in outer["state_dict"].items()}
     torch.save(outer | {"state_dict": halved}, CHECKPOINTS[form])
