@@ -7,7 +7,6 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -17,6 +16,7 @@ from edge_tsm.catalog import MARKER, Catalog, Clip, Skipped
 from edge_tsm.datasets import LABELS_FILE
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.frames import Cut
+from edge_tsm.storage import whole_file
 
 SKIPPED_FILE = "skipped.csv"
 
@@ -116,13 +116,10 @@ def _csv(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
+    with whole_file(path) as temporary:
         # Names of files may be no valid UTF-8; skipped.csv shows their bytes.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise SinkError(f"{path}: cannot be written ({error.strerror})") from error

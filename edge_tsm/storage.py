@@ -15,28 +15,41 @@ from edge_tsm.errors import SinkError
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a new empty file beside `path` that takes its place when the block ends well.
 
-    It has the suffix of `path`, by which libraries choose a format, and the permissions of an
-    ordinary new file.
-
     Raises:
         SinkError: the folder or the disk does not take it.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        publish(temporary, path)
+    except OSError as error:
+        if isinstance(error, SinkError):
+            raise
+        raise SinkError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new empty file in the folder of `path`, with its suffix (libraries go by that).
+
+    Raises:
+        SinkError: the folder cannot be written to.
     """
     try:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o666 & ~umask())  # mkstemp keeps files to their owner
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
-        if isinstance(error, SinkError):
-            raise
-        raise SinkError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise SinkError(f"{path}: cannot be written ({error.strerror})") from error
+    os.close(handle)
+    return Path(name)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file its name and the permissions of any new file."""
+    temporary.chmod(0o666 & ~umask())  # mkstemp keeps files to their owner
+    temporary.replace(path)
 
 
 def umask() -> int:

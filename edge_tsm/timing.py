@@ -171,6 +171,26 @@ class _VirtualCondition:
         clock._wake([w for w in clock._waiters if w.condition is self], "notified")
 
 
+class Alarm:
+    """Waits for moments of a clock, until it is closed from any thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._changed, self._closed = clock, clock.condition(), False
+
+    def wait_until(self, due_s: float) -> bool:
+        """Return whether `due_s` was reached before `close`."""
+        with self._changed:
+            while not self._closed and (left_s := due_s - self._clock.now()) > 0:
+                self._changed.wait(left_s)
+            return not self._closed
+
+    def close(self) -> None:
+        """End a wait at once, and those to come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 class Handover:
     """Ends a thread: whatever it raised goes to its owner and not to stderr."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Size, SourceOptions
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.timing import SYSTEM_CLOCK, Alarm, Clock
 
 _URI = re.compile(r"test://(?:(\d+)x(\d+))?(?:/(\d+(?:\.\d+)?))?")
 
@@ -36,7 +36,7 @@ class TestPattern:
     ) -> None:
         self.uri, self.fps = f"test://{size[0]}x{size[1]}/{fps:g}", fps
         self._frames, self._clock = frames, clock
-        self._changed, self._closed = clock.condition(), False
+        self._alarm = Alarm(clock)
         x, y = np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1])
         planes = np.broadcast_arrays(x[None, :], y[:, None], 128.0)
         self._ground = np.stack(planes, axis=-1).astype(np.uint8)
@@ -45,7 +45,7 @@ class TestPattern:
         """Yield the pictures that are due, until `close`."""
         started_s, index = self._clock.now(), 0
         while self._frames is None or index < self._frames:
-            if not self._wait_until(started_s + index / self.fps):
+            if not self._alarm.wait_until(started_s + index / self.fps):
                 return
             now_s = self._clock.now()
             yield Frame(self.image(index), index, now_s)
@@ -61,16 +61,7 @@ class TestPattern:
 
     def close(self) -> None:
         """End the iteration at once."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _wait_until(self, due_s: float) -> bool:
-        """Return whether `due_s` was reached before the source was closed."""
-        with self._changed:
-            while not self._closed and (left_s := due_s - self._clock.now()) > 0:
-                self._changed.wait(left_s)
-            return not self._closed
+        self._alarm.close()
 
 
 def open_pattern(uri: str, options: SourceOptions, clock: Clock) -> TestPattern:

@@ -11,7 +11,7 @@ from typing import IO
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.sources.base import Recording, check_name, opencv
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.timing import SYSTEM_CLOCK, Alarm, Clock
 
 LIST_FILE = "frames.jsonl"
 PNG_LEVEL = 1  # ten times as fast as the default, a tenth larger
@@ -77,28 +77,20 @@ class Replay:
         self.uri, self.fps = f"replay:{self._recording.uri}", self._recording.fps
         self.start_s = next(iter(self._recording)).time_s
         self._clock = clock
-        self._changed, self._closed = clock.condition(), False
+        self._alarm = Alarm(clock)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame at its time, until the recording is over or `close`."""
         shift_s = self._clock.now() - self.start_s
         for frame in self._recording:
             time_s = frame.time_s + shift_s
-            if not self._wait_until(time_s):
+            if not self._alarm.wait_until(time_s):
                 return
             yield replace(frame, time_s=time_s)
 
     def close(self) -> None:
         """End the iteration at once."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _wait_until(self, due_s: float) -> bool:
-        with self._changed:
-            while not self._closed and (left_s := due_s - self._clock.now()) > 0:
-                self._changed.wait(left_s)
-            return not self._closed
+        self._alarm.close()
 
 
 class _Recorded:
