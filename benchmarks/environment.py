@@ -1,12 +1,17 @@
-"""What every benchmark of live video writes beside its figures."""
+"""What benchmarks write beside their figures."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+PACKAGES = ("onnxruntime", "openvino", "torch", "nncf", "onnx", "opencv-python-headless", "numpy")
 
 
 def environment() -> dict[str, Any]:
@@ -21,7 +26,14 @@ def environment() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
+        "versions": dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield package, version(package)
 
 
 def report(results: Any, before: dict[str, Any], out: Path | None) -> None:

@@ -34,7 +34,8 @@ _MIRRORED_WORDS = {
 class Start:
     """Where a fine-tuning begins: a network with weights, and what is known about them.
 
-    `head` is "kept", or "new" where its shape did not fit the classes.
+    `head` is "kept", or "new" where its shape did not fit the classes; `shifts` are "new" where the
+    weights were trained without any.
     """
 
     model: VideoClassifier
@@ -42,6 +43,7 @@ class Start:
     shift: Shift
     labels: tuple[str, ...]
     head: str
+    shifts: str
 
 
 def start_from(
@@ -72,13 +74,14 @@ def start_from(
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)
-    if not recipe.order_sensitive and isinstance(network, (ResNet, MobileNet)):
+    shifts = "kept" if recipe.order_sensitive else "new"
+    if shifts == "new" and isinstance(network, (ResNet, MobileNet)):
         network = place_shifts(network)
     model = VideoClassifier(network, len(labels), recipe.shift)
     initialize(model, seed=seed)
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
-    return Start(model, network, recipe.shift, tuple(labels), head)
+    return Start(model, network, recipe.shift, tuple(labels), head, shifts)
 
 
 def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:

@@ -1,0 +1,126 @@
+"""What is compared: bundles of untrained networks, and the same weights exported by hand.
+
+Time does not depend on weights; accuracy does, and is judged on trained ones elsewhere.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from converters.build import Settings, build, plan
+from converters.calibration import ClipSet
+from converters.clips import generated_clip
+from converters.int8 import Int8
+from converters.models import build_reference
+from converters.models.shift import TemporalShift
+from converters.recipe import Options
+from edge_tsm.backends import RuntimeOptions
+from edge_tsm.card import Card
+from edge_tsm.recognizer import Recognizer, open_variant
+from edge_tsm.variants import Variant
+from tests.converters.upstream import write_checkpoint
+
+Run = Callable[[], object]
+ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+CALIBRATION_CLIPS = 8
+
+
+def make_bundle(
+    folder: Path, arch: str, options: Options | None = None, *, size_px: int = 224, **kind: Any
+) -> tuple[Path, Path]:
+    """Convert an untrained network with int8; return its checkpoint and its bundle.
+
+    `kind` is what `tests.converters.upstream.upstream_state` takes, as shift="none".
+    """
+    options = options or Options()
+    name = "-".join(map(str, (arch, options.segments, options.batch, size_px, *kind.values())))
+    checkpoint = write_checkpoint(folder, arch, name=f"{name}.pth.tar", **kind)
+    planned = plan(checkpoint, options)
+    preprocess = replace(planned.recipe.preprocess, crop_px=size_px)
+    planned = replace(planned, recipe=replace(planned.recipe, preprocess=preprocess))
+    clips = range(CALIBRATION_CLIPS)
+    crops = [generated_clip(seed, planned.recipe.segments, size_px) for seed in clips]
+    int8 = Int8(ClipSet(np.stack(crops)), keep_float="none", max_drop=1 - 1e-9)
+    bundle = folder / f"{name}.bundle"
+    return checkpoint, build(planned, bundle, Settings(int8=int8), tell=lambda line: None)
+
+
+def opened(bundle: Path, *, threads: int | None = None) -> Iterator[tuple[str, Recognizer]]:
+    """Yield every artefact under "ENGINE PRECISION", OpenVINO's f32 also computed in bf16."""
+    card = Card.read(bundle)
+    for file in card.files.values():
+        both = (file.precision, file.engine) == ("f32", "openvino")
+        for math in ("f32", "bf16")[: 1 + both]:
+            options = RuntimeOptions(threads=threads, precision=math)
+            told = "bf16" if math == "bf16" else file.precision
+            recognizer = open_variant(bundle, card, Variant(file, file.engine), options)
+            yield f"{ENGINE_NAMES[file.engine]} {told}", recognizer
+
+
+def answer(recognizer: Recognizer) -> Run:
+    """Return the engine's run on random clips: one batch, nothing around it."""
+    name, shape = recognizer.card.input.name, recognizer.card.input.shape
+    inputs = {name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    return lambda: recognizer.backend.run(inputs)
+
+
+class HandShift(nn.Module):
+    """The shift as users write it so that it exports: 5-D view, slices, zeros concatenated."""
+
+    def __init__(self, segments: int, div: int) -> None:
+        super().__init__()
+        self.segments, self.div = segments, div
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shift (N*T, C, H, W), batch-major."""
+        rows, channels, height, width = x.shape
+        x = x.view(-1, self.segments, channels, height, width)
+        fold = channels // self.div
+        zeros = torch.zeros_like(x[:, :1, :fold])
+        from_next = torch.cat((x[:, 1:, :fold], zeros), dim=1)
+        from_previous = torch.cat((zeros, x[:, :-1, fold : 2 * fold]), dim=1)
+        x = torch.cat((from_next, from_previous, x[:, :, 2 * fold :]), dim=2)
+        return x.view(rows, channels, height, width)
+
+
+class HandExport(nn.Module):
+    """The network with hand-written shifts, frames batch-major as upstream has them."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__()
+        planned = plan(checkpoint, Options())
+        model = build_reference(planned.recipe, planned.checkpoint.tensors)
+        self.segments, self.div = planned.recipe.segments, planned.recipe.shift.div
+        shifts = [name for name, m in model.named_modules() if isinstance(m, TemporalShift)]
+        for name in shifts:
+            model.set_submodule(name, HandShift(self.segments, self.div))
+        self.backbone, self.head = model.backbone, model.head
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of (N, T*3, H, W)."""
+        logits = self.head(self.backbone(x.view(-1, 3, *x.shape[-2:])))
+        return logits.view(-1, self.segments, logits.shape[-1]).mean(1)
+
+
+def export_by_hand(model: nn.Module, path: Path) -> Path:
+    """Write the network as `torch.onnx.export` does it."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        clip = torch.zeros(1, 24, 224, 224)
+        torch.onnx.export(
+            model, (clip,), str(path), input_names=["clip"], output_names=["logits"],
+            opset_version=17, dynamo=False,
+        )  # fmt: skip
+    return path

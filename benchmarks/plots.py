@@ -1,0 +1,63 @@
+"""Pictures of the figures, drawn by matplotlib, beside the JSON file they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # pictures go to files, with or without a display
+import matplotlib.pyplot as plt
+
+OURS, OTHERS = "#184e9c", "#b9bec8"
+
+
+def bars(
+    panels: Mapping[str, Mapping[str, float]],
+    out: Path,
+    *,
+    unit: str,
+    strong: Sequence[str] = (),
+) -> None:
+    """Draw a panel of bars per entry; names that begin with one of `strong` stand out."""
+    most = max(map(len, panels.values()))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(6.5 * len(panels), 1.4 + 0.36 * most), squeeze=False
+    )
+    for axis, (title, values) in zip(axes[0], panels.items(), strict=True):
+        names = list(values)[::-1]
+        colors = [OURS if name.startswith(tuple(strong)) else OTHERS for name in names]
+        drawn = axis.barh(names, [values[name] for name in names], color=colors)
+        axis.bar_label(drawn, fmt="%.1f", padding=3, fontsize=9)
+        axis.set(title=title, xlabel=unit)
+        axis.margins(x=0.14)
+        axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, out)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Mapping[float, float]]],
+    out: Path,
+    *,
+    unit: str,
+    across: Mapping[str, str],
+) -> None:
+    """Draw a panel of curves per entry, from zero up; `across` names horizontal axes."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False)
+    for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for name, points in curves.items():
+            axis.plot(list(points), list(points.values()), marker="o", label=name)
+        axis.set(title=title, xlabel=across[title], ylabel=unit)
+        axis.set_xticks(sorted({x for points in curves.values() for x in points}))
+        axis.set_ylim(bottom=0)
+        axis.grid(color="#e4e7ec")
+        axis.legend(frameon=False, fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, out)
+
+
+def _save(figure: plt.Figure, out: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,61 @@
+"""What does the shift cost: TSM over the same backbone without any, per engine and precision?
+
+    python benchmarks/shift_cost.py --out results/shift_cost.json
+
+Both networks are converted by edge-tsm, untrained, 8 frames, batch 1, and run in turns. A ratio of
+1 would be a shift for free.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from environment import environment, report
+from networks import answer, make_bundle, opened
+from plots import bars
+from turns import in_turns
+
+ARCHS = {"ResNet-50": "resnet50", "ResNet-18": "resnet18", "MobileNetV2": "mobilenetv2"}
+
+
+def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Time a network with and without its shifts."""
+    bundles = {
+        "TSM": make_bundle(folder, arch)[1],
+        "no shift": make_bundle(folder, arch, shift="none")[1],
+    }
+    recognizers = {
+        f"{name}, {form}": recognizer
+        for form, bundle in bundles.items()
+        for name, recognizer in opened(bundle)
+    }
+    found = in_turns({n: answer(recognizers[n]) for n in sorted(recognizers)}, rounds=rounds)
+    names = [name.removesuffix(", TSM") for name in recognizers if name.endswith(", TSM")]
+    ratios = {name: found.ratio(f"{name}, TSM", f"{name}, no shift") for name in names}
+    return {"ms": found.ms(), "tsm_over_no_shift": ratios}
+
+
+def main() -> None:
+    """Measure each network."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=list(ARCHS), help=f"of {', '.join(ARCHS)}")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    before, results = environment(), {}
+    for name in given.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = measure(ARCHS[name], Path(folder), given.rounds)
+    report(results, before, given.out)
+    if given.out:
+        panels = {
+            name: {k: (v - 1) * 100 for k, v in found["tsm_over_no_shift"].items()}
+            for name, found in results.items()
+        }
+        unit = "time added by the shift, %"
+        bars(panels, given.out.with_suffix(".png"), unit=unit, strong=["ONNX Runtime", "OpenVINO"])
+
+
+if __name__ == "__main__":
+    main()
