@@ -9,8 +9,6 @@ tests/converters/test_golden.py; the figures here are those of the bundle's own 
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -18,8 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
+from environment import environment, report
+from plots import bars
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+INT8 = ["--int8", "--calibrate", "clips", "--keep-float", "none", "--max-drop", "0.99"]
 VARIANTS: dict[str, tuple[str, dict[str, object], list[str]]] = {
     "ResNet-18": ("resnet18", {}, []),
     "ResNet-34": ("resnet34", {}, []),
@@ -33,6 +36,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object], list[str]]] = {
     "ResNet-101": ("resnet101", {}, []),
     "MobileNetV2": ("mobilenetv2", {}, []),
     "MobileNetV2, 16 frames": ("mobilenetv2", {}, ["--segments", "16"]),
+    "MobileNetV2, online": ("mobilenetv2", {}, ["--online", "--shift-direction", "past"]),
+    "ResNet-50, int8, 20 clips": ("resnet50", {}, INT8),
+    "MobileNetV2, int8, 20 clips": ("mobilenetv2", {}, INT8),
 }
 
 
@@ -41,6 +47,8 @@ def measure(arch: str, kind: dict[str, object], options: list[str]) -> dict[str,
     from tests.converters.upstream import write_checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
+        if "--int8" in options:
+            write_clips(Path(folder) / "clips", 20)
         checkpoint = write_checkpoint(Path(folder), arch, **kind)
         command = [sys.executable, "-m", "edge_tsm", "convert", str(checkpoint), *options]
         started = time.perf_counter()
@@ -51,6 +59,17 @@ def measure(arch: str, kind: dict[str, object], options: list[str]) -> dict[str,
         "seconds": round(seconds, 1),
         "max_rel_diff": {n: v["max_rel_diff"] for n, v in card["verification"].items()},
     }
+
+
+def write_clips(folder: Path, count: int) -> None:
+    """Write generated clips as frame folders."""
+    from edge_tsm.synthetic import generate
+
+    for seed in range(count):
+        clip = folder / f"{seed:03}"
+        clip.mkdir(parents=True)
+        for number, image in enumerate(generate(seed, short_side_px=256), 1):
+            cv2.imwrite(str(clip / f"img_{number:05}.jpg"), image)
 
 
 def main() -> None:
@@ -65,15 +84,19 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         print(json.dumps({**result, "peak_mib": peak // 1024}))
         return
-    results = {}
+    before, results = environment(), {}
     for name in arguments.variants or VARIANTS:
         command = [sys.executable, __file__, "--one", name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         results[name] = json.loads(done.stdout)
         print(f"{name:<26} {json.dumps(results[name])}", flush=True)
-    environment = {"cpus": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    report(results, before, arguments.out)
     if arguments.out:
-        arguments.out.write_text(json.dumps({"environment": environment, "results": results}))
+        panels = {
+            "seconds": {name: found["seconds"] for name, found in results.items()},
+            "peak memory, MiB": {name: found["peak_mib"] for name, found in results.items()},
+        }
+        bars(panels, arguments.out.with_suffix(".png"), unit="")
 
 
 if __name__ == "__main__":

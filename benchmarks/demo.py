@@ -1,24 +1,22 @@
 """How good is the demo model on generated clips it never saw, and what does TSM bring?
 
-    python benchmarks/demo.py --clips 2007 --out demo.json
+    python benchmarks/demo.py [BUNDLE ...] --clips 2007 --out results/demo.json
 
-Clip and online form, f32 and int8, on every installed engine; and per-frame voting from the same
-weights: each frame alone, shown as a clip of equal frames, the frames' probabilities averaged.
+By default the demo bundles, clip and online form; every file on every engine that serves it. And
+per-frame voting from the first bundle's weights: each frame alone, shown as a clip of equal frames,
+the frames' probabilities averaged.
 """
 
 import argparse
-import json
-import os
-import platform
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environment import environment, report
 
 from edge_tsm import demo, load
-from edge_tsm.backends import ENGINES, installed
+from edge_tsm.backends import installed
 from edge_tsm.card import Card
 from edge_tsm.metrics import wilson
 from edge_tsm.recognizer import Recognizer
@@ -52,16 +50,17 @@ def figures(found: list[int], reference: list[int]) -> dict[str, Any]:
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    demos = [demo.bundle("clip"), demo.bundle("online")]
+    parser.add_argument("bundles", nargs="*", type=Path, default=demos)
     parser.add_argument("--clips", type=int, default=2007, help="a multiple of 9 is balanced")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    recognizers: dict[str, Recognizer] = {}
-    for form in ("clip", "online"):
-        bundle = demo.bundle(form)
-        for name in Card.read(bundle).files:
-            for engine in filter(installed, ENGINES):
+    before, recognizers = environment(), dict[str, Recognizer]()
+    for bundle in arguments.bundles:
+        for name, file in Card.read(bundle).files.items():
+            for engine in filter(installed, file.engines):
                 loaded = load(bundle, engine=engine, variant=name)
-                recognizers[f"{form}, {name} on {engine}"] = loaded
+                recognizers[f"{bundle.stem}, {name} on {engine}"] = loaded
     found: dict[str, list[int]] = {}
     for seed in range(arguments.clips):
         for name, answer in answers(recognizers, seed):
@@ -73,15 +72,7 @@ def main() -> None:
         low, high = results[name]["interval_95"]
         told = f"{results[name]['accuracy']:7.2%}  [{low:.2%}, {high:.2%}]"
         print(f"{name:<40} {told}  agrees {results[name]['agreement_with_f32']:.2%}")
-    environment = {
-        "cpus": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "engines": {e: version(e) for e in ENGINES if installed(e)},
-        "clips": arguments.clips,
-    }
-    if arguments.out:
-        text = json.dumps({"environment": environment, "results": results}, indent=1)
-        arguments.out.write_text(text)
+    report({"clips": arguments.clips, **results}, before, arguments.out)
 
 
 if __name__ == "__main__":

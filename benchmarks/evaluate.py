@@ -7,15 +7,14 @@ turn. `engine_busy` near 1 means that decoding hides behind the engine.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 from pathlib import Path
 
-from edge_tsm import RuntimeOptions, __version__, load
+from environment import environment, report
+
+from edge_tsm import RuntimeOptions, load
 from edge_tsm.datasets import Dataset, read_dataset
-from edge_tsm.evaluation import default_workers, evaluate
+from edge_tsm.evaluation import evaluate
 from edge_tsm.protocol import Protocol
 
 
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    before = environment()
     dataset = Dataset(read_dataset(arguments.list).samples[: arguments.clips])
     pairs = [(w, t) for w in arguments.workers for t in arguments.threads]
     runs = {pair: [] for pair in pairs}
@@ -63,16 +63,7 @@ def main() -> None:
             f"{row['clips_per_s']['median']:.1f} clips/s, "
             f"engine busy {row['engine_busy']['median']:.0%}"
         )
-    if arguments.out:
-        environment = {
-            "edge_tsm": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-            "default_workers": default_workers(),
-        }
-        report = {"environment": environment, "clips": len(dataset), "rows": rows}
-        arguments.out.write_text(json.dumps(report, indent=1))
+    report({"clips": len(dataset), "rows": rows}, before, arguments.out)
 
 
 if __name__ == "__main__":

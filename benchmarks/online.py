@@ -11,56 +11,37 @@ and, with the trained demo model, how long after an action's start it is answere
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from environment import environment, report
+from networks import CALIBRATION_CLIPS, ENGINE_NAMES, answer, opened
+from plots import bars
+from turns import Run, in_turns
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from converters.build import Settings, convert, plan
+from converters.calibration import ClipSet
+from converters.clips import generated_clip
+from converters.int8 import Int8
+from converters.models import build_online
+from converters.recipe import Options
+from edge_tsm import Recognizer, demo, load
+from edge_tsm.stream import feed, fresh_state, next_state
+from edge_tsm.synthetic import LABELS, generate
+from tests.converters.upstream import write_checkpoint
 
-from converters.build import Settings, convert, plan  # noqa: E402
-from converters.calibration import ClipSet  # noqa: E402
-from converters.clips import generated_clip  # noqa: E402
-from converters.int8 import Int8  # noqa: E402
-from converters.models import build_online  # noqa: E402
-from converters.recipe import Options  # noqa: E402
-from edge_tsm import demo, load  # noqa: E402
-from edge_tsm.backends import ENGINES  # noqa: E402
-from edge_tsm.card import Card  # noqa: E402
-from edge_tsm.stream import feed, fresh_state, next_state  # noqa: E402
-from edge_tsm.synthetic import LABELS, generate  # noqa: E402
-from tests.converters.upstream import write_checkpoint  # noqa: E402
-
-REPEATS, STREAMS = 30, (1, 2, 4, 8)
+STREAMS = (1, 2, 4, 8)
 FPS, ACTION_S = 25, 2.0
 
-Run = Callable[[], object]
 
-
-def interleaved_ms(runs: dict[str, Run], repeats: int = REPEATS) -> dict[str, float]:
-    """Return the median time of each run, all of them taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 3):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if turn >= 3:
-                times[name].append((time.perf_counter() - started) * 1000)
-    return {name: round(statistics.median(values), 3) for name, values in times.items()}
-
-
-def stepper(card: Card, backend: Any) -> Run:
+def stepper(recognizer: Recognizer) -> Run:
     """Return a step that feeds its own state back."""
+    card, backend = recognizer.card, recognizer.backend
     state = {"now": fresh_state(card)}
     frame = np.random.default_rng(0).standard_normal(card.input.shape).astype(np.float32)
 
@@ -83,60 +64,72 @@ def eager(checkpoint: Path, options: Options) -> Run:
     return step
 
 
-def per_frame(arch: str, folder: Path) -> dict[str, Any]:
-    """Measure one network's step in every form."""
+def bundles(arch: str, folder: Path) -> tuple[Path, dict[str, Path]]:
+    """Convert the same weights in both forms, with int8; return the checkpoint, too."""
     checkpoint = write_checkpoint(folder, arch, name=f"{arch}.pth.tar")
-    clips = ClipSet(np.stack([generated_clip(seed, 8, 224) for seed in range(8)]))
-    settings = Settings(int8=Int8(clips, keep_float="none", max_drop=1.0))
-    online = Options(online=True, shift_direction="past", segments=8)
-    bundles = {
-        "online": convert(checkpoint, folder / f"{arch}-online.bundle", online, settings),
-        "clip": convert(checkpoint, folder / f"{arch}.bundle",
-                        Options(shift_direction="past", segments=8), settings),
-    }  # fmt: skip
-    runs: dict[str, Run] = {"online, torch eager": eager(checkpoint, online)}
-    clip = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
-    for form, bundle in bundles.items():
-        for name, file in Card.read(bundle).files.items():
-            recognizer = load(bundle, engine=file.engine, variant=name)
-            card, backend = recognizer.card, recognizer.backend
-            runs[f"{form}, {name}"] = (
-                stepper(card, backend)
-                if form == "online"
-                else lambda backend=backend, card=card: backend.run({card.input.name: clip})
-            )
-    found = interleaved_ms(runs)
-    fastest = {form: min(v for k, v in found.items() if k.startswith(form + ", model"))
-               for form in bundles}  # fmt: skip
-    return {
-        "ms": found,
-        "times_faster_than_eager": round(found["online, torch eager"] / fastest["online"], 2),
-        "clip_answer_over_step": round(fastest["clip"] / fastest["online"], 2),
-        "state_share": state_share(bundles["online"]),
+    clips = ClipSet(np.stack([generated_clip(s, 8, 224) for s in range(CALIBRATION_CLIPS)]))
+    settings = Settings(int8=Int8(clips, keep_float="none", max_drop=1 - 1e-9))
+    one_way = Options(shift_direction="past", segments=8)
+    forms = {"online": replace(one_way, online=True), "clip": one_way}
+    return checkpoint, {
+        form: convert(checkpoint, folder / f"{arch}-{form}.bundle", options, settings)
+        for form, options in forms.items()
     }
 
 
-def state_share(bundle: Path) -> float:
-    """Return the share of a step that handing the caches out takes, on ONNX Runtime."""
-    recognizer = load(bundle, engine="onnxruntime", variant="model.onnx")
-    card, session = recognizer.card, recognizer.backend._session
-    inputs = feed(card, np.zeros(card.input.shape, np.float32), fresh_state(card))
-    found = interleaved_ms({
-        "all": lambda: session.run(None, inputs),
-        "logits": lambda: session.run([card.output.name], inputs),
-    }, repeats=100)  # fmt: skip
-    return round(max(0.0, found["all"] - found["logits"]) / found["all"], 4)
+def per_frame(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Measure one network's step in every form."""
+    checkpoint, made = bundles(arch, folder)
+    online = Options(online=True, shift_direction="past", segments=8)
+    runs: dict[str, Run] = {"online, torch eager": eager(checkpoint, online)}
+    for form, bundle in made.items():
+        for name, recognizer in opened(bundle):
+            if "bf16" not in name:
+                run = stepper(recognizer) if form == "online" else answer(recognizer)
+                runs[f"{form}, {name}"] = run
+    found = in_turns(runs, rounds=rounds)
+    names = [name.removeprefix("clip, ") for name in runs if name.startswith("clip, ")]
+    best = {form: found.fastest(*(f"{form}, {e}" for e in ENGINE_NAMES.values())) for form in made}
+    return {
+        "ms": found.ms(),
+        "best": best,
+        "times_faster_than_eager": found.ratio("online, torch eager", best["online"]),
+        "clip_answer_over_step": {
+            "best of each": found.ratio(best["clip"], best["online"]),
+            **{name: found.ratio(f"clip, {name}", f"online, {name}") for name in names},
+        },
+        "state_share": state_share(made["online"], rounds),
+    }
 
 
-def streams(bundle: Path) -> dict[str, float]:
+def state_share(bundle: Path, rounds: int) -> dict[str, float]:
+    """Return the share of a step that feeding caches in and handing them out takes, by engine.
+
+    Against the same engine, which is asked for the logits alone.
+    """
+    found = {}
+    for name, recognizer in opened(bundle):
+        card, backend = recognizer.card, recognizer.backend
+        inputs = feed(card, np.zeros(card.input.shape, np.float32), fresh_state(card))
+        if name.startswith("ONNX Runtime"):
+            session = backend._session
+            bare = lambda session=session, card=card, inputs=inputs: session.run(  # noqa: E731
+                [card.output.name], inputs
+            )
+            turns = in_turns({"step": stepper(recognizer), "bare": bare}, rounds=rounds)
+            found[name] = round(1 - 1 / turns.ratio("step", "bare"), 4)
+    return found
+
+
+def streams(bundle: Path, rounds: int) -> dict[str, float]:
     """Return the time in which N streams of one engine all step once."""
     recognizer = load(bundle)
-    steps = [stepper(recognizer.card, recognizer.backend) for _ in range(max(STREAMS))]
+    steps = [stepper(recognizer) for _ in range(max(STREAMS))]
 
     def all_of(count: int) -> Run:
         return lambda: [step() for step in steps[:count]]
 
-    return interleaved_ms({str(count): all_of(count) for count in STREAMS})
+    return in_turns({str(count): all_of(count) for count in STREAMS}, rounds=rounds).ms()
 
 
 def delays_s(clips: int) -> dict[str, Any]:
@@ -175,26 +168,22 @@ def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archs", nargs="*", default=["mobilenetv2", "resnet50"])
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clips", type=int, default=80, help="for the delay")
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    results: dict[str, Any] = {}
+    given = parser.parse_args()
+    before, results = environment(), dict[str, Any]()
     with tempfile.TemporaryDirectory() as folder:
-        for arch in arguments.archs:
-            results[arch] = per_frame(arch, Path(folder))
+        for arch in given.archs:
+            results[arch] = per_frame(arch, Path(folder), given.rounds)
             print(arch, json.dumps(results[arch], indent=1), flush=True)
-        results["streams_ms"] = streams(Path(folder) / f"{arguments.archs[0]}-online.bundle")
-    print("streams", results["streams_ms"], flush=True)
-    results["delay"] = delays_s(arguments.clips)
-    print("delay", results["delay"], flush=True)
-    environment = {
-        "cpus": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in (*ENGINES, "torch")},
-    }
-    if arguments.out:
-        text = json.dumps({"environment": environment, "results": results}, indent=1)
-        arguments.out.write_text(text)
+        bundle = Path(folder) / f"{given.archs[0]}-online.bundle"
+        results["streams_ms"] = streams(bundle, given.rounds)
+    results["delay"] = delays_s(given.clips)
+    report(results, before, given.out)
+    if given.out:
+        panels = {arch: results[arch]["ms"] for arch in given.archs}
+        bars(panels, given.out.with_suffix(".png"), unit="ms per answer", strong=["online, O"])
 
 
 if __name__ == "__main__":

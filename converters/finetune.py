@@ -74,13 +74,13 @@ def start_from(
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)
-    shifts = "kept" if recipe.order_sensitive else "new"
-    if shifts == "new" and isinstance(network, (ResNet, MobileNet)):
+    if not recipe.order_sensitive and isinstance(network, (ResNet, MobileNet)):
         network = place_shifts(network)
     model = VideoClassifier(network, len(labels), recipe.shift)
     initialize(model, seed=seed)
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
+    shifts = "new" if flat or not recipe.order_sensitive else "kept"
     return Start(model, network, recipe.shift, tuple(labels), head, shifts)
 
 

@@ -195,6 +195,7 @@ def test_a_head_is_replaced_when_its_shape_differs(arch: str, tmp_path: Path) ->
     path = write_checkpoint(tmp_path, arch, classes=5)
     kept, new = start_from(path, "abcde"), start_from(path, ["x", "y"])
     assert (kept.head, new.head) == ("kept", "new")
+    assert (kept.shifts, new.shifts) == ("kept", "kept")
     assert new.model.head.weight.shape[0] == 2
     one, other = kept.model.backbone.state_dict(), new.model.backbone.state_dict()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
@@ -210,7 +211,7 @@ def test_an_image_classifier_gets_its_shifts(tmp_path: Path) -> None:
     torch.save(flat, tmp_path / "resnet18.pth")
     start = start_from(tmp_path / "resnet18.pth", ["x", "y"])
     assert start.network == topology("resnet18")
-    assert start.shift.direction == "future-past"
+    assert (start.shift.direction, start.shifts) == ("future-past", "new")
     assert start_from(tmp_path / "resnet18.pth", ["x", "y"], online=True).shift.online
 
 
