@@ -19,6 +19,7 @@ import platformdirs
 from edge_tsm.backends import ENGINES, devices, installed
 from edge_tsm.errors import BackendError
 from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
+from edge_tsm.variants import CACHE_VARIABLE
 
 Status = Literal["ok", "warning", "problem"]
 TESTED = ((3, 10), (3, 13))
@@ -51,7 +52,8 @@ def examine(cache_dir: Path | None = None) -> Iterator[Finding]:
     yield from check_accelerators(Path("/"))
     yield check_processor(processor())
     yield from check_cameras(video_devices())
-    yield check_cache(cache_dir or Path(platformdirs.user_cache_dir("edge-tsm")))
+    own = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
+    yield check_cache(cache_dir or Path(own))
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.lanes import Feed, Job, Lane, OnFrame
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import Recording, Source
-from edge_tsm.steps import Steps
+from edge_tsm.steps import Steps, step_together
 from edge_tsm.timing import Handover
 from edge_tsm.uris import redact
 from edge_tsm.windows import Assembler, ClipAssembler, Pace, StepAssembler
@@ -58,8 +58,7 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._feeds = [_feed(given, on_frame) for given in _listed(sources)]
-        # Streams of an online model step one at a time: each has a state of its own.
-        self._batch = 1 if recognizer.card.online else recognizer.card.input.shape[0]
+        self._batch = recognizer.card.input.shape[0]
         sampling, self._streaming = recognizer.card.sampling, recognizer.card.streaming
         default_s = sampling.window_s
         if self._streaming:
@@ -69,6 +68,9 @@ class Pipeline:
             _seconds("every_s", every_s, sampling.every_s),
             aligned=self._batch > 1 and len(self._feeds) > 1,
         )
+        # A batch waits for half of the time in which every source has one more clip or step.
+        step_s = self._pace.window_s / self._streaming.horizon if self._streaming else None
+        self._linger_s = min(LINGER_S, (step_s or self._pace.every_s) / 2)
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
         self._changed = self._clock.condition()
@@ -127,6 +129,11 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that a live window spans."""
+        return self._pace.window_s
 
     def counts(self) -> list[Counts]:
         """Return what became of each live source so far."""
@@ -197,19 +204,19 @@ class Pipeline:
                 ready = [lane for lane in self._lanes if lane.job]
                 if not ready and all(lane.ended for lane in self._lanes):
                     return []
-                left_s = self._linger_s(ready)
+                left_s = self._left_s(ready)
                 if ready and left_s <= 0:
                     return self._take(ready)
                 self._changed.wait(left_s if ready else None)
         return []
 
-    def _linger_s(self, ready: Sequence[Lane]) -> float:
-        """Return how long to wait for more clips: with a batch to fill, a part of `every_s`."""
+    def _left_s(self, ready: Sequence[Lane]) -> float:
+        """Return how long to wait for more clips, with a batch to fill."""
         alive = sum(not lane.ended or lane.job is not None for lane in self._lanes)
         if not ready or len(ready) >= min(self._batch, alive):
             return 0.0
         first_s = min(lane.job.ready_s for lane in ready if lane.job)
-        return first_s + min(LINGER_S, self._pace.every_s / 2) - self._clock.now()
+        return first_s + self._linger_s - self._clock.now()
 
     def _take(self, ready: list[Lane]) -> list[tuple[Lane, Job]]:
         self._turn += 1
@@ -235,7 +242,8 @@ class Pipeline:
     def _predict(self, jobs: Sequence[tuple[Lane, Job]]) -> list[Prediction | None]:
         """Return the answer to each job, None where an online model made a step only."""
         if self._streaming:
-            return [self._steps[lane].step(job.clip) for lane, job in jobs]
+            steps = [self._steps[lane] for lane, _ in jobs]
+            return step_together(steps, [job.clip for _, job in jobs])
         answers = self.recognizer.predict_many([job.clip.crops for _, job in jobs])
         return [
             replace(a, window=job.clip.window) for a, (_, job) in zip(answers, jobs, strict=True)

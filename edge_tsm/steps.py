@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_tsm.datatypes import Prediction, Window
 from edge_tsm.sampling import Cadence, StepClock
-from edge_tsm.stream import Stream
+from edge_tsm.stream import Stream, push_together
 from edge_tsm.windows import Clip
 
 
 class Steps:
-    """Pushes clips of one crop into `stream`; a break in them makes it forget.
+    """The steps of `stream`, this object's own, for `step_together`.
 
-    The stream is this object's own. An answer rests on the last `horizon` steps.
+    A break between clips makes it forget. An answer rests on the last `horizon` steps.
     """
 
     def __init__(self, stream: Stream, *, horizon: int, fps: float, every_s: float) -> None:
-        self._stream, self._clock, self._cadence = stream, StepClock(fps), Cadence(every_s)
+        self.stream, self._clock, self._cadence = stream, StepClock(fps), Cadence(every_s)
         self._seen: deque[Window] = deque(maxlen=horizon)
 
-    def step(self, clip: Clip) -> Prediction | None:
-        """Step on the clip's crop; return an answer if one is due."""
-        now_s = clip.window.end_s
-        torn = self._seen and not self._clock.continues(self._seen[-1].end_s, now_s)
+    def begin(self, clip: Clip) -> None:
+        """Forget what was before, if the stream broke before the clip."""
+        end_s = clip.window.end_s
+        torn = self._seen and not self._clock.continues(self._seen[-1].end_s, end_s)
         if clip.fresh or torn:
-            self._stream.reset()
+            self.stream.reset()
             self._seen.clear()
             self._cadence.restart()
-        answer = self._stream.push(clip.crops[0])
+
+    def end(self, clip: Clip, answer: Prediction) -> Prediction | None:
+        """Note the step on the clip's crop; return its answer if one is due."""
+        now_s = clip.window.end_s
         self._seen.append(clip.window)
         if not self._cadence.is_due(now_s):
             return None
@@ -44,3 +48,14 @@ class Steps:
             ages_s=tuple(end_s - step.end_s for step in self._seen),
             dropped=sum(step.dropped for step in self._seen),
         )
+
+
+def step_together(steps: Sequence[Steps], clips: Sequence[Clip]) -> list[Prediction | None]:
+    """Step several sources, on a clip of one crop each, in one run of the engine.
+
+    Returns each one's answer, None where none is due.
+    """
+    for own, clip in zip(steps, clips, strict=True):
+        own.begin(clip)
+    answers = push_together([own.stream for own in steps], [clip.crops[0] for clip in clips])
+    return [own.end(c, a) for own, c, a in zip(steps, clips, answers, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,20 @@ def chain(
         yield inputs, outputs
 
 
+@dataclass
+class _Place:
+    """One video of a stream: its caches, (1, ...) each, and the logits of its last steps."""
+
+    state: State
+    logits: deque[Logits]
+
+
 class Stream:
     """One video stream, or N in step for a card of batch size N, through an online model.
 
     Every push is one step and one answer: logits averaged over the last `horizon` steps, fewer
     after a start or reset. `recognizer.stream()` makes one; streams of one recognizer share its
-    engine, and nothing else.
+    engine, and nothing else. `push_together` steps several in one run of the engine.
     """
 
     def __init__(self, card: Card, backend: Backend, preprocess: Preprocessor) -> None:
@@ -76,33 +85,20 @@ class Stream:
             raise InputError(f"{card.name} answers clips, not single frames; convert it --online")
         self.card = card
         self._backend, self._preprocess = backend, preprocess
-        self._places, horizon = card.input.shape[0], card.streaming.horizon
-        self._logits: list[deque[Logits]] = [deque(maxlen=horizon) for _ in range(self._places)]
-        self._state = fresh_state(card)
+        fresh, horizon = _places(fresh_state(card)), card.streaming.horizon
+        self._videos = [_Place(state, deque(maxlen=horizon)) for state in fresh]
 
     def push(self, crop: Image) -> Prediction:
         """Step on one prepared crop, (crop_px, crop_px, 3) uint8, as `Recognizer.prepare` makes."""
         return self.push_all([crop])[0]
 
     def push_all(self, crops: Sequence[Image]) -> list[Prediction]:
-        """Step on one crop per stream, and answer each; places without a crop see the last one.
+        """Step on one crop per stream, and answer each; places without a crop stand still.
 
         Raises:
             InputError: no crops, more than the batch size, or not as `prepare` makes them.
         """
-        if not 1 <= len(crops) <= self._places:
-            raise InputError(f"this model steps {self._places} streams at a time, not {len(crops)}")
-        check_crops(crops, len(crops), self.card.preprocess.crop_px)
-        filled = [*crops, *[crops[-1]] * (self._places - len(crops))]
-        frames = self._preprocess.tensor(filled).reshape(self.card.input.shape)
-        started = time.perf_counter()
-        outputs = self._backend.run(feed(self.card, frames, self._state))
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        self._state = next_state(self.card, outputs)
-        for history, row in zip(self._logits, read_logits(self.card, outputs), strict=True):
-            history.append(row)
-        means = (np.mean(history, axis=0) for history in self._logits[: len(crops)])
-        return [Prediction(self.card.labels, m, softmax(m), elapsed_ms) for m in means]
+        return self._step(self._videos[: len(crops)], crops)
 
     @property
     def logits(self) -> Logits:
@@ -111,15 +107,55 @@ class Stream:
         Raises:
             InputError: a place had no step yet.
         """
-        if not all(self._logits):
+        if not all(video.logits for video in self._videos):
             raise InputError("no frame was pushed yet")
-        return np.stack([history[-1] for history in self._logits])
+        return np.stack([video.logits[-1] for video in self._videos])
 
     def reset(self, place: int | None = None) -> None:
         """Forget all frames, or those of one of N streams: after a gap, a reconnect or a seek."""
-        places = range(self._places) if place is None else [place]
-        self._state = {name: cache.copy() for name, cache in self._state.items()}
-        for index in places:
-            self._logits[index].clear()
-            for cache in self._state.values():
-                cache[index] = 0
+        for index in range(len(self._videos)) if place is None else [place]:
+            video = self._videos[index]
+            video.state = {name: np.zeros_like(cache) for name, cache in video.state.items()}
+            video.logits.clear()
+
+    def _step(self, videos: Sequence[_Place], crops: Sequence[Image]) -> list[Prediction]:
+        """Step so many videos, of this stream or others of its recognizer, and answer each."""
+        size = len(self._videos)
+        if not 1 <= len(crops) <= size:
+            raise InputError(f"this model steps {size} streams at a time, not {len(crops)}")
+        check_crops(crops, len(crops), self.card.preprocess.crop_px)
+        spare = size - len(crops)  # places of the graph that repeat the last video
+        frames = self._preprocess.tensor([*crops, *[crops[-1]] * spare])
+        state = _joined([*videos, *[videos[-1]] * spare])
+        started = time.perf_counter()
+        outputs = self._backend.run(feed(self.card, frames.reshape(self.card.input.shape), state))
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        rows, states = read_logits(self.card, outputs), _places(next_state(self.card, outputs))
+        for video, row, after in zip(videos, rows, states, strict=False):
+            video.logits.append(row)
+            video.state = after
+        means = (np.mean(video.logits, axis=0) for video in videos)
+        return [Prediction(self.card.labels, m, softmax(m), elapsed_ms) for m in means]
+
+
+def push_together(streams: Sequence[Stream], crops: Sequence[Image]) -> list[Prediction]:
+    """Step the first place of several streams of one recognizer in one run, on one crop each.
+
+    Raises:
+        InputError: more streams than the batch size.
+    """
+    return streams[0]._step([stream._videos[0] for stream in streams], crops)
+
+
+def _places(state: State) -> list[State]:
+    """Return the state of each place of a batch: views, (1, ...) each."""
+    count = len(next(iter(state.values())))
+    return [{name: cache[i : i + 1] for name, cache in state.items()} for i in range(count)]
+
+
+def _joined(videos: Sequence[_Place]) -> State:
+    """Return the states as one batch; that of a single video is not copied."""
+    if len(videos) == 1:
+        return videos[0].state
+    names = videos[0].state
+    return {name: np.concatenate([video.state[name] for video in videos]) for name in names}

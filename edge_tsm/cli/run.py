@@ -87,6 +87,8 @@ def run(bundle: Path | None, **arguments: Any) -> None:
         if not arguments["as_json"]:
             _tell(recognizer)
         live = any(source.live for source in sources)
+        if arguments["record"] and not live:
+            raise InputError("--record is for live sources")
         film = (arguments["save"], sources[0].fps) if arguments["save"] and live else None
         outputs = stack.enter_context(
             open_outputs(

@@ -57,12 +57,15 @@ class Pipe:
         """Yield frames until the stream ends.
 
         Raises:
-            SourceError: neither PPM nor raw frames of a known size.
+            SourceError: neither PPM nor raw frames of a known size, or not one whole picture.
         """
+        index = -1
         for index, image in enumerate(self._images()):
             yield Frame(image, index, self._clock.now())
             if self._closed:
                 return
+        if index < 0 and not self._closed:
+            raise SourceError(f"{self.uri} ended before a whole picture came")
 
     def close(self) -> None:
         """End the iteration, also one that waits for standard input."""

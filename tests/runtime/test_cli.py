@@ -236,3 +236,23 @@ def test_help_needs_no_opencv(tmp_path: Path) -> None:
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
     assert "OpenCV is needed" in done.stderr
+
+
+@pytest.mark.parametrize(("thread", "by_python"), [("edge-tsm read", False), ("another", True)])
+def test_a_thread_that_hangs_in_a_library_cannot_abort_the_end(
+    thread: str, by_python: bool
+) -> None:
+    """One that returns to C++ while Python ends would, so Python's own end is left out."""
+    code = (
+        "import atexit, sys, threading; from edge_tsm.__main__ import entry\n"
+        "atexit.register(print, 'ended by Python')\n"
+        "hangs = threading.Event().wait\n"
+        f"threading.Thread(target=hangs, name={thread!r}, daemon=True).start()\n"
+        "sys.argv[1:] = ['info', 'nowhere'] if len(sys.argv) > 1 else ['--version']; entry()"
+    )
+    for arguments, status in (((), 0), (("x",), 3)):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == status, done.stderr
+        assert ("ended by Python" in done.stdout) == by_python
+        assert done.stdout.startswith("edge-tsm, version") or "nowhere" in done.stderr

@@ -16,6 +16,7 @@ from edge_tsm.doctor import (
     check_opencv,
     check_processor,
     check_python,
+    examine,
     versions,
 )
 from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
@@ -105,6 +106,11 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     found = check_cache(tmp_path / "file/cache")
     assert (found.status, found.remedy[:11]) == ("warning", "pass --cach")
     assert not (tmp_path / "a").exists()
+
+
+def test_the_cache_that_is_used_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_TSM_CACHE", str(tmp_path))
+    assert list(examine())[-1].found.startswith(f"{tmp_path}, ")
 
 
 def test_the_command_checks_a_bundle(bundle: Path, tmp_path: Path) -> None:

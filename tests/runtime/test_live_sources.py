@@ -178,6 +178,13 @@ def test_a_size_that_a_format_cannot_have() -> None:
         list(Pipe(io.BytesIO(), options=options))
 
 
+@pytest.mark.parametrize("size", [None, (5, 4)])
+def test_a_pipe_that_ends_before_its_first_picture(size: tuple[int, int] | None) -> None:
+    pipe = Pipe(io.BytesIO(b"P6 5 4 255\n" + bytes(10)), options=SourceOptions(size=size))
+    with pytest.raises(SourceError, match="before a whole picture came"):
+        list(pipe)
+
+
 def test_standard_input_ends_quietly_while_it_waits() -> None:
     """The interpreter ends although a thread reads: Python's own stdin would abort it."""
     code = (

@@ -19,6 +19,7 @@ from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sampling import StepClock
 from edge_tsm.sources import VideoFile
+from edge_tsm.stream import push_together
 from tests.fakes import FakeBackend, FakeCamera, FakeOnlineBackend, frames_at, make_card
 from tests.fakes import make_online_card as online_card
 from tests.runtime.test_sources import write_video
@@ -75,6 +76,20 @@ def test_several_streams_step_together_and_reset_apart() -> None:
     stream.reset(1)
     assert [a.logits[FRAMES_SEEN] for a in stream.push_all(crops(3))] == [1.5, 1, 1.5]
     assert len(stream.push_all(crops(2))) == 2
+    assert [a.logits[FRAMES_SEEN] for a in stream.push_all(crops(3))] == [2.5, 2, 2]
+
+
+def test_streams_that_are_pushed_together_stay_apart() -> None:
+    """Any of them, in any order; what each answers is what it answers alone."""
+    model, pictures = recognizer(batch=2), crops(6)
+    streams, alone = [model.stream() for _ in range(3)], [model.stream() for _ in range(3)]
+    for first, second in [(0, 1), (2, 0), (1, 2), (0, 1)]:
+        shown = [pictures[first], pictures[second + 3]]
+        together = push_together([streams[first], streams[second]], shown)
+        one_by_one = [alone[i].push(crop) for i, crop in zip((first, second), shown, strict=True)]
+        assert [a.logits.tolist() for a in together] == [a.logits.tolist() for a in one_by_one]
+    with pytest.raises(InputError, match="2 streams at a time, not 3"):
+        push_together(streams, pictures[:3])
 
 
 @pytest.mark.parametrize("count", [0, 3])
@@ -184,15 +199,23 @@ def test_a_slow_model_sees_the_newest_frame_and_counts_the_others() -> None:
     assert pipeline.counts()[0].skipped == 10
 
 
-def test_every_source_has_a_state_of_its_own() -> None:
-    made = [FakeCamera(frames_at(i / 10 for i in range(6))) for _ in range(2)]
-    made[1].clock, made[1]._changed = made[0].clock, made[0].clock.condition()
-    made[1].uri = "other camera"
-    pipeline = Pipeline(made, recognizer(), every_s=0.001, capture=made[0].options)
-    found = list(pipeline)
-    for uri in ("fake camera", "other camera"):
-        own = [a.logits[FRAMES_SEEN] for a in found if a.source == uri]
+@pytest.mark.parametrize(("number", "batch", "runs"), [(2, 1, 12), (2, 4, 6), (3, 2, 12)])
+@pytest.mark.parametrize("phase_s", [0.0, 0.02])
+def test_every_source_has_a_state_of_its_own(
+    phase_s: float, number: int, batch: int, runs: int
+) -> None:
+    """And a model with a batch steps several at once, also where they come a little apart."""
+    made = [FakeCamera(frames_at(k * phase_s + i / 10 for i in range(6))) for k in range(number)]
+    for index, camera in enumerate(made):
+        camera.clock, camera._changed = made[0].clock, made[0].clock.condition()
+        camera.uri = f"camera {index}"
+    backend = FakeOnlineBackend()
+    model = Recognizer(online_card(batch=batch), backend)
+    found = list(Pipeline(made, model, every_s=0.001, capture=made[0].options))
+    for camera in made:
+        own = [a.logits[FRAMES_SEEN] for a in found if a.source == camera.uri]
         assert own == [1, 1.5, 2, 2.5, 3.5, 4.5]
+    assert sum(backend.steps.acquire(blocking=False) for _ in range(100)) == runs
 
 
 @pytest.mark.parametrize(

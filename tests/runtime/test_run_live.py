@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_tsm.cli import main
+from edge_tsm.sources import Recorder
+from tests.fakes import frames_at
 from tests.runtime.test_sources import write_video
 
 pytestmark = pytest.mark.timeout(200)
@@ -80,6 +82,18 @@ def test_stdin(bundle: Path) -> None:
     command = [sys.executable, "-m", "edge_tsm", "run", bundle, "--source", "-", "--size", "8x6"]
     done = subprocess.run(command, input=bytes(8 * 6 * 3 * 5), capture_output=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, b"")
+    assert b"standard input: no answer, as 5 frames did not fill a window of 2 s" in done.stderr
+
+
+def test_a_camera_too_slow_for_the_window_is_told_of_once(bundle: Path, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "slow")
+    for frame in frames_at(range(12), (24, 32)):
+        recorder.write(frame)
+    recorder.close()
+    done = run(bundle, "--source", f"replay:{tmp_path}/slow", "--window", 2)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.count("did not fill a window of 2 s without a hole; see --window") == 1
+    assert "no answer, as 7 frames" in done.stderr  # at 6 s, in the recording's own time
 
 
 @pytest.mark.parametrize(
@@ -92,6 +106,7 @@ def test_stdin(bundle: Path) -> None:
         (["--source", "V", "--size", "64x48"], 2, "a size cannot be asked of"),
         (["--source", "V", "--fps", "5"], 2, "has a rate of its own"),
         (["--source", "V", "--show"], 2, "is for live sources"),
+        (["--record", "nowhere", "--source", "V"], 2, "--record is for live sources"),
         (["--source", "replay:V", "--camera", "test://"], 2, "without other sources"),
         (["--camera", "test://", "--source", "V", "--save", "x.avi"], 2, "one source, got 2"),
         (["--source", "gopher://x"], 4, "scheme 'gopher' is unknown"),
