@@ -70,7 +70,9 @@ class RunFolder:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            self._check(path, state["facts"], self._facts(trainer))
+            for name, value in self._facts(trainer).items():
+                if state["facts"][name] != value:
+                    raise ValueError(f"{name} was {state['facts'][name]}, now {value}")
             trainer.resume(state)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             told = str(error).strip().splitlines() or [""]
@@ -80,15 +82,6 @@ class RunFolder:
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         return {**trainer.facts, **vars(self.shift), "labels": list(self.labels)}
-
-    @staticmethod
-    def _check(path: Path, was: dict[str, Any], now: dict[str, Any]) -> None:
-        for name, value in now.items():
-            if was[name] != value:
-                raise InputError(
-                    f"{path} is of another training ({name} was {was[name]}, now {value}); train "
-                    "into another folder"
-                )
 
     def checkpoint(self, model: nn.Module, epoch: int, best: Epoch) -> dict[str, Any]:
         """Return what upstream's main.py saves, and the facts that its format leaves out."""

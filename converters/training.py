@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -138,6 +139,7 @@ class Trainer:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.history = settings, History()
+        self._begun_with = _fingerprint(model)
         self.device = choose_device(settings.device)
         self.model = _placed(model, self.device)
         self._half = settings.half and has_bf16(self.device)
@@ -154,7 +156,8 @@ class Trainer:
 
     def fit(self, done: Callable[[Trainer], None], *, tell: Tell) -> History:
         """Train to the end; `done` is called after each epoch, to save what it wants."""
-        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}")
+        done_before = f", {len(self.history.epochs)} epochs done" if self.history.epochs else ""
+        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}{done_before}")
         patience = self.settings.patience
         while len(self.history.epochs) < self.settings.epochs:
             # First of all: a run that ended so is not to go on when it is started again.
@@ -171,6 +174,7 @@ class Trainer:
         free = ("epochs", "patience", "workers", "device", "half")
         return {
             **{name: value for name, value in vars(self.settings).items() if name not in free},
+            "starting weights": self._begun_with,
             "training clips": len(self._train),
             "validation clips": len(self._val),
             "teacher": self._distillation is not None,
@@ -298,6 +302,13 @@ class _Mean:
     @property
     def top1(self) -> float:
         return self._right / max(1, self._clips)
+
+
+def _fingerprint(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _placed(model: Network, device: torch.device) -> Network:

@@ -117,12 +117,22 @@ def test_resuming_another_network_is_refused(tmp_path: Path) -> None:
         run.resume(other)
 
 
+def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
+    training = make(replace(QUICK, epochs=1))
+    training.fit(run.save, tell=silent)
+    other = Trainer(training.model, PREPROCESS, Flashes(64), Flashes(16), replace(QUICK, epochs=1))
+    with pytest.raises(InputError, match="starting weights was"):
+        run.resume(other)
+
+
 @pytest.mark.parametrize(
     ("settings", "folder", "told"),
     [
         ({"learning_rate": 0.1}, {}, "learning_rate was 0.003, now 0.1"),
         ({"int8": True}, {}, "simulated int8 was False, now True"),
         ({}, {"shift": replace(SHIFT, direction="past")}, "direction was future-past, now past"),
+        ({"seed": 2}, {}, "seed was 1, now 2"),
         ({}, {"labels": ("b", "a")}, "labels was .*'a', 'b'.*, now .*'b', 'a'"),
     ],
 )
