@@ -115,7 +115,7 @@ def training_chart(
             color = (BLUE, RED)[row % 2]
             _curve(sheet, (x0, top), [value / scale for value in values], color)
             # Above the plot: curves may run anywhere in it.
-            sheet.text((x0 + 90 * row, top - 12), name, "lb", color=color)
+            sheet.text((x0 + 90 * row, top - 14), name, "ls", color=color)
         sheet.text((x0, top + PLOT_PX + 8), "1", "mt")
         sheet.text((x0 + PLOT_PX, top + PLOT_PX + 8), str(count), "mt")
         sheet.text((x0 + PLOT_PX / 2, top + PLOT_PX + 22), "epoch", "mt")
