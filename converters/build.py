@@ -222,6 +222,7 @@ class _Builder:
                 clips[1],
                 max_drop=settings.max_drop,
                 order_sensitive=self._plan.recipe.order_sensitive,
+                frames=reference.answers if isinstance(reference, OnlineReference) else None,
             )
             quantizer = Quantizer(self._folder / ONNX, self._card, clips[0], settings)
             quantizer.choose(judge, work, warn=self._warn)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from converters.calibration import ClipSet
 from converters.clips import Clips
-from converters.verify import Check, Logits, Proof
+from converters.verify import Check, Logits, Proof, compare
+from converters.verify_online import STEPS, prove_chain
 from edge_tsm.agreement import measure
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card, File, Verification
@@ -59,7 +60,10 @@ class _Answers:
 
 
 class Judge:
-    """The reference's answers on clips kept back, and what artefacts answer there."""
+    """The reference's answers on clips kept back, and what artefacts answer there.
+
+    `frames` is what it answers to every frame, (K, T, classes), where the model is online.
+    """
 
     def __init__(
         self,
@@ -69,12 +73,13 @@ class Judge:
         *,
         max_drop: float,
         order_sensitive: bool,
+        frames: Callable[[Clips], Logits] | None = None,
     ) -> None:
         self._card, self._clips = card, clips
         self._turned = clips.crops[:2, ::-1]
         self._logits = self._refer(reference, clips.crops)
         self._turned_logits = self._refer(reference, self._turned)
-        self._order_sensitive = order_sensitive
+        self._order_sensitive, self._frames = order_sensitive, frames
         self._known: dict[tuple[str, str], _Answers] = {}
         self.required = 1 - max_drop
 
@@ -92,8 +97,8 @@ class Judge:
         """Compare an int8 file with the reference.
 
         Raises:
-            VerificationError: fewer clips than required are answered alike, or reversed frames no
-                longer change the answer.
+            VerificationError: fewer clips than required are answered alike, reversed frames no
+                longer change the answer, or an online model's errors grow from step to step.
         """
         found = self._answers(path, engine)
         result = self._measure(found.logits)
@@ -104,7 +109,8 @@ class Judge:
                 f"checkpoint, allowed {result.clips * (1 - self.required):.1f}; try --keep-float "
                 "auto, more calibration clips or a larger --max-drop"
             )
-        return Check({"kept back": result}, result, self._prove(path, found))
+        groups = {"kept back": result} | self._chained(path, card, engine)
+        return Check(groups, result, self._prove(path, found))
 
     def verdict(self, path: Path, file: File, engine: str) -> Verdict:
         """Return how a finished artefact does."""
@@ -134,6 +140,23 @@ class Judge:
     def _measure(self, logits: Logits) -> Verification:
         result = measure(self._logits, logits, tolerance=INT8_TOLERANCE)
         return replace(result, top1_required=self.required)
+
+    def _chained(self, path: Path, card: Card, engine: str) -> dict[str, Verification]:
+        """Step through clips one after the other, as through one video."""
+        if self._frames is None:
+            return {}
+        crops = self._clips.crops.reshape(-1, *self._clips.crops.shape[2:])
+        chosen = list(crops[np.arange(STEPS) % len(crops)])
+        video = Preprocessor(card.preprocess).tensor(chosen)[None]
+        expected, backend = self._frames(video), open_backend(engine, path, RuntimeOptions())
+        try:
+            found = prove_chain(
+                path, backend, card, video=video, expected=expected, noise=INT8_TOLERANCE
+            )
+        finally:
+            backend.close()
+        expected = np.repeat(expected, len(found), axis=0)
+        return {f"{STEPS} steps": compare(expected, found, INT8_TOLERANCE)}
 
     def _prove(self, path: Path, found: _Answers) -> Proof:
         expected = np.abs(self._turned_logits - self._logits[: len(self._turned)]).max()

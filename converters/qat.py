@@ -81,3 +81,8 @@ def simulate_int8(model: nn.Module) -> None:
         if twin is not None:
             module.__class__ = twin
             module.range = _Range().to(next(module.parameters()).device)
+
+
+def simulates_int8(model: nn.Module) -> bool:
+    """Return whether `simulate_int8` has changed `model`."""
+    return any(isinstance(module, _Range) for module in model.modules())

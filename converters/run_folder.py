@@ -54,7 +54,8 @@ class RunFolder:
         self._describe(trainer)
         checkpoint = self.checkpoint(trainer.model, epoch.number, trainer.history.best)
         names = [LATEST, BEST] if trainer.history.best is epoch else [LATEST]
-        for name, content in (*((n, checkpoint) for n in names), (RESUME, trainer.state())):
+        state = trainer.state() | {"facts": self._facts(trainer)}
+        for name, content in (*((n, checkpoint) for n in names), (RESUME, state)):
             with whole_file(self.path / name) as path:
                 torch.save(content, path)
 
@@ -68,12 +69,19 @@ class RunFolder:
         if not path.is_file():
             return
         try:
-            trainer.resume(torch.load(path, map_location="cpu", weights_only=True))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            for name, value in self._facts(trainer).items():
+                if state["facts"][name] != value:
+                    raise ValueError(f"{name} was {state['facts'][name]}, now {value}")
+            trainer.resume(state)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             told = str(error).strip().splitlines() or [""]
             raise InputError(
                 f"{path} is of another training ({told[0]:.120}); train into another folder"
             ) from error
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        return {**trainer.facts, **vars(self.shift), "labels": list(self.labels)}
 
     def checkpoint(self, model: nn.Module, epoch: int, best: Epoch) -> dict[str, Any]:
         """Return what upstream's main.py saves, and the facts that its format leaves out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from converters.models import VideoClassifier
+from converters.qat import simulates_int8
 from converters.trainset import Item
 from edge_tsm.card import Preprocess
 from edge_tsm.errors import InputError
@@ -102,7 +104,7 @@ class History:
     @property
     def stale(self) -> int:
         """How many epochs passed since the best one."""
-        return len(self.epochs) - self.best.number
+        return len(self.epochs) - self.best.number if self.epochs else 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Trainer:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.history = settings, History()
+        self._begun_with = _fingerprint(model)
         self.device = choose_device(settings.device)
         self.model = _placed(model, self.device)
         self._half = settings.half and has_bf16(self.device)
@@ -153,20 +156,36 @@ class Trainer:
 
     def fit(self, done: Callable[[Trainer], None], *, tell: Tell) -> History:
         """Train to the end; `done` is called after each epoch, to save what it wants."""
-        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}")
+        done_before = f", {len(self.history.epochs)} epochs done" if self.history.epochs else ""
+        tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}{done_before}")
+        patience = self.settings.patience
         while len(self.history.epochs) < self.settings.epochs:
-            self._epoch(tell)
-            done(self)
-            patience = self.settings.patience
+            # First of all: a run that ended so is not to go on when it is started again.
             if patience is not None and self.history.stale >= patience:
                 tell(f"no better validation for {patience} epochs: stopped")
                 break
+            self._epoch(tell)
+            done(self)
         return self.history
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What has to be the same for a run to go on, by name."""
+        free = ("epochs", "patience", "workers", "device", "half")
+        return {
+            **{name: value for name, value in vars(self.settings).items() if name not in free},
+            "starting weights": self._begun_with,
+            "training clips": len(self._train),
+            "validation clips": len(self._val),
+            "teacher": self._distillation is not None,
+            "simulated int8": simulates_int8(self.model),
+        }
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` needs to go on as if nothing had happened."""
         return {
             "model": self.model.state_dict(),
+            "buffers": dict(self.model.named_buffers()),  # the ranges of simulated int8 too
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "random": torch.get_rng_state(),
@@ -176,6 +195,8 @@ class Trainer:
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.model.load_state_dict(state["model"])
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(state["buffers"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])
@@ -283,6 +304,13 @@ class _Mean:
         return self._right / max(1, self._clips)
 
 
+def _fingerprint(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _placed(model: Network, device: torch.device) -> Network:
     """Move a network to its device, in the layout in which convolutions are fastest."""
     model.to(device)
@@ -315,11 +343,10 @@ def has_bf16(device: torch.device) -> bool:
 
 def _train_mode(model: VideoClassifier, settings: Settings) -> None:
     model.train()
-    if settings.frozen_backbone:
-        model.backbone.eval()
-    elif settings.partial_bn:
+    if settings.frozen_backbone or settings.partial_bn:
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        for norm in norms[1:]:
+        # All else stays in training: simulated int8 observes its ranges there.
+        for norm in norms if settings.frozen_backbone else norms[1:]:
             norm.eval().requires_grad_(False)
 
 

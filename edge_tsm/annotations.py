@@ -21,7 +21,7 @@ _SPLITS = re.compile(r"(?<![a-z])(train|val|test)")
 UNUSED = "unused"
 _HMDB_FILE = re.compile(r"^(.+)_test_split\d\.txt$")
 _HMDB_SPLITS = {"0": UNUSED, "1": "train", "2": "test"}
-_UCF_NAME = re.compile(r"^([^/\s]+)/v_\w+_g\d+_c\d+(\.\w+)?$")
+_UCF_NAME = re.compile(r"^([^/\s]+)/v_\w+_g\d+_c\d+(\.\w+)?(\s+\d+)?$")
 _LABEL_FILES = (
     LABELS_FILE,
     "classInd.txt",
@@ -76,18 +76,22 @@ def read_annotation(path: Path, *, kind: str | None = None) -> Annotation:
 
 
 def _recognize(path: Path, text: Text) -> str:
-    """Return the format by the file's first rows; `list`, the plainest, if it is none else."""
+    """Return the format by most of the first rows; `list`, the plainest, if it is none else."""
     first = text[0][0] if text else ""
     head = [line for line, _ in text[:20]]
+
+    def mostly(form: str | re.Pattern[str]) -> bool:
+        return 2 * sum(bool(re.search(form, line)) for line in head) > len(head)
+
     if first.startswith(("{", "[")):
         return "something-v2" if first.startswith("[") else "kinetics-json"
     if "youtube_id" in first.lower():
         return "kinetics-csv"
-    if all(re.match(r"\d+(;|$)", line) for line in head):
+    if mostly(r"^\d+(;|$)"):
         return "id-label"
-    if _HMDB_FILE.match(path.name) and all(re.search(r"\s[012]$", line) for line in head):
+    if _HMDB_FILE.match(path.name) and mostly(r"\s[012]$"):
         return "hmdb51"
-    if all(_UCF_NAME.match(re.sub(r"\s+\d+$", "", line)) for line in head):
+    if mostly(_UCF_NAME):
         return "ucf101"
     return "list"
 

@@ -109,13 +109,13 @@ def training_chart(
         sheet.draw.line((left, y, left + PLOT_PX, y), fill=GRID)
         sheet.text((left - 8, y), f"{most * tenth / 10:.2f}", "rm")
     sheet.upright((PAD_PX + 8, top + PLOT_PX / 2 + 20), "loss")
-    # Names stand where curves rarely run: losses fall, accuracies rise.
-    for x0, curves, scale, y0 in ((left, losses, most, 14), (second, shares, 1.0, PLOT_PX - 34)):
+    for x0, curves, scale in ((left, losses, most), (second, shares, 1.0)):
         count = len(next(iter(curves.values())))
         for row, (name, values) in enumerate(curves.items()):
             color = (BLUE, RED)[row % 2]
             _curve(sheet, (x0, top), [value / scale for value in values], color)
-            sheet.text((x0 + PLOT_PX - 8, top + y0 + 20 * row), name, "rm", color=color)
+            # Above the plot: curves may run anywhere in it.
+            sheet.text((x0 + 90 * row, top - 14), name, "ls", color=color)
         sheet.text((x0, top + PLOT_PX + 8), "1", "mt")
         sheet.text((x0 + PLOT_PX, top + PLOT_PX + 8), str(count), "mt")
         sheet.text((x0 + PLOT_PX / 2, top + PLOT_PX + 22), "epoch", "mt")

@@ -106,18 +106,21 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     _check_paths(bundles, listed, arguments)
     weights = _weights(arguments["weights"], len(bundles))
     dataset = read_dataset(listed, root=arguments["root"])
-    found = _evaluate(_named(bundles), dataset, arguments)
+    found, models = _evaluate(_named(bundles), dataset, arguments)
     for line in failures(found):
         click.echo(line, err=True)
     if not found.answered:
         raise SourceError(f"none of {len(dataset)} clips could be read; is --root right?")
-    _report(found.with_ensemble(weights) if weights else found, arguments)
+    _report(found.with_ensemble(weights) if weights else found, models, arguments)
 
 
 def _evaluate(
     artefacts: dict[str, Path], dataset: Dataset, arguments: dict[str, Any]
-) -> Evaluation:
-    """Open the models and the file of results, and show a progress line."""
+) -> tuple[Evaluation, dict[str, str]]:
+    """Open the models and the file of results, and show a progress line.
+
+    Returned beside the answers: which file answered for each model, on which engine and device.
+    """
     crops, methods = int(arguments["crops"]), METHODS[arguments["method"]]
     protocol = Protocol(arguments["sampling"], crops, arguments["average"], methods)
     options, progress = collect(arguments), Progress("evaluating")
@@ -133,18 +136,25 @@ def _evaluate(
             prints = {n: _fingerprint(artefacts[n], m, options) for n, m in models.items()}
             run = {**asdict(protocol), "methods": list(methods), "models": prints}
             results = stack.enter_context(Results(arguments["results_file"], run))
-        for name, model in models.items():
-            click.echo(f"{name} on {model.backend.engine} {model.backend.device}", err=True)
+        told = {name: _told(artefacts[name], model) for name, model in models.items()}
+        for name, what in told.items():
+            click.echo(f"{name}: {what}", err=True)
         workers = arguments["workers"]
-        return evaluate(
+        found = evaluate(
             models, dataset, protocol, workers=workers, results=results, progress=progress
         )
+        return found, told
 
 
-def _report(found: Evaluation, arguments: dict[str, Any]) -> None:
+def _told(path: Path, model: Recognizer) -> str:
+    file = model.variant.file.path if model.variant else path.name
+    return f"{file} on {model.backend.engine} {model.backend.device}"
+
+
+def _report(found: Evaluation, models: dict[str, str], arguments: dict[str, Any]) -> None:
     """Write the files asked for, then print the tables."""
     if arguments["json_file"]:
-        _write(arguments["json_file"], as_json(found).encode())
+        _write(arguments["json_file"], as_json(found, models).encode())
     if arguments["csv_file"]:
         _write(arguments["csv_file"], as_csv(found).encode())
     if arguments["charts"]:

@@ -80,6 +80,9 @@ def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
         lists, note = FrameLists(target, catalog, None), ""
         lines = {clip: f"{lists.path_of(clip)} {clip.label}" for clip in catalog.clips}
         skipped = list(catalog.skipped)
+        uncut = [clip.name for clip in catalog.clips if clip.span_s]
+        if uncut:
+            note = f"; {len(uncut)} listed whole, whatever seconds are meant: {_first(uncut)}"
     else:
         _check_apart(target, [options["videos"], *sources])
         cut = Cut(options["short_side"], options["quality"], options["fps"])

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,11 @@ def failures(evaluation: Evaluation) -> Iterator[str]:
         yield f"unreadable: {len(failed) - MOST_FAILURES} more"
 
 
-def as_json(evaluation: Evaluation) -> str:
-    """Return everything but the answers to single clips."""
+def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
+    """Return everything but the answers to single clips; `models` tells what answered."""
     protocol = evaluation.protocol
     data = {
+        "models": models,
         "protocol": {
             "sampling": protocol.sampling,
             "crops": protocol.crops,
@@ -157,7 +158,7 @@ def _summary(evaluation: Evaluation) -> Iterator[str]:
     told = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
     if evaluation.resumed:
         told += f", resumed {evaluation.resumed} of {clips}"
-    if evaluation.resumed < clips:
+    if evaluation.resumed < read:
         busy = evaluation.engine_s / max(evaluation.seconds, 1e-9)
         told += f", {evaluation.seconds:.1f} s, engine busy {100 * busy:.0f} %"
     yield told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,18 +18,25 @@ import pytest
 import torch
 
 from converters.build import Options, convert, plan
+from converters.calibration import ClipSet
+from converters.clips import Clips, generated_clip
+from converters.judge import Judge
 from converters.models import build_online, build_reference
 from converters.recipe import Recipe
-from converters.verify import run_artifact
+from converters.verify import Check, Logits, run_artifact
 from converters.verify_online import OnlineReference, compounds
+from edge_tsm import demo as packaged
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card
 from edge_tsm.errors import CheckpointError, VerificationError
+from edge_tsm.preprocess import Preprocessor
 from edge_tsm.stream import chain
+from tests.conftest import ROOT
 from tests.converters.goldens import load_golden
 from tests.converters.upstream import upstream_state, write_checkpoint
 
+TRAINED = ROOT / "examples/demo/online.best.pth.tar"
 GOLDEN = "mit_online_mobilenetv2"
 ENGINES = ("onnxruntime", "openvino")
 FILES = {"onnxruntime": "model.onnx", "openvino": "model.xml"}
@@ -298,10 +306,10 @@ def test_a_fold_that_is_empty_has_no_cache(tmp_path: Path) -> None:
 
 def test_growing_errors_are_told_from_noise() -> None:
     steps = np.arange(1, 25, dtype=np.float32)
-    assert compounds(1e-6 * 1.5**steps, tolerance=1e-4)
-    assert not compounds(1e-7 * steps, tolerance=1e-4)
+    assert compounds(1e-6 * 1.5**steps, noise=1e-5)
+    assert not compounds(1e-7 * steps, noise=1e-5)
     noise = np.random.default_rng(0).uniform(1e-3, 2e-3, 24).astype(np.float32)
-    assert not compounds(noise, tolerance=2e-2)
+    assert not compounds(noise, noise=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +347,40 @@ def test_lost_or_mixed_state_is_caught(
     path = rewired(past, tmp_path, change)
     with pytest.raises(VerificationError, match=r"model\.onnx"):
         reference.check(path, Card.read(past), engine="onnxruntime", precision="f32")
+
+
+# --- int8 ---------------------------------------------------------------------------------------
+
+
+def test_int8_state_loses_nothing_by_travelling_as_float() -> None:
+    """A cache comes out by the scale by which it goes in: it holds one of 256 values."""
+    bundle = packaged.bundle("online")
+    graph = onnx.load(str(bundle / "model.int8.onnx")).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    for cache in Card.read(bundle).state:
+        [taken] = [node for node in graph.node if cache.input in node.input]
+        given = makers[cache.output]
+        assert (taken.op_type, given.op_type) == ("QuantizeLinear", "DequantizeLinear")
+        assert list(taken.input[1:]) == list(given.input[1:])
+
+
+def test_int8_is_chained_too_and_growing_errors_are_refused() -> None:
+    bundle = packaged.bundle("online")
+    card, planned = Card.read(bundle), plan(TRAINED, Options(online=True))
+    crops = np.stack([generated_clip(seed, 8, 224) for seed in range(2)])
+    tensor = Preprocessor(card.preprocess).tensor(list(crops[0]))[None]
+    reference = OnlineReference(planned.recipe, planned.checkpoint.tensors, {"a clip": tensor})
+
+    def check(frames: Callable[[Clips], Logits]) -> Check:
+        judge = Judge(
+            reference.run, card, ClipSet(crops), max_drop=1, order_sensitive=False, frames=frames
+        )
+        path = bundle / "model.int8.onnx"
+        return judge.check(path, card, engine="onnxruntime", precision="int8")
+
+    groups = check(reference.answers).groups
+    assert groups.keys() == {"kept back", "24 steps"}
+    assert groups["24 steps"].max_rel_diff < 0.2
+    away = np.geomspace(1e-3, 100, 24, dtype=np.float32)[:, None]
+    with pytest.raises(VerificationError, match=r"model\.int8\.onnx: errors grow .* in 24 steps"):
+        check(lambda clips: reference.answers(clips) + away)

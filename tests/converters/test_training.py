@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from converters.build import plan
 from converters.checkpoints.mit import CONVENTION
@@ -18,10 +21,11 @@ from converters.networks import InvertedResidual, MobileNet, Shift
 from converters.qat import simulate_int8
 from converters.recipe import Options, preprocess_of
 from converters.run_folder import BEST, RunFolder, run_name
-from converters.training import Distillation, Settings, Trainer, choose_device
+from converters.training import Distillation, Epoch, Settings, Trainer, choose_device
 from converters.trainset import GeneratedClips, Item, VideoClips, View, cut, render_pool
 from edge_tsm.datasets import Dataset, Sample
 from edge_tsm.errors import CheckpointError, InputError, SourceError
+from tests.converters.goldens import load_golden, write_golden
 from tests.converters.upstream import write_checkpoint
 from tests.runtime.test_sources import write_video
 
@@ -64,8 +68,11 @@ def model(classes: int = 2, *, network: MobileNet = SMALL, shift: Shift = SHIFT)
     return made
 
 
-def make(settings: Settings = QUICK, *, network: MobileNet = SMALL) -> Trainer:
-    return Trainer(model(network=network), PREPROCESS, Flashes(64), Flashes(16), settings)
+def make(settings: Settings = QUICK, *, network: MobileNet = SMALL, int8: bool = False) -> Trainer:
+    made = Trainer(model(network=network), PREPROCESS, Flashes(64), Flashes(16), settings)
+    if int8:
+        simulate_int8(made.model)
+    return made
 
 
 def silent(_: object) -> None:
@@ -78,8 +85,9 @@ def test_order_of_frames_is_learnt() -> None:
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
 
 
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    whole = make()
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(int8: bool, tmp_path: Path) -> None:
+    whole = make(int8=int8)
     whole.fit(silent, tell=silent)
     run = RunFolder(tmp_path / "run", SMALL, SHIFT, ("a", "b"))
 
@@ -91,24 +99,52 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> Non
         raise Stop
 
     with pytest.raises(Stop):
-        make().fit(stop, tell=silent)
-    second = make()
+        make(int8=int8).fit(stop, tell=silent)
+    second = make(int8=int8)
     run.resume(second)
     assert len(second.history.epochs) == 1
     second.fit(run.save, tell=silent)
-    for one, other in zip(
-        whole.model.state_dict().values(), second.model.state_dict().values(), strict=True
-    ):
-        assert torch.equal(one, other)
+    for of in (nn.Module.parameters, nn.Module.buffers):
+        assert all(map(torch.equal, of(whole.model), of(second.model)))
     assert second.history == whole.history
 
 
 def test_resuming_another_network_is_refused(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
     make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
-    other = Trainer(model(3), PREPROCESS, Flashes(64), Flashes(16), QUICK)
+    other = Trainer(model(3), PREPROCESS, Flashes(64), Flashes(16), replace(QUICK, epochs=1))
     with pytest.raises(InputError, match="of another training"):
         run.resume(other)
+
+
+def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
+    training = make(replace(QUICK, epochs=1))
+    training.fit(run.save, tell=silent)
+    other = Trainer(training.model, PREPROCESS, Flashes(64), Flashes(16), replace(QUICK, epochs=1))
+    with pytest.raises(InputError, match="starting weights was"):
+        run.resume(other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder", "told"),
+    [
+        ({"learning_rate": 0.1}, {}, "learning_rate was 0.003, now 0.1"),
+        ({"int8": True}, {}, "simulated int8 was False, now True"),
+        ({}, {"shift": replace(SHIFT, direction="past")}, "direction was future-past, now past"),
+        ({"seed": 2}, {}, "seed was 1, now 2"),
+        ({}, {"labels": ("b", "a")}, "labels was .*'a', 'b'.*, now .*'b', 'a'"),
+    ],
+)
+def test_resuming_another_training_is_refused(
+    settings: dict[str, Any], folder: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    """What was trained otherwise would be taken for the result of this command."""
+    run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
+    make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
+    int8 = settings.pop("int8", False)
+    with pytest.raises(InputError, match=told):
+        replace(run, **folder).resume(make(replace(QUICK, **settings), int8=int8))
 
 
 def test_a_run_is_what_convert_and_upstream_read(tmp_path: Path) -> None:
@@ -137,6 +173,25 @@ def test_a_run_is_what_convert_and_upstream_read(tmp_path: Path) -> None:
     assert torch.allclose(reference(clip), mine.eval()(clip), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["tsm_resnet18_8f", "tsm_resnet50_8f_nl", "tsm_mobilenetv2_8f"])
+def test_a_checkpoint_has_every_tensor_that_upstreams_code_makes(
+    name: str, shared: Path, golden_recipe: ModuleType, tmp_path: Path
+) -> None:
+    """Upstream loads strictly: the golden lists what its own network had in its state dict."""
+    golden = load_golden(f"mit_{name}", shared)
+    written = write_golden(golden, golden_recipe, tmp_path)
+    start = start_from(written, [str(i) for i in range(golden["config"]["num_class"])])
+    run = RunFolder(tmp_path, start.network, start.shift, start.labels)
+    outer = run.checkpoint(start.model, 1, Epoch(1, 0, 0, 0, 0, 0))
+    assert set(golden["outer"]["keys"]) - set(outer) == {"optimizer"}  # is of its own training
+    assert outer["arch"] == golden["outer"]["keys"]["arch"]
+    theirs = torch.load(written, weights_only=True)["state_dict"]
+    assert set(outer["state_dict"]) == set(theirs)
+    for key, tensor in outer["state_dict"].items():
+        assert tensor.dtype == theirs[key].dtype
+        assert key.endswith("num_batches_tracked") or torch.equal(tensor, theirs[key])
+
+
 def test_a_frozen_backbone_stays_as_it_is() -> None:
     training = make(replace(QUICK, epochs=1, frozen_backbone=True))
     before = {name: v.clone() for name, v in training.model.state_dict().items()}
@@ -157,8 +212,10 @@ def test_partial_bn_keeps_every_norm_but_the_first() -> None:
 
 def test_early_stopping_ends_a_run_that_gets_no_better() -> None:
     settings = replace(QUICK, epochs=50, learning_rate=1e-12, patience=2)
-    history = make(settings).fit(silent, tell=silent)
-    assert len(history.epochs) < 50
+    stopped = make(settings)
+    epochs = len(stopped.fit(silent, tell=silent).epochs)
+    assert epochs < 50
+    assert len(stopped.fit(silent, tell=silent).epochs) == epochs
 
 
 def test_a_student_follows_its_teacher() -> None:
@@ -190,6 +247,15 @@ def test_simulated_int8_rounds_and_keeps_the_names() -> None:
     assert training.fit(silent, tell=silent).best.val_top1 == 1.0
 
 
+def test_a_frozen_backbone_in_simulated_int8_still_tells_clips_apart() -> None:
+    training = make(replace(QUICK, epochs=1, frozen_backbone=True), int8=True)
+    training.fit(silent, tell=silent)
+    clips = torch.randn(2, 24, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one, other = training.model.eval().features(clips).unflatten(0, (8, 2))[0]
+    assert not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenetv2"])
 def test_a_head_is_replaced_when_its_shape_differs(arch: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, arch, classes=5)
@@ -218,8 +284,6 @@ def test_an_image_classifier_gets_its_shifts(tmp_path: Path) -> None:
 def test_a_network_that_upstream_cannot_build_is_refused(
     shared: Path, golden_recipe: object, tmp_path: Path
 ) -> None:
-    from tests.converters.goldens import load_golden, write_golden
-
     golden = load_golden("pptsm_mobilenetv3_8f", shared)
     path = write_golden(golden, golden_recipe, tmp_path)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="no mobilenetv3"):

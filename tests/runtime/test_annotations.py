@@ -98,6 +98,21 @@ def test_rows_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert annotation.malformed == (f"{path} line 2", f"{path} line 4")
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("jester-v1-train.csv", "1;Swiping Left\n2;Swiping Left\nfoo;bar\n"),
+        ("trainlist01.txt", "B/v_B_g01_c01.avi 1\nB/v_B_g01_c02.avi 1\nB/broken\n"),
+        ("wave_test_split1.txt", "a.avi 1\nb.avi 2\nc.avi\n"),
+    ],
+)
+def test_one_broken_row_does_not_hide_the_format(name: str, rows: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(rows)
+    annotation = read_annotation(tmp_path / name)
+    assert len(annotation.entries) == 2
+    assert annotation.malformed == (f"{tmp_path / name} line 3",)
+
+
 def test_the_format_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("12 3\n")
     assert read_annotation(tmp_path / "x.txt").entries == (Entry(("12",), 3),)

@@ -56,6 +56,10 @@ def test_two_artefacts_side_by_side_with_every_output(
     assert "missing.avi does not exist" in done.stderr
     data = json.loads((tmp_path / "r.json").read_text())
     assert [entry["clip"] for entry in data["unreadable"]] == ["missing.avi"]
+    assert data["models"] == {
+        f"{bundle.stem}/model.onnx": "model.onnx on onnxruntime cpu",
+        f"{bundle.stem}/model.xml": "model.xml on openvino cpu",
+    }
     columns = list(data["results"])
     assert columns[-2:] == ["ensemble", "ensemble voting"]
     assert data["results"]["ensemble"]["clips"] == 2
@@ -93,7 +97,9 @@ def test_the_same_command_goes_on(bundle: Path, listed: Path, tmp_path: Path) ->
     command = ("evaluate", bundle, listed, "--results", tmp_path / "r.jsonl")
     first, second = edge_tsm(*command), edge_tsm(*command)
     assert "resumed" not in first.stdout
-    assert "2 of 3 clips could be read, resumed 2 of 3" in second.stdout
+    assert "engine busy" in first.stdout
+    assert re.search(rf"^{bundle.stem}: model\S* on \w+ cpu$", first.stderr, re.MULTILINE)
+    assert second.stdout.endswith("2 of 3 clips could be read, resumed 2 of 3\n")
     assert first.stdout.splitlines()[:4] == second.stdout.splitlines()[:4]
     other = edge_tsm(*command, "--crops", 3)
     assert other.returncode == 2

@@ -227,6 +227,15 @@ def test_labels_only_names_the_videos(tmp_path: Path) -> None:
     assert all(sample.path.is_file() for sample in dataset)
 
 
+def test_a_list_cannot_say_which_seconds_are_meant_and_the_summary_says_so(tmp_path: Path) -> None:
+    write_video(tmp_path / "abc.avi", 5)
+    rows = "label,youtube_id,time_start,time_end\nrun,abc,2,4\n"
+    (tmp_path / "train.csv").write_text(rows)
+    done = edge_tsm("frames", "train.csv", "out", "--labels-only", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 listed whole, whatever seconds are meant: abc_000002_000004" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
