@@ -11,6 +11,7 @@ from edge_tsm import backends
 from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.backends.base import default_threads
 from edge_tsm.errors import BackendError
+from edge_tsm.machine import Processor
 
 
 def test_a_missing_engine_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,19 @@ def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
     assert settings["trt_engine_cache_enable"] is True
     assert settings["trt_engine_cache_path"] == str(tmp_path / "cache")
     assert (tmp_path / "cache").is_dir()
+
+
+@pytest.mark.parametrize(("features", "slow"), [(("AVX2",), True), (("AVX2", "VNNI"), False)])
+def test_sums_that_would_saturate_are_made_exact(
+    features: tuple[str, ...], slow: bool, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from edge_tsm.backends import ort
+
+    monkeypatch.setattr(ort, "processor", lambda: Processor("x", features, 2, None))
+    options = ort.OnnxRuntimeBackend(bundle / "model.onnx", RuntimeOptions())._session
+    key = "session.x64quantprecision"
+    assert options.get_session_options().has_session_config_entry(key) is slow
 
 
 @pytest.mark.parametrize(
