@@ -60,17 +60,15 @@ def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
     assert (tmp_path / "cache").is_dir()
 
 
-@pytest.mark.parametrize(("features", "slow"), [(("AVX2",), True), (("AVX2", "VNNI"), False)])
-def test_sums_that_would_saturate_are_made_exact(
-    features: tuple[str, ...], slow: bool, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sums_are_made_exact_only_where_they_would_saturate() -> None:
     pytest.importorskip("onnxruntime")
-    from edge_tsm.backends import ort
+    from edge_tsm.backends.ort import session_options
 
-    monkeypatch.setattr(ort, "processor", lambda: Processor("x", features, 2, None))
-    options = ort.OnnxRuntimeBackend(bundle / "model.onnx", RuntimeOptions())._session
     key = "session.x64quantprecision"
-    assert options.get_session_options().has_session_config_entry(key) is slow
+    old, new = (Processor("x", flags, 2, None) for flags in (("AVX2",), ("AVX2", "VNNI")))
+    assert session_options(RuntimeOptions(), old).get_session_config_entry(key) == "1"
+    with pytest.raises(RuntimeError, match=key):
+        session_options(RuntimeOptions(), new).get_session_config_entry(key)
 
 
 @pytest.mark.parametrize(
