@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch import nn
@@ -23,7 +23,7 @@ from converters.clips import Clips, generated_clip, random_clips, real_clips
 from converters.export import export_onnx, stamp
 from converters.int8 import Int8, Quantizer
 from converters.ir import write_ir
-from converters.judge import Judge, Verdict
+from converters.judge import Judge, Verdict, compare_speed
 from converters.models import build_online, build_reference, cache_shapes
 from converters.networks import shift_place
 from converters.recipe import Options, Recipe, resolve
@@ -32,7 +32,7 @@ from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import Check, Logits, Reference
 from converters.verify_online import OnlineReference
 from edge_tsm.agreement import Golden
-from edge_tsm.backends import RuntimeOptions, has_int8_dot_product, open_backend
+from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import (
     CARD_FILE,
     SCHEMA,
@@ -45,11 +45,13 @@ from edge_tsm.card import (
     Provenance,
     Sampling,
     State,
+    Target,
     Verification,
     checksum,
 )
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
+from edge_tsm.machine import processor
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.storage import umask
@@ -215,6 +217,11 @@ class _Builder:
         self, settings: Int8, clips: tuple[ClipSet, ClipSet], reference: Reference, work: Path
     ) -> None:
         """Quantise the finished f32 graph; judge all artefacts on the clips kept back."""
+        if processor().int8_saturates and not settings.reduce_range:
+            self._warn(
+                "on this CPU (AVX2 without VNNI) OpenVINO's int8 sums can saturate; --reduce-range "
+                "prevents that"
+            )
         with self._timed("int8 ranges"):
             judge = Judge(
                 reference.run,
@@ -236,31 +243,20 @@ class _Builder:
                 write_ir(onnx, self._card, xml, f16=False)
         if settings.tensorrt:
             with self._step("int8 for TensorRT", trt, judge, "int8", target="tensorrt"):
-                stamp(quantizer.write(work / trt.name, symmetric=True), self._card, trt)
+                stamp(
+                    quantizer.write(work / trt.name, symmetric=True),
+                    self._card,
+                    trt,
+                    target="tensorrt",
+                )
         self._float_layers = quantizer.float_layers
         self._verdicts = tuple(
             judge.verdict(self._folder / file.path, file, engine)
             for file in self._files.values()
             for engine in file.engines
         )
-        self._compare_speed()
-
-    def _compare_speed(self) -> None:
-        """Say so where int8 does not pay on this CPU."""
-        best = {
-            kind: min(
-                v.latency_ms
-                for v in self._verdicts
-                if v.target == "any" and (v.precision == "int8") is kind
-            )
-            for kind in (True, False)
-        }
-        if best[True] > best[False]:
-            reason = "" if has_int8_dot_product() else ": it has no int8 dot product (VNNI)"
-            self._warn(
-                f"int8 is slower than float on this CPU ({best[True]:.1f} ms against "
-                f"{best[False]:.1f} ms){reason}"
-            )
+        if slower := compare_speed(self._verdicts, processor()):
+            self._warn(slower)
 
     @contextmanager
     def _step(
@@ -270,7 +266,7 @@ class _Builder:
         checker: Checker,
         precision: Precision,
         *,
-        target: Literal["any", "tensorrt"] = "any",
+        target: Target = "any",
     ) -> Iterator[None]:
         """Time what happens inside, verify the file it writes, report both."""
         self._tell(f"{path.name} …")
@@ -432,9 +428,7 @@ def _told(result: Verification) -> str:
     )
 
 
-def _file(
-    path: Path, precision: Precision, engine: Engine, target: Literal["any", "tensorrt"]
-) -> File:
+def _file(path: Path, precision: Precision, engine: Engine, target: Target) -> File:
     twin = path.with_suffix(".bin")
     parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
     return File(

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import nn
 
-from edge_tsm.card import METADATA_KEY, Card
+from edge_tsm.card import METADATA_KEY, TARGET_KEY, Card, Target
 from edge_tsm.errors import ExportError
 
 # TensorRT 8.6 reads up to opset 17, ONNX Runtime of JetPack 6 (1.18) IR version 10. torch's newer
@@ -43,10 +43,14 @@ def export_onnx(model: nn.Module, card: Card, path: Path) -> Path:
     return path
 
 
-def stamp(source: Path, card: Card, path: Path) -> Path:
-    """Write `source` to `path` with the card inside and an IR version that old engines read."""
+def stamp(source: Path, card: Card, path: Path, *, target: Target = "any") -> Path:
+    """Write `source` to `path` with the card inside and an IR version that old engines read.
+
+    A file for one target alone says so, for those to whom it comes without its bundle.
+    """
     model = onnx.load(str(source))
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.embedded()})
+    told = {} if target == "any" else {TARGET_KEY: target}
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.embedded(), **told})
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.card import Card, File, Verification
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import VerificationError
+from edge_tsm.machine import Processor
 from edge_tsm.postprocess import softmax
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer
@@ -34,7 +35,8 @@ class Verdict:
     """One artefact on one engine against the reference, on the clips kept back.
 
     `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
-    run on this machine's CPU.
+    run on this machine's CPU. `status` is equal, within the bound or beyond the bound, by top-1;
+    int8 files beyond it make no bundle.
     """
 
     file: str
@@ -50,6 +52,7 @@ class Verdict:
     accuracy: float | None
     bytes: int
     latency_ms: float
+    status: str
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Judge:
             accuracy=None if labels is None else _share(found.logits, labels),
             bytes=sum((path.parent / name).stat().st_size for name in (file.path, *file.parts)),
             latency_ms=found.latency_ms,
+            status=_status(result),
         )
 
     def accuracy(self) -> float | None:
@@ -190,6 +194,23 @@ class Judge:
         preprocess = Preprocessor(self._card.preprocess)
         rows = [reference(preprocess.tensor(list(clip))[None]) for clip in crops]
         return np.concatenate(rows)
+
+
+def compare_speed(verdicts: Sequence[Verdict], cpu: Processor) -> str:
+    """Return a warning where the fastest int8 artefact is slower than the fastest float one."""
+    times = [(v.precision == "int8", v.latency_ms) for v in verdicts if v.target == "any"]
+    int8, float_ = (min(ms for kind, ms in times if kind is wanted) for wanted in (True, False))
+    if int8 <= float_:
+        return ""
+    known = bool(cpu.features) and not cpu.has_fast_int8
+    reason = ": it has no int8 dot product (VNNI)" if known else ""
+    return f"int8 is slower than float on this CPU ({int8:.1f} ms against {float_:.1f} ms){reason}"
+
+
+def _status(result: Verification) -> str:
+    if result.top1_agreement == 1:
+        return "equal"
+    return f"{'within' if result.top1_agreement >= result.top1_required else 'beyond'} the bound"
 
 
 def _probability_diff(reference: Logits, logits: Logits) -> float:

@@ -152,9 +152,12 @@ class _Rewriter:
 
     def _compute(self, node: NodeProto, copy: NodeProto) -> None:
         """Let an operator read floats, and quantise what it makes where that is wanted."""
+        layer = self._graph.is_layer(node) and layer_name(node) not in self._keep
+        if layer:
+            self._settle(node.input[0])
         for i, name in enumerate(node.input):
             copy.input[i] = self._float(name)
-        if self._graph.is_layer(node) and layer_name(node) not in self._keep:
+        if layer:
             self._weights(node, copy)
         if self._saturates(node):
             # The quantiser's own limits are those of the activation.
@@ -163,6 +166,18 @@ class _Rewriter:
             self._nodes.append(copy)
         for name in node.output:
             self._quantize(name)
+
+    def _settle(self, name: str) -> None:
+        """Quantise what was moved as floats once more, by the same scale, so exactly.
+
+        NVIDIA asks for a quantiser right before a layer that is to be int8; engines then move it
+        ahead of the movement, where it meets the first.
+        """
+        if name not in self._bytes:
+            (scale,) = {self._points[root] for root in self._graph.roots(name)}
+            self._bytes[name] = (f"{name}:int", scale)
+            self._floats[name] = ""
+            self._emit("QuantizeLinear", name, scale, f"{name}:int")
 
     def _saturates(self, node: NodeProto) -> bool:
         """Return whether quantising an activation's output does what the activation does."""

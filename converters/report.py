@@ -126,7 +126,7 @@ class Report:
                 "" if v.accuracy is None else f"{v.accuracy:.1%}",
                 f"{v.bytes:,}",
                 f"{v.latency_ms:.1f}",
-                "equal" if v.top1_agreement == 1 else "within the bound",
+                v.status,
             )
             for v in self.verdicts
         ]

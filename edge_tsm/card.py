@@ -23,10 +23,12 @@ SCHEMA = 1
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
+TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alone
 
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
 Engine = Literal["onnxruntime", "openvino"]
+Target = Literal["any", "tensorrt"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class File:
     """One artefact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`.
 
     `also` are engines beside `engine` on which it was verified, with their versions. `target` is
-    "tensorrt" for a form that other devices run slowly.
+    "tensorrt" for a form that other devices run slowly or, OpenVINO, wrongly.
     """
 
     path: str
@@ -124,7 +126,7 @@ class File:
     engine_version: str
     parts: dict[str, str]
     also: dict[str, str]
-    target: Literal["any", "tensorrt"]
+    target: Target
 
     @property
     def engines(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import importlib.metadata
 import os
 import platform
 import re
@@ -16,7 +15,7 @@ from typing import Literal
 
 import platformdirs
 
-from edge_tsm.backends import ENGINES, devices, installed
+from edge_tsm.backends import ENGINES, ORTS, devices, installed, versions
 from edge_tsm.errors import BackendError
 from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
 from edge_tsm.variants import CACHE_VARIABLE
@@ -27,10 +26,6 @@ LITTLE_MB, TOO_LITTLE_MB = 1000, 100
 OPENCVS = (
     *("opencv-python", "opencv-python-headless"),
     *("opencv-contrib-python", "opencv-contrib-python-headless"),
-)
-ORTS = (
-    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
-    *("onnxruntime-qnn", "onnxruntime-training"),
 )
 
 
@@ -54,17 +49,6 @@ def examine(cache_dir: Path | None = None) -> Iterator[Finding]:
     yield from check_cameras(video_devices())
     own = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
     yield check_cache(cache_dir or Path(own))
-
-
-def versions(distributions: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of those that are installed."""
-    found = {}
-    for name in distributions:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def check_python(version: tuple[int, int]) -> Finding:
@@ -130,6 +114,8 @@ def check_accelerators(root: Path) -> Iterator[Finding]:
 def check_processor(cpu: Processor) -> Finding:
     """What can the processor do, and may this process use its cores?"""
     int8 = "" if cpu.has_fast_int8 else "; int8 models are not faster here"
+    if cpu.int8_saturates:
+        int8 += ", and exact on OpenVINO only if converted with --reduce-range"
     text = f"{cpu.model}, {cpu.cores} cores: {', '.join(cpu.features) or 'no extensions'}{int8}"
     if cpu.quota is not None and cpu.quota < cpu.cores:
         whole = max(int(cpu.quota), 1)

@@ -37,8 +37,13 @@ class Processor:
 
     @property
     def has_fast_int8(self) -> bool:
-        """Whether it multiplies 8-bit numbers faster than 32-bit ones."""
+        """Whether it multiplies and adds bytes in one step; no, where the system does not tell."""
         return bool(_FAST_INT8.intersection(self.features))
+
+    @property
+    def int8_saturates(self) -> bool:
+        """Whether it is an x86 CPU that sums pairs of uint8 x int8 products in 16 bits."""
+        return not self.has_fast_int8 and "AVX2" in self.features
 
 
 @dataclass(frozen=True)

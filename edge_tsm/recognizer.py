@@ -17,6 +17,7 @@ from edge_tsm.backends import Backend, RuntimeOptions, candidates, open_backend
 from edge_tsm.card import GOLDEN_FILE, Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import BackendError, CardError, InputError
+from edge_tsm.machine import processor
 from edge_tsm.postprocess import read_logits, softmax
 from edge_tsm.preprocess import Preprocessor, check_crops
 from edge_tsm.sampling import index_rule
@@ -173,6 +174,12 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
         BackendError: engine or device not there, or the file is refused.
     """
     backend = open_backend(variant.engine, bundle / variant.file.path, options)
+    if backend.device == "cpu" and variant.may_saturate(processor()):
+        _log.warning(
+            "%s: int8 sums may saturate on this CPU (AVX2 without VNNI) and answers drift, unless "
+            "converted with --reduce-range; on onnxruntime they are exact",
+            variant,
+        )
     return Recognizer(card, backend, variant)
 
 

@@ -9,14 +9,14 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
 
-from edge_tsm.backends import ENGINES, RuntimeOptions, installed
+from edge_tsm.backends import ORTS, RuntimeOptions, versions
 from edge_tsm.card import Card, File
 from edge_tsm.errors import CardError, SinkError
+from edge_tsm.machine import Processor
 from edge_tsm.storage import whole_file
 
 CACHE_VARIABLE = "EDGE_TSM_CACHE"
@@ -32,6 +32,11 @@ class Variant:
 
     def __str__(self) -> str:
         return f"{self.file.path} on {self.engine}"
+
+    def may_saturate(self, cpu: Processor) -> bool:
+        """Whether its int8 sums saturate on `cpu`, unless the file's weights are 7-bit."""
+        int8 = self.file.precision == "int8" and self.engine == "openvino"
+        return int8 and cpu.int8_saturates
 
 
 def variants(card: Card, bundle: Path, engines: Sequence[str], device: str) -> list[Variant]:
@@ -80,7 +85,7 @@ class Choice:
         cache = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
         known = {
             "card": asdict(card),
-            "engines": {name: version(name) for name in ENGINES if installed(name)},
+            "engines": versions((*ORTS, "openvino")),
             "cpu": _cpu_model(),
             "options": [options.device, options.threads, options.precision],
             "variants": list(map(str, found)),

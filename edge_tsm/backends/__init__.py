@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import platform
 from pathlib import Path
 
-from edge_tsm.backends.base import Backend, RuntimeOptions, has_int8_dot_product
+from edge_tsm.backends.base import Backend, RuntimeOptions
 from edge_tsm.errors import BackendError
 
 __all__ = [
     "ENGINES",
+    "ORTS",
     "Backend",
     "RuntimeOptions",
     "candidates",
     "devices",
-    "has_int8_dot_product",
     "installed",
     "open_backend",
+    "versions",
 ]
 
 ENGINES = ("onnxruntime", "openvino")
+# Distributions that bring the module `onnxruntime`; a Jetson has one of the others.
+ORTS = (
+    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    *("onnxruntime-qnn", "onnxruntime-training"),
+)
 _EXTRA = {"onnxruntime": "onnx", "openvino": "openvino"}
 _ORT_DEVICES = ("cuda", "tensorrt")
 
@@ -28,6 +35,17 @@ _ORT_DEVICES = ("cuda", "tensorrt")
 def installed(engine: str) -> bool:
     """Return whether the engine's package can be found."""
     return importlib.util.find_spec(engine) is not None
+
+
+def versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those that are installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def candidates(device: str, engine: str | None = None) -> tuple[str, ...]:

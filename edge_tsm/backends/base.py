@@ -46,21 +46,6 @@ class Backend(Protocol):
         ...
 
 
-def has_int8_dot_product(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether the CPU multiplies and adds bytes in one step: VNNI, or Arm's dot product.
-
-    Without it int8 may be slower than float, and on x86 sums of uint8 x int8 may saturate. Where
-    the system does not tell, the answer is yes.
-    """
-    try:
-        told = cpuinfo.read_text(encoding="utf-8")
-    except OSError:
-        return True
-    lines = (line for line in told.splitlines() if line.startswith(("flags", "Features")))
-    flags = set(next(lines, "").split())
-    return not flags or bool(flags & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
-
-
 def default_threads() -> int:
     """Return the number of physical cores this process may run on.
 

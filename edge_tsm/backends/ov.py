@@ -10,7 +10,7 @@ from typing import Any
 import openvino
 
 from edge_tsm.backends.base import RuntimeOptions, default_threads
-from edge_tsm.card import METADATA_KEY
+from edge_tsm.card import METADATA_KEY, TARGET_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
 
@@ -30,6 +30,14 @@ class OpenVinoBackend:
         try:
             model = core.read_model(path)
             self.card_text: str | None = _card_text(model)
+            if model.has_rt_info(["framework", TARGET_KEY]):
+                target = model.get_rt_info(["framework", TARGET_KEY]).value
+                # Measured with 2026.4: where a shift follows a quantiser of signed bytes, it gives
+                # those before it as few as ten levels, and logits are off by half their range.
+                raise BackendError(
+                    f"{path} is int8 for {target} alone, which OpenVINO answers wrongly; take "
+                    "model.int8.onnx or model.int8.xml, or engine onnxruntime"
+                )
             compiled = core.compile_model(model, device, _properties(device, options))
             self._request: Any = compiled.create_infer_request()
         except BackendError:

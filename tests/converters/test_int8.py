@@ -16,11 +16,12 @@ from converters.build import Settings, convert
 from converters.calibration import ClipSet, Feeds, read_clips, split
 from converters.clips import generated_clip
 from converters.int8 import Int8, Quantizer
-from converters.judge import Judge
+from converters.judge import Judge, Verdict, compare_speed
 from edge_tsm import load
 from edge_tsm.agreement import Golden
 from edge_tsm.card import Card
-from edge_tsm.errors import ConversionError, VerificationError
+from edge_tsm.errors import BackendError, CardError, ConversionError, VerificationError
+from edge_tsm.machine import Processor
 from tests.fakes import make_card
 
 
@@ -60,6 +61,7 @@ def test_the_report_compares_precisions_on_clips_kept_back(quantized: Path) -> N
     for (name, _), row in rows.items():
         assert row["clips"] == 3
         assert row["latency_ms"] > 0
+        assert row["status"] == ("equal" if row["top1_agreement"] == 1 else "within the bound")
         assert row["accuracy"] is not None
         assert row["bytes"] == (quantized / name).stat().st_size
         assert row["mean_probability_diff"] < (0.05 if "int8" in name else 1e-5)
@@ -99,6 +101,34 @@ def test_int8_is_verified_against_its_own_answers(quantized: Path, tmp_path: Pat
     }
 
 
+def test_openvino_refuses_tensorrts_form(quantized: Path, tmp_path: Path) -> None:
+    alone = shutil.copy(quantized / "model.int8.trt.onnx", tmp_path / "moved.onnx")
+    with pytest.raises(
+        BackendError, match=r"moved\.onnx is int8 for tensorrt alone, which OpenVINO"
+    ):
+        load(alone, engine="openvino")
+    with pytest.raises(CardError, match="no variant"):
+        load(quantized, engine="openvino", variant="model.int8.trt.onnx")
+    with load(alone, engine="onnxruntime") as recognizer:
+        golden = Golden.read(quantized)
+        found = golden.replay(recognizer, tolerance=0.05, file="model.int8.trt.onnx")
+    assert found.max_rel_diff <= 0.05
+
+
+def a_verdict(precision: str, latency_ms: float, *, target: str = "any") -> Verdict:
+    numbers = (3, 1.0, 1.0, 1.0, 0.0, 0.0, None, 1, latency_ms)
+    return Verdict("file", "onnxruntime", precision, target, *numbers, "equal")
+
+
+def test_int8_that_does_not_pay_is_said_in_words() -> None:
+    old, new, unknown = (Processor("x", f, 2, None) for f in (("AVX2",), ("VNNI",), ()))
+    slow = [a_verdict("f32", 9), a_verdict("int8", 12), a_verdict("int8", 5, target="tensorrt")]
+    told = "int8 is slower than float on this CPU (12.0 ms against 9.0 ms)"
+    assert compare_speed(slow, new) == compare_speed(slow, unknown) == told
+    assert compare_speed(slow, old) == f"{told}: it has no int8 dot product (VNNI)"
+    assert compare_speed([*slow, a_verdict("int8", 3)], old) == ""
+
+
 def test_a_broken_bound_is_an_error(quantized: Path) -> None:
     card, clips = Card.read(quantized), generated(2)
 
@@ -109,6 +139,9 @@ def test_a_broken_bound_is_an_error(quantized: Path) -> None:
     judge = Judge(contrary, card, clips, max_drop=0.01, order_sensitive=True)
     with pytest.raises(VerificationError, match="answers 2 of 2 clips unlike the checkpoint"):
         judge.check(quantized / "model.int8.onnx", card, engine="onnxruntime", precision="int8")
+    int8 = card.files["model.int8.onnx"]
+    found = judge.verdict(quantized / int8.path, int8, "onnxruntime")
+    assert (found.top1_agreement, found.status) == (0, "beyond the bound")
 
 
 def test_a_layer_that_is_not_there(checkpoint: Path, quantized: Path) -> None:

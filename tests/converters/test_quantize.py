@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from converters.export import export_onnx
-from converters.graph import Graph, layer_name
+from converters.graph import Graph, attribute, layer_name
 from converters.models import VideoClassifier
 from converters.models.topologies import initialize, topology
 from converters.networks import Shift
@@ -26,14 +27,15 @@ from tests.fakes import make_card
 SIDE = 64
 
 
-@pytest.fixture(scope="module", params=["resnet18", "mobilenetv2"])
+@pytest.fixture(scope="module", params=[("resnet18", 8, 1), ("mobilenetv2", 16, 2)], ids=str)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The f32 graph of an untrained network on small pictures."""
-    folder = tmp_path_factory.mktemp(request.param)
-    model = VideoClassifier(topology(request.param), 5, Shift(segments=8, div=8)).eval()
+    """The f32 graph of an untrained network: segments, batch, on small pictures."""
+    name, segments, batch = request.param
+    folder = tmp_path_factory.mktemp(name)
+    model = VideoClassifier(topology(name), 5, Shift(segments, div=8)).eval()
     initialize(model, seed=1)
-    card = make_card()
-    small = dataclasses.replace(card.input, shape=(1, 24, SIDE, SIDE))
+    card = make_card(segments=segments, batch=batch)
+    small = dataclasses.replace(card.input, shape=(batch, segments * 3, SIDE, SIDE))
     card = dataclasses.replace(card, input=small)
     export_onnx(model, card, folder / "plain.onnx")
     assert simplify(folder / "plain.onnx", folder / "f32.onnx") is None
@@ -42,12 +44,13 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def ranges(network: Path) -> Ranges:
-    return calibrate(network, feeds(3))
+    return calibrate(network, feeds(network, 3))
 
 
-def feeds(count: int) -> list[Feed]:
-    generator = np.random.default_rng(0)
-    clips = generator.standard_normal((count, 1, 24, SIDE, SIDE), np.float32)
+def feeds(network: Path, count: int) -> list[Feed]:
+    dimensions = onnx.load(str(network)).graph.input[0].type.tensor_type.shape.dim
+    shape = (count, *(dimension.dim_value for dimension in dimensions))
+    clips = np.random.default_rng(0).standard_normal(shape, np.float32)
     return [{"clip": clip} for clip in clips]
 
 
@@ -119,7 +122,7 @@ def test_the_shift_moves_bytes_that_were_quantised_once(
 
 def test_answers_stay_close(network: Path, ranges: Ranges, tmp_path: Path) -> None:
     [f32, int8, symmetric] = [
-        np.concatenate([run(path, feed) for feed in feeds(3)])
+        np.concatenate([run(path, feed) for feed in feeds(network, 3)])
         for path in (
             network,
             quantize(network, tmp_path / "int8.onnx", ranges, Form()),
@@ -140,20 +143,76 @@ def test_tensorrt_gets_signed_bytes_without_zero_points(
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
 
 
+def test_tensorrt_finds_a_quantiser_right_before_every_convolution(
+    network: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    model = onnx.load(str(quantize(network, tmp_path / "trt.onnx", ranges, Form(symmetric=True))))
+    graph = Graph(model)
+    for node in graph.nodes:
+        if node.op_type in ("Conv", "Gemm"):
+            pair = graph.producer(node.input[0])
+            assert pair is not None and pair.op_type == "DequantizeLinear"
+            source = graph.producer(pair.input[0])
+            assert source is not None and source.op_type == "QuantizeLinear"
+
+
 @pytest.mark.parametrize(("most", "saturates"), [(127, True), (63, False)])
 def test_seven_bits_cannot_saturate_16_bit_sums(
     most: int, saturates: bool, network: Path, ranges: Ranges, tmp_path: Path
 ) -> None:
-    """x86 without VNNI adds two products of uint8 and int8 in 16 bits (vpmaddubsw)."""
+    """What x86 without VNNI computes on a real run, and the worst that any input could do."""
     path = quantize(network, tmp_path / "int8.onnx", ranges, Form(weight_max=most))
-    model = onnx.load(str(path))
+    differing = 0
     worst = 0
-    for tensor in model.graph.initializer:
-        weights = numpy_helper.to_array(tensor)
-        if weights.dtype == np.int8 and weights.ndim > 1:
-            rows = np.sort(np.abs(weights.astype(int)).reshape(len(weights), -1), axis=1)
-            worst = max(worst, int(255 * rows[:, -2:].sum(1).max()))
-    assert (worst > 32767) is saturates
+    for patches, weights in operands(path, feeds(network, 1)[0]):
+        exact, narrow = sums(patches, weights, narrow=False), sums(patches, weights, narrow=True)
+        differing += int((exact != narrow).sum())
+        worst = max(worst, 255 * int(np.sort(np.abs(weights.astype(int)))[..., -2:].sum(-1).max()))
+    assert (differing > 0) is saturates
+    assert (worst > np.iinfo(np.int16).max) is saturates
+
+
+def operands(path: Path, feed: Feed) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what each convolution multiplies: 48 patches (G, P, K) uint8, weights (G, O, K) int8.
+
+    Neighbours along K are the same pixel's channels, as kernels lay them out.
+    """
+    model = onnx.load(str(path))
+    graph = Graph(model)
+    nodes = [node for node in graph.nodes if node.op_type == "Conv"]
+    sources = [[graph.producer(name) for name in node.input[:2]] for node in nodes]
+    names = [source.input[0] for source, _ in sources if source is not None]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, None) for name in set(names)
+    )
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
+    activations = session.run(names, dict(feed))
+    for node, (source, weighted), x in zip(nodes, sources, activations, strict=True):
+        assert source is not None and weighted is not None
+        weights = graph.constants[weighted.input[0]]
+        top, left, bottom, right = attribute(node, "pads", [0] * 4)
+        edges = ((0, 0), (0, 0), (top, bottom), (left, right))
+        x = np.pad(x, edges, constant_values=graph.constants[source.input[2]])
+        windows = np.lib.stride_tricks.sliding_window_view(x, weights.shape[2:], axis=(2, 3))
+        step, groups = attribute(node, "strides", [1, 1])[0], attribute(node, "group", 1)
+        patches = windows[:, :, ::step, ::step].transpose(0, 2, 3, 4, 5, 1)
+        patches = patches.reshape(-1, *patches.shape[3:])
+        patches = patches[np.linspace(0, len(patches) - 1, 48).astype(int)]
+        patches = patches.reshape(48, -1, groups, weights.shape[1]).transpose(2, 0, 1, 3)
+        rows = weights.reshape(groups, -1, *weights.shape[1:]).transpose(0, 1, 3, 4, 2)
+        yield patches.reshape(groups, 48, -1), rows.reshape(groups, rows.shape[1], -1)
+
+
+def sums(patches: np.ndarray, weights: np.ndarray, *, narrow: bool) -> np.ndarray:
+    """Return (G, P, O) int32 dot products; `narrow` as vpmaddubsw: pairs saturate at 16 bits."""
+    odd = [(0, 0), (0, 0), (0, patches.shape[2] % 2)]
+    a, b = (np.pad(values, odd).astype(np.int32) for values in (patches, weights))
+    pairs = (a[:, :, None] * b[:, None]).reshape(*a.shape[:2], b.shape[1], -1, 2).sum(-1)
+    limits = np.iinfo(np.int16)
+    return (pairs.clip(limits.min, limits.max) if narrow else pairs).sum(-1)
 
 
 def test_biases_make_up_for_rounded_weights(tmp_path: Path) -> None:

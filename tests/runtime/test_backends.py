@@ -11,6 +11,7 @@ from edge_tsm import backends
 from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.backends.base import default_threads
 from edge_tsm.errors import BackendError
+from edge_tsm.machine import Processor
 
 
 def test_a_missing_engine_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,17 @@ def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
     assert settings["trt_engine_cache_enable"] is True
     assert settings["trt_engine_cache_path"] == str(tmp_path / "cache")
     assert (tmp_path / "cache").is_dir()
+
+
+def test_sums_are_made_exact_only_where_they_would_saturate() -> None:
+    pytest.importorskip("onnxruntime")
+    from edge_tsm.backends.ort import session_options
+
+    key = "session.x64quantprecision"
+    old, new = (Processor("x", flags, 2, None) for flags in (("AVX2",), ("AVX2", "VNNI")))
+    assert session_options(RuntimeOptions(), old).get_session_config_entry(key) == "1"
+    with pytest.raises(RuntimeError, match=key):
+        session_options(RuntimeOptions(), new).get_session_config_entry(key)
 
 
 @pytest.mark.parametrize(

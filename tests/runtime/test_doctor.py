@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_tsm.backends import versions
 from edge_tsm.doctor import (
     OPENCVS,
     check_cache,
@@ -17,7 +18,6 @@ from edge_tsm.doctor import (
     check_processor,
     check_python,
     examine,
-    versions,
 )
 from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
 from tests.runtime.test_cli import edge_tsm
@@ -83,6 +83,15 @@ def test_a_limited_container_is_a_warning() -> None:
     assert (found.status, found.remedy) == ("warning", "pass --threads 2, or raise the limit")
     assert "int8 models are not faster here" in found.found
     assert check_processor(Processor("x", ("VNNI",), 2, 4.0)).status == "ok"
+
+
+def test_sums_saturate_on_x86_without_vnni() -> None:
+    old, new = Processor("x", ("AVX2",), 2, None), Processor("x", ("AVX2", "VNNI"), 2, None)
+    assert (
+        old.int8_saturates and "only if converted with --reduce-range" in check_processor(old).found
+    )
+    assert not new.int8_saturates and "int8" not in check_processor(new).found
+    assert not Processor("arm", ("NEON",), 2, None).int8_saturates
 
 
 def test_distributions_that_overwrite_each_other() -> None:

@@ -16,10 +16,10 @@ CONVERSION = {"torch", "onnx", "onnxsim", "nncf", "converters"}
 ENGINES = {"onnxruntime", "openvino"}
 RANKS = [
     {"errors"},
-    {"datatypes", "card", "storage", "demo", "labels", "timing", "uris", "rules"},
+    {"datatypes", "card", "storage", "demo", "labels", "timing", "uris", "rules", "machine"},
     {
         *{"sampling", "preprocess", "postprocess", "agreement", "sources", "backends"},
-        *{"synthetic", "prefetch", "latency_chart", "stats", "service", "machine"},
+        *{"synthetic", "prefetch", "latency_chart", "stats", "service"},
     },
     {"stream", "datasets", "variants", "windows"},
     {"recognizer", "metrics", "capture", "decisions"},

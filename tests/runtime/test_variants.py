@@ -13,10 +13,10 @@ import pytest
 
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, devices
-from edge_tsm.backends.base import has_int8_dot_product
 from edge_tsm.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
 from edge_tsm.latency_chart import Bar, latency_chart
+from edge_tsm.machine import Processor
 from edge_tsm.variants import Choice, Variant, named, variants
 from tests.fakes import make_card
 
@@ -91,6 +91,26 @@ def test_a_choice_is_remembered(
         assert changed.recall(found) is None
 
 
+@pytest.mark.parametrize("name", ["versions", "_cpu_model"])
+def test_a_choice_is_made_anew_for_other_engines_and_processors(
+    name: str, card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_TSM_CACHE", str(tmp_path / "cache"))
+    found = variants(card, tmp_path, ("openvino",), "cpu")
+    Choice(card, CPU, found).remember(found[0])
+    monkeypatch.setattr(f"edge_tsm.variants.{name}", lambda *_: "another")
+    assert Choice(card, CPU, found).recall(found) is None
+
+
+def test_int8_on_openvino_may_saturate_without_vnni() -> None:
+    old, new = Processor("x", ("AVX2",), 2, None), Processor("x", ("AVX2", "VNNI"), 2, None)
+    int8, f32 = a_file("model.int8.xml", "int8"), a_file("model.xml")
+    assert Variant(int8, "openvino").may_saturate(old)
+    assert not Variant(int8, "openvino").may_saturate(new)
+    assert not Variant(int8, "onnxruntime").may_saturate(old)  # there it is told to be exact
+    assert not Variant(f32, "openvino").may_saturate(old)
+
+
 @pytest.mark.parametrize("content", ["", "{", '"model.gone.onnx on openvino"', "[1]"])
 def test_a_damaged_memory_is_forgotten(
     content: str, card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,22 +175,6 @@ def test_bench_measures_every_artefact(bundle: Path) -> None:
     missing = subprocess.run([*command, "--device", "toaster"], capture_output=True, text=True)
     assert missing.returncode == 5
     assert "device 'toaster' is not there" in missing.stderr
-
-
-@pytest.mark.parametrize(
-    ("told", "has"),
-    [
-        ("flags\t\t: fpu avx2 avx512f\n", False),
-        ("flags\t\t: fpu avx2 avx_vnni\n", True),
-        ("Features\t: fp asimd asimddp\n", True),
-        ("Features\t: fp asimd\n", False),
-        ("processor\t: 0\n", True),
-    ],
-)
-def test_int8_instructions_are_seen(told: str, has: bool, tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text(told)
-    assert has_int8_dot_product(tmp_path / "cpuinfo") is has
-    assert has_int8_dot_product(tmp_path / "nothing here")
 
 
 def test_bars_are_as_long_as_latencies() -> None:
