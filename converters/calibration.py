@@ -98,7 +98,7 @@ def read_clips(path: Path, card: Card, *, warn: Warn) -> ClipSet:
     Raises:
         ConversionError: not there, or no readable clip.
     """
-    found = _find(path)
+    found = _find(path, card.labels)
     step = max(1, -(-len(found) // MOST_CLIPS))
     rule, preprocess = index_rule(card.sampling.rule), Preprocessor(card.preprocess)
     crops, labels = [], []
@@ -117,17 +117,21 @@ def read_clips(path: Path, card: Card, *, warn: Warn) -> ClipSet:
     return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None)
 
 
-def _find(path: Path) -> list[tuple[Path, int]]:
-    """Return clips with their classes; class -1 where a plain folder names none."""
+def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """Return clips with their classes; class -1 where a plain folder names none, or others."""
     if not path.exists():
         raise ConversionError(f"{path} does not exist; pass a folder or a list of clips")
     if path.is_dir() and not _has_classes(path):
         clips = list_videos(path) or sorted(p for p in path.iterdir() if p.is_dir())
         return [(clip, -1) for clip in clips]
     try:
-        return [(sample.path, sample.label) for sample in read_dataset(path).samples]
+        dataset = read_dataset(path)
     except InputError as error:
         raise ConversionError(str(error)) from error
+    try:
+        return [(sample.path, sample.label) for sample in dataset.of_classes(labels)]
+    except InputError:  # to quantise by, clips of any classes will do
+        return [(sample.path, -1) for sample in dataset]
 
 
 def _has_classes(folder: Path) -> bool:

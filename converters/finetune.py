@@ -112,12 +112,7 @@ def trainer(
     """
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
-    for name, dataset in (("training", train), ("validation", val)):
-        if dataset.classes > len(start.labels):
-            raise InputError(
-                f"the {name} list has class {dataset.classes - 1}, and there are "
-                f"{len(start.labels)} labels; pass the labels of all classes"
-            )
+    train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
     preprocess = preprocess_of(CONVENTION, "rgb")
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
     view = View(size_px, mirrored=mirror_map(start.labels))

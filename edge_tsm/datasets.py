@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_tsm.errors import InputError
@@ -44,6 +44,30 @@ class Dataset:
     def classes(self) -> int:
         """One more than the highest class index, or the number of labels where these are known."""
         return len(self.labels) if self.labels else max(s.label for s in self.samples) + 1
+
+    def of_classes(self, labels: Sequence[str]) -> Dataset:
+        """Return the clips with class indices into `labels`: known names decide, not their order.
+
+        Raises:
+            InputError: a class that is none of them.
+        """
+        if self.labels is not None:
+            for label in self.labels:
+                if label not in labels:
+                    raise InputError(
+                        f"class {label!r} of the dataset is none of the model's labels "
+                        f"({', '.join(labels[:5])}{', …' if len(labels) > 5 else ''})"
+                    )
+            index = [labels.index(label) for label in self.labels]
+            moved = tuple(replace(s, label=index[s.label]) for s in self)
+            return Dataset(moved, tuple(labels))
+        for sample in self:
+            if not 0 <= sample.label < len(labels):
+                raise InputError(
+                    f"{sample.name} is of class {sample.label}, the model has 0 to "
+                    f"{len(labels) - 1}; is it the list of this model?"
+                )
+        return self
 
 
 def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:

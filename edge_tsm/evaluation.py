@@ -114,7 +114,7 @@ def evaluate(
     """
     protocol = protocol or Protocol()
     labels = _common_labels(models)
-    dataset = _with_model_classes(dataset, labels)
+    dataset = dataset.of_classes(labels)
     run = _Run({name: Shower(model, protocol) for name, model in models.items()}, protocol)
     known = {i: results.known(sample) for i, sample in enumerate(dataset)} if results else {}
     outcomes = {i: Outcome(dataset.samples[i], logits) for i, logits in known.items() if logits}
@@ -150,27 +150,6 @@ def _common_labels(models: Mapping[str, Classifier]) -> tuple[str, ...]:
                 f"{len(other.card.labels)} labels, or another order); evaluate them apart"
             )
     return model.card.labels
-
-
-def _with_model_classes(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
-    """Return the dataset with the model's class indices: known names decide, not their order."""
-    if dataset.labels is not None:
-        strangers = [label for label in dataset.labels if label not in labels]
-        if strangers:
-            raise InputError(
-                f"class {strangers[0]!r} of the dataset is none of the model's labels "
-                f"({', '.join(labels[:5])}{', …' if len(labels) > 5 else ''})"
-            )
-        index = [labels.index(label) for label in dataset.labels]
-        moved = tuple(replace(s, label=index[s.label]) for s in dataset)
-        return Dataset(moved, labels)
-    for sample in dataset:
-        if not 0 <= sample.label < len(labels):
-            raise InputError(
-                f"{sample.name} is of class {sample.label}, the model has 0 to {len(labels) - 1}; "
-                "is it the list of this model?"
-            )
-    return dataset
 
 
 @dataclass

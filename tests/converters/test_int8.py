@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +208,7 @@ def test_feeds_fill_the_batch() -> None:
 
 def test_clips_come_from_lists_class_folders_and_plain_folders(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
-    card = make_card(classes=2)
+    card = replace(make_card(classes=2), labels=("b", "a"))  # another order than the folders'
     for name in ("b/one", "b/two", "a/three"):
         (tmp_path / "tree" / name).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "tree" / name / "1.png"), np.full((240, 320, 3), 9, np.uint8))
@@ -215,7 +216,9 @@ def test_clips_come_from_lists_class_folders_and_plain_folders(tmp_path: Path) -
     told: list[str] = []
     tree = read_clips(tmp_path / "tree", card, warn=told.append)
     assert (len(tree), tree.crops.shape[1:]) == (3, (8, 224, 224, 3))
-    assert tree.labels is not None and tree.labels.tolist() == [0, 1, 1]
+    assert tree.labels is not None and tree.labels.tolist() == [1, 0, 0]
+    others = read_clips(tmp_path / "tree", make_card(classes=2), warn=told.append)
+    assert (len(others), others.labels) == (3, None)
     plain = read_clips(tmp_path / "tree/b", card, warn=told.append)
     assert (len(plain), plain.labels) == (2, None)
     assert told == []

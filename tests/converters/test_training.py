@@ -314,8 +314,18 @@ def _sampling() -> object:
 def test_a_list_with_more_classes_than_labels_is_refused(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
     data = Dataset((Sample(tmp_path, 4, "a"),))
-    with pytest.raises(InputError, match="has class 4, and there are 2 labels"):
+    with pytest.raises(InputError, match="is of class 4, the model has 0 to 1"):
         trainer(start_from(path, "xy"), data, data, QUICK)
+
+
+def test_class_names_decide_not_the_order_of_folders(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "a.avi", 20)
+    train = Dataset((Sample(clip, 0, "a"), Sample(clip, 1, "b")), ("y", "x"))
+    val = Dataset((Sample(clip, 0, "a"),), ("x",))  # a folder that lacks a class
+    path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
+    training = trainer(start_from(path, "yx"), train, val, QUICK, size_px=32)
+    assert [training._train[i][1] for i in range(2)] == [0, 1]
+    assert training._val[0][1] == 1
 
 
 def test_views_keep_their_class_or_change_it_with_the_picture() -> None:
