@@ -54,13 +54,16 @@ from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, Verific
 from edge_tsm.machine import processor
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer, load
+from edge_tsm.rules import RULES_FILE, write_rules
 from edge_tsm.storage import umask
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
 ONNX = "model.onnx"
 
-_BUNDLE_FILE = re.compile(r"^(card\.json|golden\.npz|report\.(json|md|png)|model\.([\w.]+))$")
+_BUNDLE_FILE = re.compile(
+    r"^(card\.json|golden\.npz|report\.(json|md|png)|rules\.toml|model\.([\w.]+))$"
+)
 
 Tell = Callable[[str], None]
 
@@ -77,6 +80,7 @@ class Checker(Protocol):
 class Settings:
     """How to convert: what to write, what to check with, whether to replace.
 
+    `rules`, a TOML file or a preset, say how answers become actions; the bundle keeps them.
     Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO.
     """
 
@@ -84,6 +88,7 @@ class Settings:
     ir: bool = True
     int8: Int8 | None = None
     clips: Path | None = None
+    rules: str | None = None
     force: bool = False
     simplify_timeout_s: float = TIMEOUT_S
 
@@ -164,6 +169,8 @@ class _Builder:
 
     def run(self) -> None:
         """Write everything into the folder, the card last."""
+        if self._settings.rules is not None:
+            write_rules(self._settings.rules, self._card.labels, self._folder / RULES_FILE)
         golden = np.stack([self._generated(seed) for seed in range(GOLDEN_CLIPS)])
         groups = self._groups(golden)
         int8 = self._settings.int8

@@ -21,6 +21,8 @@ if sys.version_info >= (3, 11):
 else:  # the same parser, before it came with Python
     import tomli as tomllib
 
+RULES_FILE = "rules.toml"  # in a bundle: how its answers become actions, unless options say else
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -99,6 +101,16 @@ class Rules:
             on[index], off[index] = pair.on, pair.off
         return on, off
 
+    def check(self, labels: tuple[str, ...]) -> None:
+        """Refuse labels that the model does not have.
+
+        Raises:
+            InputError: names the label and those that are near.
+        """
+        self.thresholds_of(labels)
+        for part in ("background", "held"):
+            self.indices(part, labels)
+
 
 # The official demo (mit-han-lab/temporal-shift-module, online_demo/main.py): the argmax of the sum
 # of 12 logits; five classes repeat what was; "Doing other things" counts as "No gesture"; a change
@@ -143,6 +155,17 @@ def read_rules(name: str) -> Rules:
             f"({error.strerror})"
         ) from error
     return from_mapping(data, where=name)
+
+
+def write_rules(name: str, labels: tuple[str, ...], path: Path) -> None:
+    """Write a preset, by its name, or a TOML file to `path`, if they suit a model's labels.
+
+    Raises:
+        InputError: see `read_rules`; labels that the model does not have.
+    """
+    read_rules(name).check(labels)
+    preset = f'preset = "{name}"\n'
+    path.write_text(preset if name in PRESETS else Path(name).read_text("utf-8"), encoding="utf-8")
 
 
 def from_mapping(data: Mapping[str, Any], *, where: str) -> Rules:

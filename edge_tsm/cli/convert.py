@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 @click.option(
     "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
 )
+@click.option(
+    "--rules", metavar="FILE", help="TOML file or preset by which `run --actions` decides."
+)
 @click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights.")
 @click.option("--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines.")
 @int8_options
@@ -82,7 +85,7 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
         ) from error
     int8 = collect_int8(arguments)
     settings = Settings(
-        **{name: arguments.pop(name) for name in ("f16", "ir", "clips", "force")},
+        **{name: arguments.pop(name) for name in ("f16", "ir", "clips", "rules", "force")},
         int8=Int8(**int8) if int8 else None,
     )
     planned = plan(checkpoint, Options(**arguments))

@@ -61,7 +61,9 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option("--actions", is_flag=True, help="Tell starts and ends of actions."),
     click.option(
-        "--rules", metavar="FILE", help="TOML file of --actions, or a preset: jester-demo."
+        "--rules",
+        metavar="FILE",
+        help="TOML file of --actions, or a preset: jester-demo. [default: the bundle's]",
     ),
     click.option("--on", type=_SHARE, help="Probability that starts an action. [default: 0.6]"),
     click.option("--off", type=_SHARE, help="Probability below which it ends. [default: 0.4]"),
@@ -162,7 +164,7 @@ def open_outputs(
     """Take the options above out of a command's arguments and open what they ask for.
 
     Args:
-        arguments: of the command.
+        arguments: of the command; `own_rules` among them is the bundle's file, if it has one.
         labels: of the model; labels in the options must be among them.
         live: whether answers are to be dropped rather than waited for, and pictures come.
         several: whether there are several sources, whose names then stand in the live line.
@@ -174,9 +176,9 @@ def open_outputs(
         SinkError: a folder, window or file that cannot be had.
     """
     chosen = {name: arguments.pop(name) for name in _NAMES}
-    rules = _rules(chosen)
+    rules = _rules(chosen, arguments.pop("own_rules", None))
     if rules is not None:
-        Decider(rules, labels)  # refuses unknown labels before anything starts
+        rules.check(labels)
     wants_live = [name for name in ("show", "snapshots", "clips") if chosen[name]]
     if wants_live and not live:
         raise InputError(f"--{wants_live[0]} is for live sources; --save draws on a file")
@@ -217,13 +219,14 @@ def _extra_outlets(chosen: dict[str, Any], closed: threading.Event, clock: Clock
     return outlets
 
 
-def _rules(chosen: dict[str, Any]) -> Rules | None:
+def _rules(chosen: dict[str, Any], bundled: Path | None) -> Rules | None:
     """Return the rules that options and file ask for, or None: answers as they are."""
     given = {name: chosen[name] for name in _RULES if chosen[name] not in (None, ())}
     needs = any(chosen[name] for name in ("actions", "rules", "webhook", "snapshots", "clips"))
     if not needs and not given:
         return None
-    start = read_rules(chosen["rules"]) if chosen["rules"] else Rules()
+    name = chosen["rules"] or bundled
+    start = read_rules(str(name)) if name else Rules()
     if "mean_answers" in given:
         given.setdefault("decay_s", 0.0)
     elif given.get("decay_s"):

@@ -24,6 +24,7 @@ from edge_tsm.errors import InputError, SinkError
 from edge_tsm.lanes import Feed, OnFrame
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer, load
+from edge_tsm.rules import RULES_FILE
 from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source
@@ -76,9 +77,10 @@ def run(bundle: Path | None, **arguments: Any) -> None:
         sources, capture = open_inputs(
             arguments, lambda source: stack.enter_context(closing(source))
         )
+        bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
             load(
-                find_bundle(bundle),
+                bundle,
                 engine=arguments["engine"],
                 options=options,
                 variant=arguments["variant"],
@@ -90,6 +92,8 @@ def run(bundle: Path | None, **arguments: Any) -> None:
         if arguments["record"] and not live:
             raise InputError("--record is for live sources")
         film = (arguments["save"], sources[0].fps) if arguments["save"] and live else None
+        rules = bundle / RULES_FILE
+        arguments["own_rules"] = rules if rules.is_file() else None
         outputs = stack.enter_context(
             open_outputs(
                 arguments,

@@ -29,7 +29,8 @@ from converters.networks import Shift
 from converters.verify import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.card import METADATA_KEY, Card
-from edge_tsm.errors import ConversionError, VerificationError
+from edge_tsm.errors import ConversionError, InputError, VerificationError
+from edge_tsm.rules import RULES_FILE, read_rules
 from tests.converters.upstream import write_checkpoint
 
 
@@ -244,6 +245,17 @@ def test_a_simplifier_that_errs_is_found_out(
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4
 
 
+def test_rules_go_into_the_bundle_if_they_suit_its_labels(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'No gesture'"):
+        convert(checkpoint, tmp_path / "x.bundle", settings=Settings(rules="jester-demo"))
+    assert nothing_left(tmp_path)
+    rules = tmp_path / "mine.toml"
+    rules.write_text('background = ["class_0"]\n')
+    settings = Settings(ir=False, rules=str(rules))
+    bundle = convert(checkpoint, tmp_path / "x.bundle", settings=settings)
+    assert read_rules(str(bundle / RULES_FILE)).background == ("class_0",)
+
+
 # --- where the bundle goes --------------------------------------------------------------------
 
 
@@ -251,6 +263,7 @@ def test_an_existing_bundle_is_refused_without_force(checkpoint: Path, tmp_path:
     old = tmp_path / "x.bundle"
     old.mkdir()
     (old / "card.json").write_text("precious")
+    (old / "rules.toml").write_text("on = 0.5")
     with pytest.raises(ConversionError, match="exists; pass --force"):
         convert(checkpoint, old)
     assert (old / "card.json").read_text() == "precious"

@@ -12,18 +12,20 @@ from click.testing import CliRunner
 
 from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
 from edge_tsm.errors import InputError
+from edge_tsm.rules import PRESETS, read_rules, write_rules
 from tests.fakes import frames_at
 from tests.runtime.answers import LABELS, says
 
 pytestmark = pytest.mark.timeout(30)
 
 
-def opened(*options: str, live: bool = True) -> Outputs:
+def opened(*options: str, live: bool = True, own_rules: Path | None = None) -> Outputs:
     """The outputs that these options ask for."""
 
     @click.command()
     @output_options
     def command(**arguments: Any) -> Outputs:
+        arguments["own_rules"] = own_rules
         outputs = open_outputs(arguments, LABELS, live=live)
         assert arguments == {}
         return outputs
@@ -55,6 +57,22 @@ def test_actions_come_with_json_and_end_with_the_source(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [[event["kind"] for event in line["decision"]["events"]] for line in lines]
     assert kinds == [["start"], ["end", "start"], ["end"]]
+
+
+def test_the_bundles_own_rules_are_where_options_start(tmp_path: Path) -> None:
+    own, held = tmp_path / "rules.toml", PRESETS["jester-demo"].held
+    write_rules("jester-demo", ("No gesture", "Doing other things", *held), own)
+    assert read_rules(str(own)) == PRESETS["jester-demo"]
+    own.write_text('background = ["wave"]\n')
+    assert play(opened(own_rules=own), "wave") == []  # nobody asked for actions
+    assert play(opened("--actions", own_rules=own), "wave", "clap") == [[], ["start"]]
+    other = tmp_path / "other.toml"
+    other.write_text('background = ["clap"]\n')
+    options = ("--rules", str(other))
+    assert play(opened(*options, own_rules=own), "wave", "clap") == [["start"], ["end"]]
+    with pytest.raises(InputError, match="background"):
+        write_rules(str(own), ("run", "walk"), tmp_path / "x.toml")
+    assert not (tmp_path / "x.toml").exists()
 
 
 def test_flags_override_the_file(tmp_path: Path) -> None:
