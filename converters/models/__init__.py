@@ -46,7 +46,9 @@ class VideoClassifier(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Return one feature vector per frame of N clips, (T*N, F), time-major."""
         clips, _, height, width = x.shape
-        frames = x.reshape(clips * self.parts, self.segments, 3, height, width).transpose(0, 1)
+        frames = x.reshape(clips * self.parts, self.segments, 3, height, width)
+        if clips * self.parts > 1:  # one clip is in order: no engine is to copy it
+            frames = frames.transpose(0, 1)
         result: Tensor = self.backbone(frames.reshape(-1, 3, height, width))
         return result
 
