@@ -1,6 +1,6 @@
 """Runs compared in turns, so that all of them meet the same machine.
 
-Each round visits every run once. A visit first lets the run settle, untimed: threads of the one
+Each round visits every run once, every second round backwards. A visit first lets the run settle, untimed: threads of the one
 before stop spinning (engines' pools and OpenMP's do so for a while), caches fill; then it is called
 again and again for a moment. A ratio is taken within each round; its median over the rounds is what
 is told, so that a slow spell of the machine harms neither side.
@@ -43,7 +43,7 @@ def in_turns(
     """Visit every run in every round; the first round is not counted."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
-        for name, run in runs.items():
+        for name, run in list(runs.items())[:: -1 if turn % 2 else 1]:
             _calls(run, settle_s, least=1)
             times = _calls(run, visit_s, least=3)
             if turn:
