@@ -1,9 +1,9 @@
 """Runs compared in turns, so that all of them meet the same machine.
 
-Each round visits every run once, every second round backwards. A visit first lets the run settle, untimed: threads of the one
-before stop spinning (engines' pools and OpenMP's do so for a while), caches fill; then it is called
-again and again for a moment. A ratio is taken within each round; its median over the rounds is what
-is told, so that a slow spell of the machine harms neither side.
+Each round visits every run once, every second round backwards. A visit first lets the run settle,
+untimed: threads of the one before stop spinning (engines' pools and OpenMP's do so for a while),
+caches fill; then it is called again and again for a moment. A ratio is taken within each round; its
+median over the rounds is what is told, so that a slow spell of the machine harms neither side.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_tsm.errors import InputError
-from edge_tsm.labels import label_key, read_labels
+from edge_tsm.labels import default_labels, label_key, read_labels
 from edge_tsm.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 LABELS_FILE = "labels.txt"
@@ -48,10 +48,12 @@ class Dataset:
     def of_classes(self, labels: Sequence[str]) -> Dataset:
         """Return the clips with class indices into `labels`: known names decide, not their order.
 
+        Where the model's labels are `class_0`, … for want of names, indices are taken as they are.
+
         Raises:
             InputError: a class that is none of them.
         """
-        if self.labels is not None:
+        if self.labels is not None and tuple(labels) != default_labels(len(labels)).names:
             for label in self.labels:
                 if label not in labels:
                     raise InputError(

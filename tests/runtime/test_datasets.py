@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.datasets import Sample, is_clip, read_dataset
+from edge_tsm.datasets import Dataset, Sample, is_clip, read_dataset
 from edge_tsm.errors import InputError
 from tests.runtime.test_catalog import touch
 
@@ -88,3 +88,13 @@ def test_shared_lists_load(shared: Path) -> None:
     assert all(sample.path.is_file() for sample in dataset)
     frames = read_dataset(shared / "clips/raivokoot_frames/demo_dataset")
     assert [s.label for s in frames] == [0, 0, 1, 1]
+
+
+def test_names_decide_unless_the_model_has_none(tmp_path: Path) -> None:
+    clips = Dataset((Sample(tmp_path, 0, "a"), Sample(tmp_path, 1, "b")), ("x", "y"))
+    assert [s.label for s in clips.of_classes(("y", "z", "x"))] == [2, 0]
+    assert [s.label for s in clips.of_classes(("class_0", "class_1"))] == [0, 1]
+    with pytest.raises(InputError, match="'y' of the dataset is none"):
+        clips.of_classes(("x", "z"))
+    with pytest.raises(InputError, match="b is of class 1, the model has 0 to 0"):
+        clips.of_classes(("class_0",))
