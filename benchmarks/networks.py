@@ -46,13 +46,15 @@ def make_bundle(
     options = options or Options()
     name = "-".join(map(str, (arch, options.segments, options.batch, size_px, *kind.values())))
     checkpoint = write_checkpoint(folder, arch, name=f"{name}.pth.tar", **kind)
+    bundle = folder / f"{name}.bundle"
+    if bundle.exists():
+        return checkpoint, bundle
     planned = plan(checkpoint, options)
     preprocess = replace(planned.recipe.preprocess, crop_px=size_px)
     planned = replace(planned, recipe=replace(planned.recipe, preprocess=preprocess))
     clips = range(CALIBRATION_CLIPS)
     crops = [generated_clip(seed, planned.recipe.segments, size_px) for seed in clips]
     int8 = Int8(ClipSet(np.stack(crops)), keep_float="none", max_drop=1 - 1e-9)
-    bundle = folder / f"{name}.bundle"
     return checkpoint, build(planned, bundle, Settings(int8=int8), tell=lambda line: None)
 
 
