@@ -30,12 +30,7 @@ from edge_tsm.errors import EdgeTsmError
 @click.option("--rate", default=0.002, show_default=True, help="Peak learning rate.")
 @click.option("--segments", type=int, help="Frames per clip, if not the checkpoint's.")
 @click.option("--frozen", is_flag=True, help="Train the head alone: minutes instead of hours.")
-@click.option(
-    "--partial-bn/--no-partial-bn",
-    default=None,
-    help="Keep all batch norms but the first as they are; default: yes, but no where the "
-    "checkpoint's network had no shifts.",
-)
+@click.option("--partial-bn/--no-partial-bn", default=None, help="[default: if shifts are kept]")
 @click.option("--online", is_flag=True, help="Shift from the past; the checkpoint is the teacher.")
 @click.option("--int8", is_flag=True, help="Quantisation-aware: let the weights get used to int8.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
@@ -48,13 +43,11 @@ def main(checkpoint: Path, train: Path, val: Path, **options) -> None:
     start = start_from(checkpoint, labels, segments=options["segments"], online=options["online"])
     found = f"head {start.head}, shifts {start.shifts}"
     click.echo(f"{start.network.name}, {len(labels)} classes, {found}")
-    partial_bn = options["partial_bn"]
-    if partial_bn is None:  # norms of pictures' statistics do not fit shifted frames
-        partial_bn = start.shifts == "kept"
+    bn = options["partial_bn"]  # norms of pictures' statistics do not fit frames newly shifted
     keys = ("epochs", "batch", "device", "workers")
     settings = Settings(
         learning_rate=options["rate"], frozen_backbone=options["frozen"],
-        partial_bn=partial_bn,
+        partial_bn=start.shifts == "kept" if bn is None else bn,
         **{key: options[key] for key in keys},
     )  # fmt: skip
     teacher = start_from(checkpoint, labels) if options["online"] else None

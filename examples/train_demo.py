@@ -22,18 +22,10 @@ from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take theirs from 0 on
 SEGMENTS = 8
-# picture size, clips and their side, epochs, learning rate, batch
-STAGES = {
-    "mobilenetv2": (
-        (64, 9000, 128, 9, 3e-3, 32),
-        (112, 9000, 128, 8, 3e-3, 32),
-        (224, 2000, 256, 3, 1e-3, 16),
-    ),
-    "resnet18": (
-        (64, 9000, 128, 6, 1e-3, 32),
-        (112, 9000, 128, 1, 1e-3, 32),
-        (224, 2000, 256, 1, 4e-4, 16),
-    ),
+STAGES = ((64, 9000, 128, 32), (112, 9000, 128, 32), (224, 2000, 256, 16))  # px, clips, side, batch
+EFFORT = {  # epochs and learning rate of each stage
+    "mobilenetv2": ((9, 3e-3), (8, 3e-3), (3, 1e-3)),
+    "resnet18": ((6, 1e-3), (1, 1e-3), (1, 4e-4)),
 }
 NETWORKS = {  # the demo's has few channels: a quarter of them goes each way
     "mobilenetv2": (mobilenet_v2(width=0.35, last=256), Shift(segments=SEGMENTS, div=4)),
@@ -52,7 +44,7 @@ def pool(folder: Path, first: int, count: int, side: int) -> Path:
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("folder", type=Path)
-parser.add_argument("--arch", choices=tuple(STAGES), default="mobilenetv2")
+parser.add_argument("--arch", choices=tuple(NETWORKS), default="mobilenetv2")
 parser.add_argument("--scale", type=float, default=1.0, help="share of clips and epochs")
 arguments = parser.parse_args()
 folder, scale = arguments.folder, arguments.scale
@@ -61,7 +53,8 @@ network, shift = NETWORKS[arguments.arch]
 dense = arguments.arch == "resnet18"  # bf16 pays at once; depthwise convolutions want pixels
 model = VideoClassifier(network, len(LABELS), shift)
 initialize(model, seed=1)
-for size, count, side, epochs, rate, batch in STAGES[arguments.arch]:
+effort = EFFORT[arguments.arch]
+for (size, count, side, batch), (epochs, rate) in zip(STAGES, effort, strict=True):
     view = View(size, multiscale=size > 64, mirrored=MIRRORED, reversed=REVERSED)
     train = GeneratedClips(pool(folder, TRAIN, round(count * scale), side), TRAIN, view)
     straight = View(size, multiscale=False)
