@@ -3,7 +3,7 @@
     python benchmarks/growth.py --out results/growth.json
 
 One network (untrained), f32, bf16 and int8 by engine: 1 to 8 clips in one run, 8 and 16 frames,
-one thread and two, pictures of 112 to 288 pixels. Times are per clip: a batch pays where its curve
+one thread and two, pictures of 112 to 256 pixels. Times are per clip: a batch pays where its curve
 falls.
 """
 
@@ -19,7 +19,7 @@ from turns import Run, in_turns
 
 from converters.recipe import Options
 
-BATCHES, SEGMENTS, THREADS, SIZES = (1, 2, 4, 8), (8, 16), (1, 2), (112, 160, 224, 288)
+BATCHES, SEGMENTS, THREADS, SIZES = (1, 2, 4, 8), (8, 16), (1, 2), (112, 160, 224, 256)
 Curves = dict[str, dict[int, float]]
 
 
