@@ -52,12 +52,13 @@ def lines(
         axis.set_xticks(sorted({x for points in curves.values() for x in points}))
         axis.set_ylim(bottom=0)
         axis.grid(color="#e4e7ec")
-        axis.legend(frameon=False, fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, 0))
     _save(figure, out)
 
 
 def _save(figure: plt.Figure, out: Path) -> None:
     figure.tight_layout()
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=110, bbox_inches="tight")
     plt.close(figure)
