@@ -5,35 +5,24 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from edge_tsm.backends import versions
+from edge_tsm.machine import processor
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "nncf", "onnx", "opencv-python-headless", "numpy")
 
 
 def environment() -> dict[str, Any]:
     """Return the machine and the versions that the figures belong to."""
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
     return {
-        "cpu": model,
+        "cpu": processor().model,
         "cpus": len(os.sched_getaffinity(0)),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "versions": dict(_versions()),
+        "versions": versions(PACKAGES),
     }
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            yield package, version(package)
 
 
 def report(results: Any, before: dict[str, Any], out: Path | None) -> None:

@@ -5,16 +5,20 @@ Time does not depend on weights; accuracy does, and is judged on trained ones el
 
 from __future__ import annotations
 
+import argparse
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from environment import environment, report
 from torch import Tensor, nn
+from turns import Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -31,9 +35,29 @@ from edge_tsm.recognizer import Recognizer, open_variant
 from edge_tsm.variants import Variant
 from tests.converters.upstream import write_checkpoint
 
-Run = Callable[[], object]
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 CALIBRATION_CLIPS = 8
+Measure = Callable[[str, Path, int], dict[str, Any]]  # arch, folder, rounds
+
+
+def each_network(
+    about: str, archs: Mapping[str, str], measure: Measure, *, rounds: int
+) -> tuple[dict[str, Any], Path | None]:
+    """Run a script that measures the networks the command line names, by default all of `archs`.
+
+    Returns what was found by network, and where to draw it if --out is given.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=list(archs), help=f"of {', '.join(archs)}")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    before, results = environment(), {}
+    for name in given.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = measure(archs[name], Path(folder), given.rounds)
+    report(results, before, given.out)
+    return results, given.out and given.out.with_suffix(".png")
 
 
 def make_bundle(

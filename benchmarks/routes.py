@@ -8,8 +8,6 @@ Runtime's and NNCF's defaults, and the files of the bundle that `edge-tsm conver
 the same checkpoint. All float routes must give the same logits before anything is timed.
 """
 
-import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,12 @@ import onnx
 import onnxruntime
 import openvino
 import torch
-from environment import environment, report
 from networks import (
     CALIBRATION_CLIPS,
     ENGINE_NAMES,
     HandExport,
-    Run,
     answer,
+    each_network,
     export_by_hand,
     make_bundle,
     opened,
@@ -34,7 +31,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxsim import simplify
 from plots import bars
-from turns import in_turns
+from turns import Run, in_turns
 
 ARCHS = {"ResNet-50": "resnet50", "MobileNetV2": "mobilenetv2"}
 CLIP = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
@@ -140,19 +137,10 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure each network."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=list(ARCHS), help=f"of {', '.join(ARCHS)}")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    before, results = environment(), {}
-    for name in given.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            results[name] = measure(ARCHS[name], Path(folder), given.rounds)
-    report(results, before, given.out)
-    if given.out:
+    results, picture = each_network(__doc__, ARCHS, measure, rounds=7)
+    if picture:
         panels = {name: found["ms"] for name, found in results.items()}
-        bars(panels, given.out.with_suffix(".png"), unit="ms per clip", strong=["edge-tsm"])
+        bars(panels, picture, unit="ms per clip", strong=["edge-tsm"])
 
 
 if __name__ == "__main__":

@@ -6,13 +6,10 @@ Both networks are converted by edge-tsm, untrained, 8 frames, batch 1, and run i
 1 would be a shift for free.
 """
 
-import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from environment import environment, report
-from networks import answer, make_bundle, opened
+from networks import answer, each_network, make_bundle, opened
 from plots import bars
 from turns import in_turns
 
@@ -38,23 +35,14 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure each network."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=list(ARCHS), help=f"of {', '.join(ARCHS)}")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    before, results = environment(), {}
-    for name in given.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            results[name] = measure(ARCHS[name], Path(folder), given.rounds)
-    report(results, before, given.out)
-    if given.out:
+    results, picture = each_network(__doc__, ARCHS, measure, rounds=9)
+    if picture:
         panels = {
             name: {k: (v - 1) * 100 for k, v in found["tsm_over_no_shift"].items()}
             for name, found in results.items()
         }
         unit = "time added by the shift, %"
-        bars(panels, given.out.with_suffix(".png"), unit=unit, strong=["ONNX Runtime", "OpenVINO"])
+        bars(panels, picture, unit=unit, strong=["ONNX Runtime", "OpenVINO"])
 
 
 if __name__ == "__main__":
