@@ -17,7 +17,7 @@ from environment import environment, report
 
 from edge_tsm import demo, load
 from edge_tsm.backends import installed
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.metrics import wilson
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.synthetic import generate, label_of

@@ -30,7 +30,7 @@ from converters.models import build_reference
 from converters.models.shift import TemporalShift
 from converters.recipe import Options
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.recognizer import Recognizer, open_variant
 from edge_tsm.variants import Variant
 from tests.converters.upstream import write_checkpoint

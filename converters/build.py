@@ -31,9 +31,8 @@ from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import Check, Logits, Reference
 from converters.verify_online import OnlineReference
-from edge_tsm.agreement import Golden
 from edge_tsm.backends import RuntimeOptions, open_backend
-from edge_tsm.card import (
+from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
     Card,
@@ -49,6 +48,7 @@ from edge_tsm.card import (
     Verification,
     checksum,
 )
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.machine import processor

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converters.clips import Clips
 from converters.ranges import Feed
 from edge_tsm.backends import RuntimeOptions, open_backend
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.datasets import read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.card import Sampling
+from edge_tsm.bundle.card import Sampling
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
 from edge_tsm.preprocess import Preprocessor

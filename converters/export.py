@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import nn
 
-from edge_tsm.card import METADATA_KEY, TARGET_KEY, Card, Target
+from edge_tsm.bundle.card import METADATA_KEY, TARGET_KEY, Card, Target
 from edge_tsm.errors import ExportError
 
 # TensorRT 8.6 reads up to opset 17, ONNX Runtime of JetPack 6 (1.18) IR version 10. torch's newer

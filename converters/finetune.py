@@ -18,7 +18,7 @@ from converters.online import place_shifts
 from converters.recipe import Options, preprocess_of, resolve
 from converters.training import Distillation, Settings, Trainer
 from converters.trainset import VideoClips, View
-from edge_tsm.card import Sampling
+from edge_tsm.bundle.card import Sampling
 from edge_tsm.datasets import Dataset
 from edge_tsm.errors import InputError
 

@@ -14,7 +14,7 @@ from converters.calibration import ClipSet, Feeds, Warn, read_clips, split
 from converters.judge import Judge
 from converters.quantize import Form, calibrate, layer_names, quantize
 from converters.ranges import Ranges
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ConversionError, VerificationError
 
 MAX_DROP = 0.01

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import openvino
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ExportError
 
 

@@ -13,9 +13,9 @@ from converters.calibration import ClipSet
 from converters.clips import Clips
 from converters.verify import Check, Logits, Proof, compare
 from converters.verify_online import STEPS, prove_chain
-from edge_tsm.agreement import measure
 from edge_tsm.backends import RuntimeOptions, open_backend
-from edge_tsm.card import Card, File, Verification
+from edge_tsm.bundle.card import Card, File, Verification
+from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import VerificationError
 from edge_tsm.machine import Processor

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from converters.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
 from converters.online import refuse_offline
-from edge_tsm.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
-from edge_tsm.labels import Labels, default_labels, read_labels
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}

@@ -11,7 +11,7 @@ from pathlib import Path
 from converters.judge import Verdict
 from converters.recipe import Fact
 from converters.verify import Check
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.latency_chart import Bar, latency_chart
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from converters.models import VideoClassifier
 from converters.qat import simulates_int8
 from converters.trainset import Item
-from edge_tsm.card import Preprocess
+from edge_tsm.bundle.card import Preprocess
 from edge_tsm.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from edge_tsm.card import Preprocess, Sampling
+from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.datasets import Sample
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import SourceError

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from converters.clips import Clips
-from edge_tsm.agreement import measure
 from edge_tsm.backends import Backend, RuntimeOptions, open_backend
-from edge_tsm.card import Card, Verification
+from edge_tsm.bundle.card import Card, Verification
+from edge_tsm.bundle.golden import measure
 from edge_tsm.errors import VerificationError
 from edge_tsm.stream import chain
 

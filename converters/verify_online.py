@@ -27,7 +27,7 @@ from converters.verify import (
     turned,
 )
 from edge_tsm.backends import Backend
-from edge_tsm.card import Card, Verification
+from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.errors import VerificationError
 from edge_tsm.stream import feed, fresh_state
 

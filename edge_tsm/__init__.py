@@ -6,7 +6,7 @@ print(recognizer(frames).label)      # frames: a list of (H, W, 3) uint8 BGR pic
 """
 
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import (
     BackendError,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_tsm.bundle.labels import read_labels
 from edge_tsm.datasets import LABELS_FILE, list_lines, parse_line
 from edge_tsm.errors import InputError
-from edge_tsm.labels import read_labels
 
 Span = tuple[float, float]
 Text = list[tuple[str, str]]  # (line, where it stands), no blank ones

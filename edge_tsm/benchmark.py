@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_tsm.agreement import Golden
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.card import Card, Verification
+from edge_tsm.bundle.card import Card, Verification
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.recognizer import open_variant
 from edge_tsm.variants import Variant
 

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from edge_tsm.annotations import UNUSED, Entry, Span, read_annotation, split_of
+from edge_tsm.bundle.labels import default_labels, label_key
 from edge_tsm.datasets import is_clip
 from edge_tsm.errors import InputError
-from edge_tsm.labels import default_labels, label_key
 from edge_tsm.sources import VIDEO_SUFFIXES
 
 FOLDERS = "class folders"

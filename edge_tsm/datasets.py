@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_tsm.bundle.labels import default_labels, label_key, read_labels
 from edge_tsm.errors import InputError
-from edge_tsm.labels import default_labels, label_key, read_labels
 from edge_tsm.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 LABELS_FILE = "labels.txt"

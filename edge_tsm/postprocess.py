@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import CardError
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from edge_tsm.card import Preprocess, Resize
+from edge_tsm.bundle.card import Preprocess, Resize
 from edge_tsm.datatypes import Color, Image
 from edge_tsm.errors import InputError
 

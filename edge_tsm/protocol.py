@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import InputError
 from edge_tsm.metrics import Average

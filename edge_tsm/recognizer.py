@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.agreement import Golden
 from edge_tsm.backends import Backend, RuntimeOptions, candidates, open_backend
-from edge_tsm.card import GOLDEN_FILE, Card
+from edge_tsm.bundle.card import GOLDEN_FILE, Card
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import BackendError, CardError, InputError
 from edge_tsm.machine import processor

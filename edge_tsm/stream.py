@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.backends import Backend
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Prediction, Tensor
 from edge_tsm.errors import CardError, InputError
 from edge_tsm.postprocess import read_logits, softmax

@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from edge_tsm.backends import ORTS, RuntimeOptions, versions
-from edge_tsm.card import Card, File
+from edge_tsm.bundle.card import Card, File
 from edge_tsm.errors import CardError, SinkError
 from edge_tsm.machine import Processor
 from edge_tsm.storage import whole_file

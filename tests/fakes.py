@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from edge_tsm.capture import CaptureOptions
-from edge_tsm.card import (
+from edge_tsm.bundle.card import (
     Card,
     Input,
     Output,
@@ -20,6 +19,7 @@ from edge_tsm.card import (
     State,
     Streaming,
 )
+from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Frame, Tensor
 from edge_tsm.timing import VirtualClock
 

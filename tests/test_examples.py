@@ -130,8 +130,8 @@ def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
 def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from edge_tsm import demo
-    from edge_tsm.agreement import Golden
-    from edge_tsm.card import Card
+    from edge_tsm.bundle.card import Card
+    from edge_tsm.bundle.golden import Golden
 
     run("package_demo.py", tmp_path)
     for form in ("clip", "online"):

@@ -16,7 +16,7 @@ from converters.checkpoints import mit, mmaction2, paddle
 from converters.checkpoints.file import read_file
 from converters.models import COUNTER
 from converters.recipe import Topology
-from edge_tsm.card import checksum
+from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError
 
 # Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognises reads.

@@ -19,7 +19,7 @@ from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
 from converters.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
-from edge_tsm.card import Resize
+from edge_tsm.bundle.card import Resize
 from edge_tsm.errors import CheckpointError
 
 CONVENTION = Convention(

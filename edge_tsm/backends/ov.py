@@ -10,7 +10,7 @@ from typing import Any
 import openvino
 
 from edge_tsm.backends.base import RuntimeOptions, default_threads
-from edge_tsm.card import METADATA_KEY, TARGET_KEY
+from edge_tsm.bundle.card import METADATA_KEY, TARGET_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
 

@@ -14,7 +14,7 @@ import click
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, devices, installed
 from edge_tsm.benchmark import measure_variant
-from edge_tsm.card import Card, Verification
+from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.cli.options import engine_option, find_bundle
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout

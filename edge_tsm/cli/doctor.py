@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from edge_tsm.agreement import Golden
 from edge_tsm.backends import ENGINES, RuntimeOptions, installed
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.cli.table import layout
 from edge_tsm.cli.verify import AGREE, SKIPPED, verify_variant
 from edge_tsm.doctor import Finding, Status, examine

@@ -16,7 +16,7 @@ import click
 from PIL.Image import Image
 
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.card import CARD_FILE, checksum
+from edge_tsm.bundle.card import CARD_FILE, checksum
 from edge_tsm.charts import confusion_chart, reliability_chart
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress

@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from edge_tsm.annotations import KINDS
+from edge_tsm.bundle.labels import read_labels
 from edge_tsm.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.frame_lists import SKIPPED_FILE, FrameLists
 from edge_tsm.frames import Cut, Cutter
-from edge_tsm.labels import read_labels
 
 MOST_NAMES = 3
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.cli.table import layout
 
 

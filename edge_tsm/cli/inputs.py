@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from edge_tsm.bundle.card import Card
 from edge_tsm.capture import CaptureOptions, Retry
-from edge_tsm.card import Card
 from edge_tsm.cli.options import Decorator
 from edge_tsm.errors import InputError
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, takes_rate

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edge_tsm.backends import ENGINES, RuntimeOptions
-from edge_tsm.card import CARD_FILE
+from edge_tsm.bundle.card import CARD_FILE
 from edge_tsm.errors import CardError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

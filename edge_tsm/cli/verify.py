@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from edge_tsm.agreement import Golden
 from edge_tsm.backends import RuntimeOptions, candidates
-from edge_tsm.card import Card, File, Verification, checksum
+from edge_tsm.bundle.card import Card, File, Verification, checksum
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.errors import BackendError, VerificationError
 from edge_tsm.recognizer import open_variant

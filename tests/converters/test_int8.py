@@ -19,8 +19,8 @@ from converters.clips import generated_clip
 from converters.int8 import Int8, Quantizer
 from converters.judge import Judge, Verdict, compare_speed
 from edge_tsm import load
-from edge_tsm.agreement import Golden
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.golden import Golden
 from edge_tsm.errors import BackendError, CardError, ConversionError, VerificationError
 from edge_tsm.machine import Processor
 from tests.fakes import make_card

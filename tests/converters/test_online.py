@@ -28,7 +28,7 @@ from converters.verify_online import OnlineReference, compounds
 from edge_tsm import demo as packaged
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, open_backend
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.errors import CheckpointError, VerificationError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.stream import chain

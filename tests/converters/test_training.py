@@ -306,7 +306,7 @@ def test_fine_tuning_reads_videos_and_skips_what_it_cannot(tmp_path: Path) -> No
 
 
 def _sampling() -> object:
-    from edge_tsm.card import Sampling
+    from edge_tsm.bundle.card import Sampling
 
     return Sampling("uniform", 8, 1.0, 1.0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tsm.agreement import Golden, measure
+from edge_tsm.bundle.golden import Golden, measure
 from edge_tsm.errors import CardError
 
 REFERENCE = np.float32([[3, 1, 0, -1, -2, -3], [0, 4, 1, 2, 3, -4]])

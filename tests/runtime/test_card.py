@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_tsm.card import Card, File, Verification
+from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import CardError
 from tests.fakes import make_card
 

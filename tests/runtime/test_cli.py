@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from tests.runtime.test_sources import write_video
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.cli.scores import as_text
 from edge_tsm.datasets import Sample
 from edge_tsm.evaluation import Evaluation

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_tsm.bundle.labels import default_labels, read_labels
 from edge_tsm.errors import InputError
-from edge_tsm.labels import default_labels, read_labels
 
 
 @pytest.mark.parametrize(

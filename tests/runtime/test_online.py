@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_tsm.card import Card
+from edge_tsm.bundle.card import Card
 from edge_tsm.cli import main
 from edge_tsm.cli.info import _rows
 from edge_tsm.datatypes import Prediction

@@ -13,7 +13,7 @@ import pytest
 
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, devices
-from edge_tsm.card import Card, File, Verification
+from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
 from edge_tsm.latency_chart import Bar, latency_chart
 from edge_tsm.machine import Processor

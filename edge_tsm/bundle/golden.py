@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.card import GOLDEN_FILE, Verification
+from edge_tsm.bundle.card import GOLDEN_FILE, Verification
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import CardError
 

@@ -1,0 +1,1 @@
+"""What a bundle holds: the card, golden clips, labels."""
