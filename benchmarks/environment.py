@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tsm.backends import versions
-from edge_tsm.machine import processor
+from edge_tsm.system.machine import processor
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "nncf", "onnx", "opencv-python-headless", "numpy")
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from edge_tsm import Pipeline, Recognizer
 from edge_tsm.capture import Capture, CaptureOptions
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
-from edge_tsm.timing import VirtualClock
+from edge_tsm.system.clock import VirtualClock
 from tests.fakes import FakeBackend, make_card
 from tests.runtime.test_sources import write_video
 

@@ -51,11 +51,11 @@ from edge_tsm.bundle.card import (
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
-from edge_tsm.machine import processor
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.rules import RULES_FILE, write_rules
-from edge_tsm.storage import umask
+from edge_tsm.system.files import umask
+from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2

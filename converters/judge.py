@@ -18,10 +18,10 @@ from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import VerificationError
-from edge_tsm.machine import Processor
 from edge_tsm.postprocess import softmax
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.recognizer import Recognizer
+from edge_tsm.system.machine import Processor
 
 # Of the logit range: what the same int8 file may answer elsewhere. Integer sums are exact; engines
 # round what comes out of them differently (measured: ONNX Runtime and OpenVINO differ by 0.009).

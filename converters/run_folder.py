@@ -20,7 +20,7 @@ from converters.networks import Network, Shift, shift_place
 from converters.training import Epoch, Trainer
 from edge_tsm.charts import training_chart
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.storage import whole_file
+from edge_tsm.system.files import whole_file
 
 RESUME = "resume.pt"
 BEST, LATEST = "ckpt.best.pth.tar", "ckpt.pth.tar"

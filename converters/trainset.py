@@ -25,8 +25,8 @@ from edge_tsm.errors import SourceError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.sampling import index_rule
 from edge_tsm.sources import open_recording
-from edge_tsm.storage import whole_file
 from edge_tsm.synthetic import generate, label_of
+from edge_tsm.system.files import whole_file
 
 Item = tuple[Tensor, int]
 

@@ -14,8 +14,8 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import Source
-from edge_tsm.timing import SYSTEM_CLOCK, Clock, Condition, Handover
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Condition, Handover
+from edge_tsm.system.redact import redact
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.decisions import Decision
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
-from edge_tsm.timing import SYSTEM_CLOCK, Clock, Handover
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FLUSH_S = 5.0
 HURRIED_FLUSH_S = 0.6  # together with the grace: Ctrl-C ends everything within a second

@@ -17,7 +17,7 @@ import platformdirs
 
 from edge_tsm.backends import ENGINES, ORTS, devices, installed, versions
 from edge_tsm.errors import BackendError
-from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
+from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
 from edge_tsm.variants import CACHE_VARIABLE
 
 Status = Literal["ok", "warning", "problem"]

@@ -16,7 +16,7 @@ from edge_tsm.catalog import MARKER, Catalog, Clip, Skipped
 from edge_tsm.datasets import LABELS_FILE
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.frames import Cut
-from edge_tsm.storage import whole_file
+from edge_tsm.system.files import whole_file
 
 SKIPPED_FILE = "skipped.csv"
 

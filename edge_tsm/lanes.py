@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from edge_tsm.capture import Capture, CaptureOptions
 from edge_tsm.datatypes import Counts, Frame, Image
 from edge_tsm.sources import Progress, Source
-from edge_tsm.timing import Condition, Handover
+from edge_tsm.system.clock import Condition, Handover
 from edge_tsm.windows import Assembler, Clip
 
 OnFrame = Callable[[Frame], None]

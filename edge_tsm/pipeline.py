@@ -14,8 +14,8 @@ from edge_tsm.lanes import Feed, Job, Lane, OnFrame
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import Recording, Source
 from edge_tsm.steps import Steps, step_together
-from edge_tsm.timing import Handover
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import Handover
+from edge_tsm.system.redact import redact
 from edge_tsm.windows import Assembler, ClipAssembler, Pace, StepAssembler
 
 OnAnswer = Callable[[Prediction], None]

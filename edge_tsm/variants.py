@@ -16,8 +16,8 @@ import platformdirs
 from edge_tsm.backends import ORTS, RuntimeOptions, versions
 from edge_tsm.bundle.card import Card, File
 from edge_tsm.errors import CardError, SinkError
-from edge_tsm.machine import Processor
-from edge_tsm.storage import whole_file
+from edge_tsm.system.files import whole_file
+from edge_tsm.system.machine import Processor
 
 CACHE_VARIABLE = "EDGE_TSM_CACHE"
 _log = logging.getLogger("edge_tsm")

@@ -21,7 +21,7 @@ from edge_tsm.bundle.card import (
 )
 from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Frame, Tensor
-from edge_tsm.timing import VirtualClock
+from edge_tsm.system.clock import VirtualClock
 
 
 def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:

@@ -13,7 +13,7 @@ from edge_tsm.backends.base import RuntimeOptions, default_threads
 from edge_tsm.bundle.card import METADATA_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
-from edge_tsm.machine import Processor, processor
+from edge_tsm.system.machine import Processor, processor
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -20,7 +20,7 @@ from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
-from edge_tsm.uris import redact
+from edge_tsm.system.redact import redact
 
 INTERRUPTED = 130
 

@@ -28,7 +28,7 @@ from edge_tsm.protocol import CROPS, Method, Protocol
 from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.results import Results
 from edge_tsm.sampling import TEST_RULES
-from edge_tsm.storage import whole_file
+from edge_tsm.system.files import whole_file
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),

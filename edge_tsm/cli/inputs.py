@@ -16,8 +16,8 @@ from edge_tsm.capture import CaptureOptions, Retry
 from edge_tsm.cli.options import Decorator
 from edge_tsm.errors import InputError
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, takes_rate
-from edge_tsm.timing import SYSTEM_CLOCK, Clock, VirtualClock
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
+from edge_tsm.system.redact import redact
 
 REPLAY = "replay:"
 _POSITIVE = click.FloatRange(min=0, min_open=True)

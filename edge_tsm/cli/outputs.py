@@ -31,7 +31,7 @@ from edge_tsm.sinks import (
     Webhook,
     check_window,
 )
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 TOKEN_VARIABLE = "EDGE_TSM_WEBHOOK_TOKEN"
 _SHARE = click.FloatRange(0, 1)

@@ -29,7 +29,7 @@ from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source
 from edge_tsm.stats import Stats
-from edge_tsm.uris import redact
+from edge_tsm.system.redact import redact
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 

@@ -8,7 +8,7 @@ import math
 from edge_tsm.cli.outputs import Outputs
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.stats import Stats
-from edge_tsm.timing import Clock
+from edge_tsm.system.clock import Clock
 
 GLANCE_S = 0.2
 PATIENCE = 3.0  # windows without an answer, before that is told

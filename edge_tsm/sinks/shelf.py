@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_tsm.errors import SinkError
-from edge_tsm.storage import publish, temporary_beside
+from edge_tsm.system.files import publish, temporary_beside
 
 MOST_FILES, MOST_BYTES = 200, 500_000_000
 LEFT_OVER_S = 3600.0

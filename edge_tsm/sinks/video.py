@@ -10,7 +10,7 @@ from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.decisions import Decision
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks.panel import Panel
-from edge_tsm.storage import publish, temporary_beside
+from edge_tsm.system.files import publish, temporary_beside
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 from edge_tsm.datatypes import Prediction
 from edge_tsm.decisions import Decision
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 ATTEMPTS = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0

@@ -35,8 +35,8 @@ from edge_tsm.sources.pipes import Pipe
 from edge_tsm.sources.pushed import PushSource
 from edge_tsm.sources.replay import LIST_FILE, Recorder, Replay
 from edge_tsm.sources.view import View
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.redact import redact
 
 __all__ = [
     "IMAGE_SUFFIXES",

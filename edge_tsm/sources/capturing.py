@@ -8,8 +8,8 @@ from pathlib import Path
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Capture, SourceOptions, check_name, opencv
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.redact import redact
 
 MOST_CAMERAS = 1000
 FASTEST_FPS = 1000

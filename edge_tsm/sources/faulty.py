@@ -11,7 +11,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Source
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 FaultKind = Literal[
     "drop", "freeze", "black", "unplug", "hang", "slow", "bad_time", "resize", "corrupt", "raise"

@@ -16,8 +16,8 @@ from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Capture, Source, SourceOptions, opencv
 from edge_tsm.sources.capturing import OpenCvStream
 from edge_tsm.sources.pipes import read_ppm
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.redact import redact
 
 JETSON = Path("/etc/nv_tegra_release")
 KILL_AFTER_S = 0.5

@@ -10,7 +10,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Size, SourceOptions
-from edge_tsm.timing import SYSTEM_CLOCK, Alarm, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
 
 _URI = re.compile(r"test://(?:(\d+)x(\d+))?(?:/(\d+(?:\.\d+)?))?")
 

@@ -12,7 +12,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources.base import LARGEST_PX, PixelFormat, Size, SourceOptions, opencv
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 STDIN = 0
 GLANCE_S = 0.2

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import InputError
-from edge_tsm.timing import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 
 class PushSource:

@@ -13,8 +13,8 @@ import numpy as np
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Choose, Progress, SourceOptions, Wanted, check_name
-from edge_tsm.timing import Clock
-from edge_tsm.uris import redact
+from edge_tsm.system.clock import Clock
+from edge_tsm.system.redact import redact
 
 try:
     import av

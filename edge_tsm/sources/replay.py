@@ -11,7 +11,7 @@ from typing import IO
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.sources.base import Recording, check_name, opencv
-from edge_tsm.timing import SYSTEM_CLOCK, Alarm, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
 
 LIST_FILE = "frames.jsonl"
 PNG_LEVEL = 1  # ten times as fast as the default, a tenth larger

@@ -22,7 +22,7 @@ from edge_tsm import load
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.errors import BackendError, CardError, ConversionError, VerificationError
-from edge_tsm.machine import Processor
+from edge_tsm.system.machine import Processor
 from tests.fakes import make_card
 
 

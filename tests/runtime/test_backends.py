@@ -11,7 +11,7 @@ from edge_tsm import backends
 from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.backends.base import default_threads
 from edge_tsm.errors import BackendError
-from edge_tsm.machine import Processor
+from edge_tsm.system.machine import Processor
 
 
 def test_a_missing_engine_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

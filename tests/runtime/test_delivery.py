@@ -12,7 +12,7 @@ from edge_tsm.decisions import Decision
 from edge_tsm.delivery import ANSWERS, FRAMES, Delivery, Outlet
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks import Callback
-from edge_tsm.timing import VirtualClock
+from edge_tsm.system.clock import VirtualClock
 from tests.fakes import frames_at
 from tests.runtime.answers import says, started
 

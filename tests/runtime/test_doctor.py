@@ -19,7 +19,7 @@ from edge_tsm.doctor import (
     check_python,
     examine,
 )
-from edge_tsm.machine import Processor, VideoDevice, processor, video_devices
+from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
 from tests.runtime.test_cli import edge_tsm
 
 X86 = """processor : 0

@@ -29,7 +29,7 @@ from edge_tsm.sources import (
     open_source,
 )
 from edge_tsm.sources.gstreamer import GStreamerChild, csi_pipeline
-from edge_tsm.timing import VirtualClock
+from edge_tsm.system.clock import VirtualClock
 from tests.fakes import frames_at
 from tests.runtime.test_sources import levels, write_video
 

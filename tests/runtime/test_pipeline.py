@@ -17,7 +17,7 @@ from edge_tsm.lanes import Feed
 from edge_tsm.pipeline import Pipeline
 from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import PushSource, Recorder, Replay, TestPattern, VideoFile
-from edge_tsm.timing import SystemClock, VirtualClock
+from edge_tsm.system.clock import SystemClock, VirtualClock
 from tests.fakes import FakeBackend, FakeCamera, frames_at, make_card
 from tests.runtime.test_sources import write_video
 

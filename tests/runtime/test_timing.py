@@ -7,7 +7,7 @@ import time
 import pytest
 
 from edge_tsm.errors import EdgeTsmError
-from edge_tsm.timing import SystemClock, VirtualClock
+from edge_tsm.system.clock import SystemClock, VirtualClock
 
 pytestmark = pytest.mark.timeout(20)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_tsm.uris import redact
+from edge_tsm.system.redact import redact
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from edge_tsm.backends import RuntimeOptions, devices
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
 from edge_tsm.latency_chart import Bar, latency_chart
-from edge_tsm.machine import Processor
+from edge_tsm.system.machine import Processor
 from edge_tsm.variants import Choice, Variant, named, variants
 from tests.fakes import make_card
 

@@ -13,7 +13,7 @@ import pytest
 
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.sinks import Webhook
-from edge_tsm.timing import VirtualClock
+from edge_tsm.system.clock import VirtualClock
 from tests.runtime.answers import says, started
 
 pytestmark = pytest.mark.timeout(20)

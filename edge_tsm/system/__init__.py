@@ -1,0 +1,1 @@
+"""The machine and its libraries: clocks, processor, whole files, secrets kept out of text."""
