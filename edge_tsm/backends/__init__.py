@@ -84,9 +84,9 @@ def devices(engine: str) -> tuple[str, ...]:
     candidates("cpu", engine)
     try:
         if engine == "onnxruntime":
-            from edge_tsm.backends.ort import devices as offered
+            from edge_tsm.backends.onnxruntime import devices as offered
         else:
-            from edge_tsm.backends.ov import devices as offered
+            from edge_tsm.backends.openvino import devices as offered
     except ImportError as error:
         raise BackendError(f"{engine} is installed but does not load: {error}") from error
     return offered()
@@ -101,9 +101,9 @@ def open_backend(engine: str, path: Path, options: RuntimeOptions) -> Backend:
     candidates(options.device, engine)
     try:
         if engine == "onnxruntime":
-            from edge_tsm.backends.ort import OnnxRuntimeBackend as Opened
+            from edge_tsm.backends.onnxruntime import OnnxRuntimeBackend as Opened
         else:
-            from edge_tsm.backends.ov import OpenVinoBackend as Opened  # type: ignore[assignment]
+            from edge_tsm.backends.openvino import OpenVinoBackend as Opened  # type: ignore[assignment]
     except ImportError as error:
         raise BackendError(f"{engine} is installed but does not load: {error}") from error
     return Opened(path, options)

@@ -48,7 +48,7 @@ def test_threads_follow_the_affinity() -> None:
 
 def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from edge_tsm.backends.ort import provider_options
+    from edge_tsm.backends.onnxruntime import provider_options
 
     options = RuntimeOptions("tensorrt", precision="f16", cache_dir=tmp_path / "cache")
     [(first, settings), (second, _)] = provider_options(options)
@@ -62,7 +62,7 @@ def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
 
 def test_sums_are_made_exact_only_where_they_would_saturate() -> None:
     pytest.importorskip("onnxruntime")
-    from edge_tsm.backends.ort import session_options
+    from edge_tsm.backends.onnxruntime import session_options
 
     key = "session.x64quantprecision"
     old, new = (Processor("x", flags, 2, None) for flags in (("AVX2",), ("AVX2", "VNNI")))
@@ -76,7 +76,7 @@ def test_sums_are_made_exact_only_where_they_would_saturate() -> None:
 )
 def test_precision_that_is_not_offered(device: str, precision: str) -> None:
     pytest.importorskip("onnxruntime")
-    from edge_tsm.backends.ort import provider_options
+    from edge_tsm.backends.onnxruntime import provider_options
 
     with pytest.raises(BackendError, match=f"precision '{precision}' is not offered"):
         provider_options(RuntimeOptions(device, precision=precision))  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_precision_that_is_not_offered(device: str, precision: str) -> None:
 
 def test_openvino_is_held_to_f32_unless_told_otherwise(bundle: Path) -> None:
     openvino = pytest.importorskip("openvino")
-    from edge_tsm.backends.ov import OpenVinoBackend
+    from edge_tsm.backends.openvino import OpenVinoBackend
 
     for precision, wanted in (("f32", openvino.Type.f32), ("bf16", openvino.Type.bf16)):
         options = RuntimeOptions(precision=precision)  # type: ignore[arg-type]

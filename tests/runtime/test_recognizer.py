@@ -213,7 +213,7 @@ def test_an_engine_that_does_not_load_says_so(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.delitem(sys.modules, "edge_tsm.backends.ort", raising=False)
+    monkeypatch.delitem(sys.modules, "edge_tsm.backends.onnxruntime", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("edge_tsm.backends.installed", lambda engine: True)
     with pytest.raises(BackendError, match="onnxruntime is installed but does not load"):
