@@ -18,7 +18,6 @@ from edge_tsm.sources.base import (
     Wanted,
     check_name,
 )
-from edge_tsm.sources.capturing import Camera, network_stream
 from edge_tsm.sources.faulty import Fault, FaultySource
 from edge_tsm.sources.files import (
     IMAGE_SUFFIXES,
@@ -30,11 +29,12 @@ from edge_tsm.sources.files import (
     open_recording,
 )
 from edge_tsm.sources.gstreamer import gstreamer, open_csi
+from edge_tsm.sources.opencv import Camera, network_stream
 from edge_tsm.sources.pattern import TestPattern, open_pattern
-from edge_tsm.sources.pipes import Pipe
-from edge_tsm.sources.pushed import PushSource
+from edge_tsm.sources.push import PushSource
 from edge_tsm.sources.replay import LIST_FILE, Recorder, Replay
-from edge_tsm.sources.view import View
+from edge_tsm.sources.stdin import Pipe
+from edge_tsm.sources.transform import View
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.redact import redact
 

@@ -14,8 +14,8 @@ from typing import IO
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Capture, Source, SourceOptions, opencv
-from edge_tsm.sources.capturing import OpenCvStream
-from edge_tsm.sources.pipes import read_ppm
+from edge_tsm.sources.opencv import OpenCvStream
+from edge_tsm.sources.stdin import read_ppm
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.redact import redact
 
