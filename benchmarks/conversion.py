@@ -63,7 +63,7 @@ def measure(arch: str, kind: dict[str, object], options: list[str]) -> dict[str,
 
 def write_clips(folder: Path, count: int) -> None:
     """Write generated clips as frame folders."""
-    from edge_tsm.synthetic import generate
+    from edge_tsm.demo.synthetic import generate
 
     for seed in range(count):
         clip = folder / f"{seed:03}"

@@ -18,9 +18,9 @@ from environment import environment, report
 from edge_tsm import demo, load
 from edge_tsm.backends import installed
 from edge_tsm.bundle.card import Card
+from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.metrics import wilson
 from edge_tsm.recognizer import Recognizer
-from edge_tsm.synthetic import generate, label_of
 
 VOTING = "voting over frames, model.onnx"
 

@@ -19,9 +19,9 @@ from plots import bars
 from turns import Run, in_turns
 
 from edge_tsm import Recognizer, demo, load
+from edge_tsm.demo.synthetic import generate
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.sources.files import VideoFile
-from edge_tsm.synthetic import generate
 
 SIZE, FPS, SECONDS = (1920, 1080), 30, 10
 

@@ -21,11 +21,11 @@ from torch.utils.data import Dataset
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.datasets import Sample
 from edge_tsm.datatypes import Image
+from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.errors import SourceError
 from edge_tsm.preprocess import Preprocessor
 from edge_tsm.sampling import index_rule
 from edge_tsm.sources import open_recording
-from edge_tsm.synthetic import generate, label_of
 from edge_tsm.system.files import whole_file
 
 Item = tuple[Tensor, int]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from edge_tsm.synthetic import LABELS, generate
+from edge_tsm.demo.synthetic import LABELS, generate
 
 FPS, FRAMES, SHORT_SIDE_PX = 25, 50, 240
 

@@ -20,8 +20,8 @@ from converters.checkpoints.mit import CONVENTION
 from converters.int8 import Int8
 from converters.recipe import Options, preprocess_of
 from edge_tsm.demo import bundle
+from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.preprocess import Preprocessor
-from edge_tsm.synthetic import generate, label_of
 
 HERE = Path(__file__).parent / "demo"
 CALIBRATION, HELD_OUT = range(3_000_000, 3_000_090), range(3_100_000, 3_100_180)

@@ -18,7 +18,7 @@ from converters.recipe import preprocess_of
 from converters.run_folder import RunFolder
 from converters.training import Settings, Trainer
 from converters.trainset import GeneratedClips, View, render_pool
-from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED
+from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take theirs from 0 on
 SEGMENTS = 8

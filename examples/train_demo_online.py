@@ -14,7 +14,7 @@ from converters.recipe import preprocess_of
 from converters.run_folder import RunFolder
 from converters.training import Distillation, Settings, Trainer
 from converters.trainset import GeneratedClips, View
-from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED
+from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used again
 # picture size, clips and their side, epochs, learning rate, batch

@@ -63,7 +63,11 @@ def _typed(arguments: dict[str, Any]) -> list[str]:
 
 def _answer(recognizer: Recognizer, seed: int, save: Path | None) -> bool:
     """Show the answer to one generated clip; return whether it is right."""
-    from edge_tsm.synthetic import LABELS, generate, label_of  # needs OpenCV, other commands do not
+    from edge_tsm.demo.synthetic import (  # needs OpenCV, other commands do not
+        LABELS,
+        generate,
+        label_of,
+    )
 
     images = generate(seed, times=FRAMES, short_side_px=SHORT_SIDE_PX)
     prediction: Prediction = recognizer(list(images))

@@ -348,7 +348,7 @@ def test_generated_clips_are_rendered_once_and_shared(tmp_path: Path) -> None:
     clips = GeneratedClips(pool, 5, View(32))
     tensor, label = clips[2]
     assert tensor.shape == (24, 32, 32)
-    from edge_tsm.synthetic import label_of
+    from edge_tsm.demo.synthetic import label_of
 
     assert label == label_of(7)
     assert [p.name for p in tmp_path.iterdir()] == ["p.npy"]

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("cv2")
 
 from edge_tsm import synthetic
+from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED, generate, label_of
 from edge_tsm.errors import InputError
-from edge_tsm.synthetic import LABELS, MIRRORED, REVERSED, generate, label_of
 
 MIDDLE = np.array([80.0, 80.0, 1.0])
 ABOVE = np.array([80.0, 10.0, 1.0])
