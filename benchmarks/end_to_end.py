@@ -20,7 +20,7 @@ from turns import Run, in_turns
 
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import generate
-from edge_tsm.preprocess import Preprocessor
+from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.sources.files import VideoFile
 
 SIZE, FPS, SECONDS = (1920, 1080), 30, 10

@@ -31,8 +31,8 @@ from converters.models.shift import TemporalShift
 from converters.recipe import Options
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.recognizer import Recognizer, open_variant
-from edge_tsm.variants import Variant
+from edge_tsm.inference.recognizer import Recognizer, open_variant
+from edge_tsm.inference.variants import Variant
 from tests.converters.upstream import write_checkpoint
 
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

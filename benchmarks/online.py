@@ -32,7 +32,7 @@ from converters.models import build_online
 from converters.recipe import Options
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import LABELS, generate
-from edge_tsm.stream import feed, fresh_state, next_state
+from edge_tsm.inference.streaming import feed, fresh_state, next_state
 from tests.converters.upstream import write_checkpoint
 
 STREAMS = (1, 2, 4, 8)

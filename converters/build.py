@@ -51,8 +51,8 @@ from edge_tsm.bundle.card import (
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.recognizer import Recognizer, load
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.recognizer import Recognizer, load
 from edge_tsm.rules import RULES_FILE, write_rules
 from edge_tsm.system.files import umask
 from edge_tsm.system.machine import processor

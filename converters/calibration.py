@@ -16,10 +16,10 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.datasets import read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.sampling import index_rule
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.sampling import index_rule
+from edge_tsm.inference.streaming import chain
 from edge_tsm.sources import ImageFolder, VideoFile, list_videos
-from edge_tsm.stream import chain
 
 MOST_CLIPS = 256
 FEW_CLIPS = 20

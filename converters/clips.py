@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edge_tsm.bundle.card import Sampling
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.sampling import index_rule
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.sampling import index_rule
 from edge_tsm.sources import VideoFile, list_videos
 
 MOST_REAL_CLIPS = 64

@@ -18,9 +18,9 @@ from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import VerificationError
-from edge_tsm.postprocess import softmax
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.recognizer import Recognizer
+from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import Processor
 
 # Of the logit range: what the same int8 file may answer elsewhere. Integer sums are exact; engines

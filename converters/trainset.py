@@ -23,8 +23,8 @@ from edge_tsm.datasets import Sample
 from edge_tsm.datatypes import Image
 from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.errors import SourceError
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.sampling import index_rule
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.sampling import index_rule
 from edge_tsm.sources import open_recording
 from edge_tsm.system.files import whole_file
 

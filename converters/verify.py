@@ -21,7 +21,7 @@ from edge_tsm.backends import Backend, RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.errors import VerificationError
-from edge_tsm.stream import chain
+from edge_tsm.inference.streaming import chain
 
 Array = NDArray[np.float32]
 Logits = Array  # (K, classes); online (K, T, classes), an answer per frame

@@ -29,7 +29,7 @@ from converters.verify import (
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.errors import VerificationError
-from edge_tsm.stream import feed, fresh_state
+from edge_tsm.inference.streaming import feed, fresh_state
 
 # A frame is remembered for at most as many steps as there are shifts, one after the other: 10 in
 # MobileNetV2, 16 in ResNet-50. What compounds has done so within the first half.

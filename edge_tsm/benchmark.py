@@ -13,8 +13,8 @@ import numpy as np
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.recognizer import open_variant
-from edge_tsm.variants import Variant
+from edge_tsm.inference.recognizer import open_variant
+from edge_tsm.inference.variants import Variant
 
 _WARM_UP_RUNS = 3
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError
-from edge_tsm.postprocess import softmax
+from edge_tsm.inference.postprocess import softmax
 from edge_tsm.rules import Rules
 
 Logits = NDArray[np.float32]  # (classes,)

@@ -17,8 +17,8 @@ import platformdirs
 
 from edge_tsm.backends import ENGINES, ORTS, devices, installed, versions
 from edge_tsm.errors import BackendError
+from edge_tsm.inference.variants import CACHE_VARIABLE
 from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
-from edge_tsm.variants import CACHE_VARIABLE
 
 Status = Literal["ok", "warning", "problem"]
 TESTED = ((3, 10), (3, 13))

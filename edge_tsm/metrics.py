@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.errors import InputError
-from edge_tsm.postprocess import softmax
+from edge_tsm.inference.postprocess import softmax
 
 Average = Literal["logits", "softmax"]
 Logits = NDArray[np.float32]

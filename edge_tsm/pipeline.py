@@ -10,8 +10,8 @@ from typing import cast
 from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import InputError
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.lanes import Feed, Job, Lane, OnFrame
-from edge_tsm.recognizer import Recognizer
 from edge_tsm.sources import Recording, Source
 from edge_tsm.steps import Steps, step_together
 from edge_tsm.system.clock import Handover

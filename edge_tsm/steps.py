@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_tsm.datatypes import Prediction, Window
-from edge_tsm.sampling import Cadence, StepClock
-from edge_tsm.stream import Stream, push_together
+from edge_tsm.inference.sampling import Cadence, StepClock
+from edge_tsm.inference.streaming import Stream, push_together
 from edge_tsm.windows import Clip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_tsm.datatypes import Frame, Image, Window
-from edge_tsm.sampling import Cadence, StepClock, TimeWindow
+from edge_tsm.inference.sampling import Cadence, StepClock, TimeWindow
 
 # Frames closer than this share of a segment are not prepared: it bounds what a long window of a
 # fast camera costs, and moves a segment by a 64th of its length at most.

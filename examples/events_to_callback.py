@@ -11,8 +11,8 @@ import sys
 import edge_tsm
 from edge_tsm.decisions import Decider, Event
 from edge_tsm.delivery import Delivery, Outlet
+from edge_tsm.inference.sampling import TimeWindow
 from edge_tsm.rules import Rules
-from edge_tsm.sampling import TimeWindow
 from edge_tsm.sinks import Callback
 
 

@@ -21,7 +21,7 @@ from converters.int8 import Int8
 from converters.recipe import Options, preprocess_of
 from edge_tsm.demo import bundle
 from edge_tsm.demo.synthetic import generate, label_of
-from edge_tsm.preprocess import Preprocessor
+from edge_tsm.inference.preprocess import Preprocessor
 
 HERE = Path(__file__).parent / "demo"
 CALIBRATION, HELD_OUT = range(3_000_000, 3_000_090), range(3_100_000, 3_100_180)

@@ -20,7 +20,7 @@ from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.cli.verify import status
 from edge_tsm.errors import BackendError, CardError
-from edge_tsm.variants import Variant, named, variants
+from edge_tsm.inference.variants import Variant, named, variants
 
 Row = dict[str, Any]
 HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golden")

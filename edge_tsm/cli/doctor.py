@@ -16,7 +16,7 @@ from edge_tsm.cli.table import layout
 from edge_tsm.cli.verify import AGREE, SKIPPED, verify_variant
 from edge_tsm.doctor import Finding, Status, examine
 from edge_tsm.errors import CardError
-from edge_tsm.variants import Variant
+from edge_tsm.inference.variants import Variant
 
 PROBLEM_CODE = 1
 

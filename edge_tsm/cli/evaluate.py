@@ -24,10 +24,10 @@ from edge_tsm.cli.scores import as_csv, as_json, as_text, failures
 from edge_tsm.datasets import Dataset, read_dataset
 from edge_tsm.errors import InputError, SinkError, SourceError
 from edge_tsm.evaluation import Evaluation, evaluate
+from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.sampling import TEST_RULES
 from edge_tsm.protocol import CROPS, Method, Protocol
-from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.results import Results
-from edge_tsm.sampling import TEST_RULES
 from edge_tsm.system.files import whole_file
 
 METHODS: dict[str, tuple[Method, ...]] = {

@@ -21,9 +21,9 @@ from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.watchman import Watchman
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
+from edge_tsm.inference.recognizer import Recognizer, load
 from edge_tsm.lanes import Feed, OnFrame
 from edge_tsm.pipeline import Pipeline
-from edge_tsm.recognizer import Recognizer, load
 from edge_tsm.rules import RULES_FILE
 from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated

@@ -14,8 +14,8 @@ import numpy as np
 
 from edge_tsm.cli.table import layout
 from edge_tsm.evaluation import Evaluation
+from edge_tsm.inference.postprocess import softmax
 from edge_tsm.metrics import Figures
-from edge_tsm.postprocess import softmax
 from edge_tsm.protocol import column_name
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10

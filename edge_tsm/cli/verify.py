@@ -13,8 +13,8 @@ from edge_tsm.bundle.card import Card, File, Verification, checksum
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.errors import BackendError, VerificationError
-from edge_tsm.recognizer import open_variant
-from edge_tsm.variants import Variant
+from edge_tsm.inference.recognizer import open_variant
+from edge_tsm.inference.variants import Variant
 
 AGREE, SKIPPED = "agree", "skipped"
 

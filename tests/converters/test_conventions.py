@@ -11,8 +11,8 @@ import pytest
 from converters.checkpoints.mmaction2 import CONVENTION as MMACTION2
 from converters.checkpoints.paddle import PP_TSM, TSM
 from converters.recipe import Convention, preprocess_of
-from edge_tsm.preprocess import Preprocessor, scaled_size
-from edge_tsm.sampling import index_rule
+from edge_tsm.inference.preprocess import Preprocessor, scaled_size
+from edge_tsm.inference.sampling import index_rule
 from tests.converters.goldens import HERE
 
 GOLDEN = json.loads((HERE / "preprocess/frameworks.json").read_text())

@@ -30,8 +30,8 @@ from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import CheckpointError, VerificationError
-from edge_tsm.preprocess import Preprocessor
-from edge_tsm.stream import chain
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.streaming import chain
 from tests.conftest import ROOT
 from tests.converters.goldens import load_golden
 from tests.converters.upstream import upstream_state, write_checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_tsm.datatypes import Prediction, Window
 from edge_tsm.decisions import Decision, Event
-from edge_tsm.postprocess import softmax
+from edge_tsm.inference.postprocess import softmax
 
 LABELS = ("wave", "clap", "nothing", "other")
 

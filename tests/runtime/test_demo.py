@@ -12,7 +12,7 @@ from edge_tsm.backends import ENGINES, installed
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.demo.synthetic import LABELS, generate, label_of
-from edge_tsm.recognizer import Recognizer
+from edge_tsm.inference.recognizer import Recognizer
 from tests.conftest import ROOT
 from tests.runtime.test_cli import edge_tsm
 

@@ -15,11 +15,11 @@ from edge_tsm.cli import main
 from edge_tsm.cli.info import _rows
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import CardError, InputError
+from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.sampling import StepClock
+from edge_tsm.inference.streaming import push_together
 from edge_tsm.pipeline import Pipeline
-from edge_tsm.recognizer import Recognizer
-from edge_tsm.sampling import StepClock
 from edge_tsm.sources import VideoFile
-from edge_tsm.stream import push_together
 from tests.fakes import FakeBackend, FakeCamera, FakeOnlineBackend, frames_at, make_card
 from tests.fakes import make_online_card as online_card
 from tests.runtime.test_sources import write_video

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_tsm.errors import InputError
-from edge_tsm.preprocess import Preprocessor
+from edge_tsm.inference.preprocess import Preprocessor
 from tests.fakes import make_card
 
 PREPROCESS = Preprocessor(make_card().preprocess)

@@ -13,7 +13,7 @@ import pytest
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import BackendError, CardError, InputError
-from edge_tsm.recognizer import Recognizer, load
+from edge_tsm.inference.recognizer import Recognizer, load
 from tests.fakes import FakeBackend, make_card
 
 

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tsm.errors import CardError, InputError
-from edge_tsm.sampling import TEST_RULES, IndexRule, TimeWindow, index_rule, uniform_indices
+from edge_tsm.inference.sampling import (
+    TEST_RULES,
+    IndexRule,
+    TimeWindow,
+    index_rule,
+    uniform_indices,
+)
 
 
 @pytest.mark.parametrize("segments", [8, 16])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_tsm.errors import SourceError
-from edge_tsm.sampling import uniform_indices
+from edge_tsm.inference.sampling import uniform_indices
 from edge_tsm.sources import Camera, ImageFolder, VideoFile, list_videos, open_source
 
 

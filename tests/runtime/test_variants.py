@@ -15,9 +15,9 @@ from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, devices
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
+from edge_tsm.inference.variants import Choice, Variant, named, variants
 from edge_tsm.latency_chart import Bar, latency_chart
 from edge_tsm.system.machine import Processor
-from edge_tsm.variants import Choice, Variant, named, variants
 from tests.fakes import make_card
 
 CPU = RuntimeOptions()
@@ -98,7 +98,7 @@ def test_a_choice_is_made_anew_for_other_engines_and_processors(
     monkeypatch.setenv("EDGE_TSM_CACHE", str(tmp_path / "cache"))
     found = variants(card, tmp_path, ("openvino",), "cpu")
     Choice(card, CPU, found).remember(found[0])
-    monkeypatch.setattr(f"edge_tsm.variants.{name}", lambda *_: "another")
+    monkeypatch.setattr(f"edge_tsm.inference.variants.{name}", lambda *_: "another")
     assert Choice(card, CPU, found).recall(found) is None
 
 

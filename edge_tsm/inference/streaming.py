@@ -14,8 +14,8 @@ from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Prediction, Tensor
 from edge_tsm.errors import CardError, InputError
-from edge_tsm.postprocess import read_logits, softmax
-from edge_tsm.preprocess import Preprocessor, check_crops
+from edge_tsm.inference.postprocess import read_logits, softmax
+from edge_tsm.inference.preprocess import Preprocessor, check_crops
 
 State = Mapping[str, Tensor]  # by input name
 Logits = NDArray[np.float32]

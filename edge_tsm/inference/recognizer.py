@@ -17,12 +17,12 @@ from edge_tsm.bundle.card import GOLDEN_FILE, Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import BackendError, CardError, InputError
-from edge_tsm.postprocess import read_logits, softmax
-from edge_tsm.preprocess import Preprocessor, check_crops
-from edge_tsm.sampling import index_rule
-from edge_tsm.stream import Stream, chain
+from edge_tsm.inference.postprocess import read_logits, softmax
+from edge_tsm.inference.preprocess import Preprocessor, check_crops
+from edge_tsm.inference.sampling import index_rule
+from edge_tsm.inference.streaming import Stream, chain
+from edge_tsm.inference.variants import Choice, Variant, named, variants
 from edge_tsm.system.machine import processor
-from edge_tsm.variants import Choice, Variant, named, variants
 
 # A variant replaces one earlier in order only if it is faster by this factor: timings vary.
 _CLEARLY_FASTER = 0.9

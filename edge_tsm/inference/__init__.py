@@ -1,0 +1,1 @@
+"""From frames to an answer, in one thread: sampling, preprocessing, engine, postprocessing."""
