@@ -31,6 +31,7 @@ from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import Check, Logits, Reference
 from converters.verify_online import OnlineReference
+from edge_tsm.actions.rules import RULES_FILE, write_rules
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import (
     CARD_FILE,
@@ -53,7 +54,6 @@ from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer, load
-from edge_tsm.rules import RULES_FILE, write_rules
 from edge_tsm.system.files import umask
 from edge_tsm.system.machine import processor
 

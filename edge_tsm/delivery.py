@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.decisions import Decision
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 

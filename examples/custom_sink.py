@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import edge_tsm
-from edge_tsm.decisions import Decision
+from edge_tsm.actions.decider import Decision
 from edge_tsm.delivery import Delivery, Outlet
 
 

@@ -9,10 +9,10 @@ that starts an action.
 import sys
 
 import edge_tsm
-from edge_tsm.decisions import Decider, Event
+from edge_tsm.actions.decider import Decider, Event
+from edge_tsm.actions.rules import Rules
 from edge_tsm.delivery import Delivery, Outlet
 from edge_tsm.inference.sampling import TimeWindow
-from edge_tsm.rules import Rules
 from edge_tsm.sinks import Callback
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
+from edge_tsm.actions.decider import Decider, Decision
+from edge_tsm.actions.rules import Rules, Threshold, read_rules
 from edge_tsm.cli.options import Decorator
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.decisions import Decider, Decision
 from edge_tsm.delivery import FLUSH_S, HURRIED_FLUSH_S, Delivery, Outlet, OutletCounts
 from edge_tsm.errors import InputError
-from edge_tsm.rules import Rules, Threshold, read_rules
 from edge_tsm.sinks import (
     Clips,
     JsonLines,

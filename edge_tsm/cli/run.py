@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from edge_tsm.actions.rules import RULES_FILE
 from edge_tsm.capture import CaptureOptions
 from edge_tsm.cli.inputs import input_options, is_same_file, open_inputs, uris, window_s
 from edge_tsm.cli.messages import messages_to_stderr
@@ -24,7 +25,6 @@ from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.recognizer import Recognizer, load
 from edge_tsm.lanes import Feed, OnFrame
 from edge_tsm.pipeline import Pipeline
-from edge_tsm.rules import RULES_FILE
 from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source

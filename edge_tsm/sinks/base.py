@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.decisions import Decision
 
 
 class Sink(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decision, Event
 
 OnAnswer = Callable[[Prediction, str, "Decision | None"], object]
 OnEvent = Callable[[Event, str], object]

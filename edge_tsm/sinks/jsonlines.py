@@ -6,8 +6,8 @@ import json
 from importlib import resources
 from typing import Any, TextIO
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decision
 
 
 class JsonLines:

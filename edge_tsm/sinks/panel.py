@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Image, Prediction
-from edge_tsm.decisions import Decision
 
 Fill = tuple[int, int, int, int]  # red, green, blue, opacity
 _RAW: Fill = (40, 110, 60, 200)

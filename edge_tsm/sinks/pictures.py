@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Frame, Image, Prediction
-from edge_tsm.decisions import Decision, Event
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks.shelf import Shelf
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.decisions import Decision
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks.panel import Panel
 

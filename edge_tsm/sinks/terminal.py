@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decision, Event
 from edge_tsm.sinks.panel import fit
 
 BAR_CHARS = 24

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Image, Prediction
-from edge_tsm.decisions import Decision
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks.panel import Panel
 from edge_tsm.system.files import publish, temporary_beside

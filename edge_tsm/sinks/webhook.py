@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from http.client import HTTPException, InvalidURL
 from typing import IO, Any
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decision
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 

@@ -28,9 +28,9 @@ from converters.models.shift import TemporalShift
 from converters.networks import Shift
 from converters.verify import TOLERANCE, Reference
 from edge_tsm import load
+from edge_tsm.actions.rules import RULES_FILE, read_rules
 from edge_tsm.bundle.card import METADATA_KEY, Card
 from edge_tsm.errors import ConversionError, InputError, VerificationError
-from edge_tsm.rules import RULES_FILE, read_rules
 from tests.converters.upstream import write_checkpoint
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Prediction, Window
-from edge_tsm.decisions import Decision, Event
 from edge_tsm.inference.postprocess import softmax
 
 LABELS = ("wave", "clap", "nothing", "other")

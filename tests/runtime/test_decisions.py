@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_tsm.actions.decider import Decider, Event
+from edge_tsm.actions.rules import PRESETS, Rules, Threshold
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decider, Event
 from edge_tsm.errors import InputError
-from edge_tsm.rules import PRESETS, Rules, Threshold
 from tests.runtime.answers import LABELS, answer, says
 
 JESTER = (

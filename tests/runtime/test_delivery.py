@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
-from edge_tsm.decisions import Decision
 from edge_tsm.delivery import ANSWERS, FRAMES, Delivery, Outlet
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks import Callback

@@ -10,9 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from edge_tsm.actions.rules import PRESETS, read_rules, write_rules
 from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
 from edge_tsm.errors import InputError
-from edge_tsm.rules import PRESETS, read_rules, write_rules
 from tests.fakes import frames_at
 from tests.runtime.answers import LABELS, says
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_tsm.actions.rules import PRESETS, Rules, Threshold, read_rules
 from edge_tsm.errors import InputError
-from edge_tsm.rules import PRESETS, Rules, Threshold, read_rules
 
 
 def read(tmp_path: Path, text: str) -> Rules:

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.rules import Rules
 from edge_tsm.datatypes import Delay, Frame, Prediction, Window
-from edge_tsm.decisions import Decider
 from edge_tsm.errors import SinkError
-from edge_tsm.rules import Rules
 from edge_tsm.sinks import (
     AnnotatedVideo,
     Callback,

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.actions.rules import Rules
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import softmax
-from edge_tsm.rules import Rules
 
 Logits = NDArray[np.float32]  # (classes,)
 

@@ -1,0 +1,1 @@
+"""From a stream of answers to actions with a start and an end."""
