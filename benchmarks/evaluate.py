@@ -13,7 +13,7 @@ from pathlib import Path
 from environment import environment, report
 
 from edge_tsm import RuntimeOptions, load
-from edge_tsm.datasets import Dataset, read_dataset
+from edge_tsm.data.clips import Dataset, read_dataset
 from edge_tsm.evaluation import evaluate
 from edge_tsm.protocol import Protocol
 

@@ -13,7 +13,7 @@ from converters.clips import Clips
 from converters.ranges import Feed
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
-from edge_tsm.datasets import read_dataset
+from edge_tsm.data.clips import read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor

@@ -19,7 +19,7 @@ from converters.recipe import Options, preprocess_of, resolve
 from converters.training import Distillation, Settings, Trainer
 from converters.trainset import VideoClips, View
 from edge_tsm.bundle.card import Sampling
-from edge_tsm.datasets import Dataset
+from edge_tsm.data.clips import Dataset
 from edge_tsm.errors import InputError
 
 _MIRRORED_WORDS = {

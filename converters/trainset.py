@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from edge_tsm.bundle.card import Preprocess, Sampling
-from edge_tsm.datasets import Sample
+from edge_tsm.data.clips import Sample
 from edge_tsm.datatypes import Image
 from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.errors import SourceError

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from edge_tsm.datasets import Dataset, Sample
+from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.metrics import Figures, Logits, figures, fuse
 from edge_tsm.prefetch import Prefetch, Stop

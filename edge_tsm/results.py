@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_tsm.datasets import Sample
+from edge_tsm.data.clips import Sample
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.metrics import Logits
 

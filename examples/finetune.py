@@ -15,7 +15,7 @@ from converters.finetune import start_from, trainer
 from converters.qat import simulate_int8
 from converters.run_folder import RunFolder
 from converters.training import Settings
-from edge_tsm.datasets import read_dataset
+from edge_tsm.data.clips import read_dataset
 from edge_tsm.errors import EdgeTsmError
 
 

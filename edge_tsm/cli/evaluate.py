@@ -21,7 +21,7 @@ from edge_tsm.charts import confusion_chart, reliability_chart
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_csv, as_json, as_text, failures
-from edge_tsm.datasets import Dataset, read_dataset
+from edge_tsm.data.clips import Dataset, read_dataset
 from edge_tsm.errors import InputError, SinkError, SourceError
 from edge_tsm.evaluation import Evaluation, evaluate
 from edge_tsm.inference.recognizer import Recognizer, load

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from edge_tsm.annotations import KINDS
 from edge_tsm.bundle.labels import read_labels
-from edge_tsm.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
+from edge_tsm.data.annotations import KINDS
+from edge_tsm.data.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
+from edge_tsm.data.extract import Cut, Cutter
+from edge_tsm.data.lists import SKIPPED_FILE, FrameLists
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.frame_lists import SKIPPED_FILE, FrameLists
-from edge_tsm.frames import Cut, Cutter
 
 MOST_NAMES = 3
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from converters.build import Options, plan
 from converters.models import build_reference
 from edge_tsm import load
-from edge_tsm.datasets import Dataset, Sample
+from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.evaluation import evaluate
 from edge_tsm.protocol import Protocol
 from tests.runtime.test_preprocess import upstream_crop, upstream_crops

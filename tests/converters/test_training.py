@@ -23,7 +23,7 @@ from converters.recipe import Options, preprocess_of
 from converters.run_folder import BEST, RunFolder, run_name
 from converters.training import Distillation, Epoch, Settings, Trainer, choose_device
 from converters.trainset import GeneratedClips, Item, VideoClips, View, cut, render_pool
-from edge_tsm.datasets import Dataset, Sample
+from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import CheckpointError, InputError, SourceError
 from tests.converters.goldens import load_golden, write_golden
 from tests.converters.upstream import write_checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.annotations import Entry, read_annotation
+from edge_tsm.data.annotations import Entry, read_annotation
 from edge_tsm.errors import InputError
 
 

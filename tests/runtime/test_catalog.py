@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.catalog import Catalog, hold_out, read_catalog
+from edge_tsm.data.catalog import Catalog, hold_out, read_catalog
 from edge_tsm.errors import InputError
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.datasets import Dataset, Sample, is_clip, read_dataset
+from edge_tsm.data.clips import Dataset, Sample, is_clip, read_dataset
 from edge_tsm.errors import InputError
 from tests.runtime.test_catalog import touch
 

@@ -15,7 +15,7 @@ import pytest
 
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.scores import as_text
-from edge_tsm.datasets import Sample
+from edge_tsm.data.clips import Sample
 from edge_tsm.evaluation import Evaluation
 from edge_tsm.protocol import Protocol
 from edge_tsm.results import Outcome

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_tsm.datasets import Dataset, Sample
+from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError, InputError, SinkError
 from edge_tsm.evaluation import evaluate

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from edge_tsm.catalog import Clip, Skipped, read_catalog
-from edge_tsm.datasets import read_dataset
+from edge_tsm.data.catalog import Clip, Skipped, read_catalog
+from edge_tsm.data.clips import read_dataset
+from edge_tsm.data.extract import SCRATCH, Cut, Cutter, encode
+from edge_tsm.data.lists import FrameLists
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.frame_lists import FrameLists
-from edge_tsm.frames import SCRATCH, Cut, Cutter, encode
 from edge_tsm.sources import open_recording
 from tests.runtime.test_cli import edge_tsm
 from tests.runtime.test_sources import levels, write_video

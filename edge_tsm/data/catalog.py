@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from edge_tsm.annotations import UNUSED, Entry, Span, read_annotation, split_of
 from edge_tsm.bundle.labels import default_labels, label_key
-from edge_tsm.datasets import is_clip
+from edge_tsm.data.annotations import UNUSED, Entry, Span, read_annotation, split_of
+from edge_tsm.data.clips import is_clip
 from edge_tsm.errors import InputError
 from edge_tsm.sources import VIDEO_SUFFIXES
 

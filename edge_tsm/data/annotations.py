@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tsm.bundle.labels import read_labels
-from edge_tsm.datasets import LABELS_FILE, list_lines, parse_line
+from edge_tsm.data.clips import LABELS_FILE, list_lines, parse_line
 from edge_tsm.errors import InputError
 
 Span = tuple[float, float]

@@ -12,10 +12,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from edge_tsm.catalog import MARKER, Catalog, Clip, Skipped
-from edge_tsm.datasets import LABELS_FILE
+from edge_tsm.data.catalog import MARKER, Catalog, Clip, Skipped
+from edge_tsm.data.clips import LABELS_FILE
+from edge_tsm.data.extract import Cut
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.frames import Cut
 from edge_tsm.system.files import whole_file
 
 SKIPPED_FILE = "skipped.csv"

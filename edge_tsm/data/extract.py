@@ -17,7 +17,7 @@ from itertools import count
 from math import floor, inf
 from pathlib import Path
 
-from edge_tsm.catalog import Clip, Skipped
+from edge_tsm.data.catalog import Clip, Skipped
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.sources import Progress, Recording, VideoFile, Wanted, open_recording

@@ -1,0 +1,1 @@
+"""Labeled clips: lists, annotation files, and the frame folders cut from videos."""
