@@ -23,7 +23,7 @@ from environment import environment, report, resident_kib
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge_tsm import Pipeline, Recognizer
-from edge_tsm.capture import Capture, CaptureOptions
+from edge_tsm.live.capture import Capture, CaptureOptions
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
 from tests.fakes import FakeBackend, make_card

@@ -18,7 +18,7 @@ from edge_tsm.errors import (
     SourceError,
 )
 from edge_tsm.inference.recognizer import Recognizer, load
-from edge_tsm.pipeline import Pipeline
+from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.sources import open_source
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ import sys
 from itertools import islice
 
 import edge_tsm
-from edge_tsm.capture import CaptureOptions, Retry
+from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.sinks import JsonLines
 
 bundle, uri, *most = sys.argv[1:]

@@ -19,8 +19,8 @@ from edge_tsm.bundle.card import (
     State,
     Streaming,
 )
-from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Frame, Tensor
+from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.system.clock import VirtualClock
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from edge_tsm.bundle.card import Card
-from edge_tsm.capture import CaptureOptions, Retry
 from edge_tsm.cli.options import Decorator
 from edge_tsm.errors import InputError
+from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, takes_rate
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from edge_tsm.actions.rules import RULES_FILE
-from edge_tsm.capture import CaptureOptions
 from edge_tsm.cli.inputs import input_options, is_same_file, open_inputs, uris, window_s
 from edge_tsm.cli.messages import messages_to_stderr
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
@@ -23,8 +22,9 @@ from edge_tsm.cli.watchman import Watchman
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.recognizer import Recognizer, load
-from edge_tsm.lanes import Feed, OnFrame
-from edge_tsm.pipeline import Pipeline
+from edge_tsm.live.capture import CaptureOptions
+from edge_tsm.live.pipeline import Pipeline
+from edge_tsm.live.worker import Feed, OnFrame
 from edge_tsm.service import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source

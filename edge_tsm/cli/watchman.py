@@ -6,7 +6,7 @@ import logging
 import math
 
 from edge_tsm.cli.outputs import Outputs
-from edge_tsm.pipeline import Pipeline
+from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.stats import Stats
 from edge_tsm.system.clock import Clock
 

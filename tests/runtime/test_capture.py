@@ -10,9 +10,9 @@ from itertools import islice
 
 import pytest
 
-from edge_tsm.capture import MOST_HUNG, Capture, CaptureOptions, Retry
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SourceError
+from edge_tsm.live.capture import MOST_HUNG, Capture, CaptureOptions, Retry
 from edge_tsm.sources import Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
 from tests.fakes import FakeCamera, frames_at

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.capture import Capture, CaptureOptions, Retry
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
+from edge_tsm.live.capture import Capture, CaptureOptions, Retry
 from edge_tsm.sources import SourceOptions, open_source
 
 pytestmark = [

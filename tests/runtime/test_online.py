@@ -18,7 +18,7 @@ from edge_tsm.errors import CardError, InputError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.sampling import StepClock
 from edge_tsm.inference.streaming import push_together
-from edge_tsm.pipeline import Pipeline
+from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.sources import VideoFile
 from tests.fakes import FakeBackend, FakeCamera, FakeOnlineBackend, frames_at, make_card
 from tests.fakes import make_online_card as online_card

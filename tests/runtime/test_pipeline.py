@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import BackendError, InputError, SourceError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.lanes import Feed
-from edge_tsm.pipeline import Pipeline
+from edge_tsm.live.capture import CaptureOptions
+from edge_tsm.live.pipeline import Pipeline
+from edge_tsm.live.worker import Feed
 from edge_tsm.sources import PushSource, Recorder, Replay, TestPattern, VideoFile
 from edge_tsm.system.clock import SystemClock, VirtualClock
 from tests.fakes import FakeBackend, FakeCamera, frames_at, make_card

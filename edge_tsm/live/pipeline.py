@@ -7,16 +7,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from edge_tsm.capture import CaptureOptions
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.lanes import Feed, Job, Lane, OnFrame
+from edge_tsm.live.assembler import Assembler, ClipAssembler, Pace, StepAssembler
+from edge_tsm.live.capture import CaptureOptions
+from edge_tsm.live.online import Steps, step_together
+from edge_tsm.live.worker import Feed, Job, Lane, OnFrame
 from edge_tsm.sources import Recording, Source
-from edge_tsm.steps import Steps, step_together
 from edge_tsm.system.clock import Handover
 from edge_tsm.system.redact import redact
-from edge_tsm.windows import Assembler, ClipAssembler, Pace, StepAssembler
 
 OnAnswer = Callable[[Prediction], None]
 CLOSE_TIMEOUT_S = 0.8

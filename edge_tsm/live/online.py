@@ -9,7 +9,7 @@ from dataclasses import replace
 from edge_tsm.datatypes import Prediction, Window
 from edge_tsm.inference.sampling import Cadence, StepClock
 from edge_tsm.inference.streaming import Stream, push_together
-from edge_tsm.windows import Clip
+from edge_tsm.live.assembler import Clip
 
 
 class Steps:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge_tsm.capture import Capture, CaptureOptions
 from edge_tsm.datatypes import Counts, Frame, Image
+from edge_tsm.live.assembler import Assembler, Clip
+from edge_tsm.live.capture import Capture, CaptureOptions
 from edge_tsm.sources import Progress, Source
 from edge_tsm.system.clock import Condition, Handover
-from edge_tsm.windows import Assembler, Clip
 
 OnFrame = Callable[[Frame], None]
 OLD_S = 60.0

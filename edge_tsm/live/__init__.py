@@ -1,0 +1,1 @@
+"""From live sources to answers: threads, windows, reconnects."""
