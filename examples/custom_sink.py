@@ -9,7 +9,7 @@ from pathlib import Path
 
 import edge_tsm
 from edge_tsm.actions.decider import Decision
-from edge_tsm.delivery import Delivery, Outlet
+from edge_tsm.sinks.dispatcher import Delivery, Outlet
 
 
 class CsvFile:

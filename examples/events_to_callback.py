@@ -11,9 +11,9 @@ import sys
 import edge_tsm
 from edge_tsm.actions.decider import Decider, Event
 from edge_tsm.actions.rules import Rules
-from edge_tsm.delivery import Delivery, Outlet
 from edge_tsm.inference.sampling import TimeWindow
 from edge_tsm.sinks import Callback
+from edge_tsm.sinks.dispatcher import Delivery, Outlet
 
 
 def tell(event: Event, source: str) -> None:

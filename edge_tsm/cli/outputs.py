@@ -16,7 +16,6 @@ from edge_tsm.actions.decider import Decider, Decision
 from edge_tsm.actions.rules import Rules, Threshold, read_rules
 from edge_tsm.cli.options import Decorator
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.delivery import FLUSH_S, HURRIED_FLUSH_S, Delivery, Outlet, OutletCounts
 from edge_tsm.errors import InputError
 from edge_tsm.sinks import (
     Clips,
@@ -31,6 +30,7 @@ from edge_tsm.sinks import (
     Webhook,
     check_window,
 )
+from edge_tsm.sinks.dispatcher import FLUSH_S, HURRIED_FLUSH_S, Delivery, Outlet, OutletCounts
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 TOKEN_VARIABLE = "EDGE_TSM_WEBHOOK_TOKEN"

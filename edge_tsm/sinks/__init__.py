@@ -3,13 +3,13 @@
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
 from edge_tsm.sinks.callback import Callback
 from edge_tsm.sinks.jsonlines import JsonLines, answer_schema
-from edge_tsm.sinks.panel import draw_panel
-from edge_tsm.sinks.pictures import Clips, Snapshots
-from edge_tsm.sinks.screen import Screen, check_window
-from edge_tsm.sinks.shelf import Shelf
+from edge_tsm.sinks.overlay import draw_panel
+from edge_tsm.sinks.retention import Shelf
+from edge_tsm.sinks.snapshots import Clips, Snapshots
 from edge_tsm.sinks.terminal import LiveTerminal, Terminal
 from edge_tsm.sinks.video import AnnotatedVideo, SavedVideo, check_video_path, write_annotated
 from edge_tsm.sinks.webhook import Webhook
+from edge_tsm.sinks.window import Screen, check_window
 
 __all__ = [
     "AnnotatedVideo",

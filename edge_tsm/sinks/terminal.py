@@ -10,7 +10,7 @@ from typing import TextIO
 
 from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Prediction
-from edge_tsm.sinks.panel import fit
+from edge_tsm.sinks.overlay import fit
 
 BAR_CHARS = 24
 

@@ -9,7 +9,7 @@ from typing import Any
 from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.panel import Panel
+from edge_tsm.sinks.overlay import Panel
 from edge_tsm.system.files import publish, temporary_beside
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}

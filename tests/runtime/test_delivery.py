@@ -9,9 +9,9 @@ import pytest
 
 from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
-from edge_tsm.delivery import ANSWERS, FRAMES, Delivery, Outlet
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks import Callback
+from edge_tsm.sinks.dispatcher import ANSWERS, FRAMES, Delivery, Outlet
 from edge_tsm.system.clock import VirtualClock
 from tests.fakes import frames_at
 from tests.runtime.answers import says, started

@@ -13,7 +13,7 @@ import pytest
 
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks import check_window
-from edge_tsm.sinks.screen import has_windows
+from edge_tsm.sinks.window import has_windows
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -22,7 +22,7 @@ SHOW = """
 import pathlib, subprocess, sys, threading
 import numpy as np
 from edge_tsm.datatypes import Frame
-from edge_tsm.delivery import Delivery, Outlet
+from edge_tsm.sinks.dispatcher import Delivery, Outlet
 from edge_tsm.sinks import Screen, check_window
 from tests.runtime.answers import says, started
 

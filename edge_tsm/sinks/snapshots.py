@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_tsm.actions.decider import Decision, Event
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.shelf import Shelf
+from edge_tsm.sinks.retention import Shelf
 
 BEFORE_S, AFTER_S = 2.0, 3.0
 FASTEST_FPS = 120

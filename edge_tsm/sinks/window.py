@@ -11,7 +11,7 @@ from typing import Any
 from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.panel import Panel
+from edge_tsm.sinks.overlay import Panel
 
 PROBE_S = 30.0
 LARGEST_PX = (1280, 720)
