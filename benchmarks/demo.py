@@ -19,8 +19,8 @@ from edge_tsm import demo, load
 from edge_tsm.backends import installed
 from edge_tsm.bundle.card import Card
 from edge_tsm.demo.synthetic import generate, label_of
+from edge_tsm.evaluation.metrics import wilson
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.metrics import wilson
 
 VOTING = "voting over frames, model.onnx"
 

@@ -14,8 +14,8 @@ from environment import environment, report
 
 from edge_tsm import RuntimeOptions, load
 from edge_tsm.data.clips import Dataset, read_dataset
-from edge_tsm.evaluation import evaluate
-from edge_tsm.protocol import Protocol
+from edge_tsm.evaluation.evaluate import evaluate
+from edge_tsm.evaluation.views import Protocol
 
 
 def measure(bundle: Path, dataset: Dataset, workers: int, threads: int, engine: str | None) -> dict:

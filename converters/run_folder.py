@@ -18,8 +18,8 @@ from torch import nn
 from converters.checkpoints.mit import upstream_names
 from converters.networks import Network, Shift, shift_place
 from converters.training import Epoch, Trainer
-from edge_tsm.charts import training_chart
 from edge_tsm.errors import InputError, SinkError
+from edge_tsm.evaluation.charts import training_chart
 from edge_tsm.system.files import whole_file
 
 RESUME = "resume.pt"

@@ -17,17 +17,17 @@ from PIL.Image import Image
 
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import CARD_FILE, checksum
-from edge_tsm.charts import confusion_chart, reliability_chart
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_csv, as_json, as_text, failures
 from edge_tsm.data.clips import Dataset, read_dataset
 from edge_tsm.errors import InputError, SinkError, SourceError
-from edge_tsm.evaluation import Evaluation, evaluate
+from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
+from edge_tsm.evaluation.evaluate import Evaluation, evaluate
+from edge_tsm.evaluation.journal import Results
+from edge_tsm.evaluation.views import CROPS, Method, Protocol
 from edge_tsm.inference.recognizer import Recognizer, load
 from edge_tsm.inference.sampling import TEST_RULES
-from edge_tsm.protocol import CROPS, Method, Protocol
-from edge_tsm.results import Results
 from edge_tsm.system.files import whole_file
 
 METHODS: dict[str, tuple[Method, ...]] = {

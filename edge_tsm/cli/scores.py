@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from edge_tsm.cli.table import layout
-from edge_tsm.evaluation import Evaluation
+from edge_tsm.evaluation.evaluate import Evaluation
+from edge_tsm.evaluation.metrics import Figures
+from edge_tsm.evaluation.views import column_name
 from edge_tsm.inference.postprocess import softmax
-from edge_tsm.metrics import Figures
-from edge_tsm.protocol import column_name
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10
 NAME_CHARS = 24

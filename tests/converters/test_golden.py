@@ -23,7 +23,7 @@ from edge_tsm import Pipeline, load, open_source
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.clips import read_dataset
-from edge_tsm.evaluation import evaluate
+from edge_tsm.evaluation.evaluate import evaluate
 from tests.converters.goldens import HERE, load_golden, options_for, write_golden
 
 MIT = [

@@ -15,8 +15,8 @@ from converters.build import Options, plan
 from converters.models import build_reference
 from edge_tsm import load
 from edge_tsm.data.clips import Dataset, Sample
-from edge_tsm.evaluation import evaluate
-from edge_tsm.protocol import Protocol
+from edge_tsm.evaluation.evaluate import evaluate
+from edge_tsm.evaluation.views import Protocol
 from tests.runtime.test_preprocess import upstream_crop, upstream_crops
 
 FRAMES, SEGMENTS = 90, 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_tsm.charts import BLUE, confusion_chart, reliability_chart
-from edge_tsm.metrics import figures, reliability
+from edge_tsm.evaluation.charts import BLUE, confusion_chart, reliability_chart
+from edge_tsm.evaluation.metrics import figures, reliability
 
 
 def chart(classes: int, clips: int) -> np.ndarray:

@@ -16,9 +16,9 @@ import pytest
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.scores import as_text
 from edge_tsm.data.clips import Sample
-from edge_tsm.evaluation import Evaluation
-from edge_tsm.protocol import Protocol
-from edge_tsm.results import Outcome
+from edge_tsm.evaluation.evaluate import Evaluation
+from edge_tsm.evaluation.journal import Outcome
+from edge_tsm.evaluation.views import Protocol
 from tests.runtime.test_cli import edge_tsm
 from tests.runtime.test_sources import write_video
 

@@ -15,12 +15,12 @@ import pytest
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError, InputError, SinkError
-from edge_tsm.evaluation import evaluate
+from edge_tsm.evaluation.evaluate import evaluate
+from edge_tsm.evaluation.journal import Results
+from edge_tsm.evaluation.metrics import fuse
+from edge_tsm.evaluation.views import Protocol, Shower
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.sampling import dense_indices
-from edge_tsm.metrics import fuse
-from edge_tsm.protocol import Protocol, Shower
-from edge_tsm.results import Results
 from tests.fakes import FakeBackend, make_card
 from tests.runtime.test_sources import write_video
 

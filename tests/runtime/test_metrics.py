@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tsm.errors import InputError
+from edge_tsm.evaluation.metrics import figures, fuse, reliability, wilson
 from edge_tsm.inference.postprocess import softmax
-from edge_tsm.metrics import figures, fuse, reliability, wilson
 
 
 def answers(*classes: int, of: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_tsm.prefetch import Prefetch, Stop
+from edge_tsm.evaluation.prefetch import Prefetch, Stop
 
 
 def square(item: int, stop: Stop) -> int:

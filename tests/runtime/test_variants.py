@@ -15,8 +15,8 @@ from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, devices
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
+from edge_tsm.evaluation.latency_chart import Bar, latency_chart
 from edge_tsm.inference.variants import Choice, Variant, named, variants
-from edge_tsm.latency_chart import Bar, latency_chart
 from edge_tsm.system.machine import Processor
 from tests.fakes import make_card
 

@@ -15,10 +15,10 @@ from typing import Literal
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import InputError
+from edge_tsm.evaluation.metrics import Average
+from edge_tsm.evaluation.prefetch import Stop
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.sampling import TEST_RULES, index_rule
-from edge_tsm.metrics import Average
-from edge_tsm.prefetch import Stop
 
 Method = Literal["video", "voting"]
 View = tuple[int, tuple[int, ...]]  # crop number, and the T frames of a clip

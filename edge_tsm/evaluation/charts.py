@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from edge_tsm.metrics import Bin
+from edge_tsm.evaluation.metrics import Bin
 
 Color = tuple[int, int, int]
 Point = tuple[float, float]

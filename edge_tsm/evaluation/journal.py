@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_tsm.data.clips import Sample
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.metrics import Logits
+from edge_tsm.evaluation.metrics import Logits
 
 FORMAT = "edge-tsm results 1"
 

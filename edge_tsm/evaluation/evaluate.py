@@ -15,10 +15,10 @@ import numpy as np
 
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.metrics import Figures, Logits, figures, fuse
-from edge_tsm.prefetch import Prefetch, Stop
-from edge_tsm.protocol import Classifier, Protocol, Shower, Shown, column_name
-from edge_tsm.results import Outcome, Results
+from edge_tsm.evaluation.journal import Outcome, Results
+from edge_tsm.evaluation.metrics import Figures, Logits, figures, fuse
+from edge_tsm.evaluation.prefetch import Prefetch, Stop
+from edge_tsm.evaluation.views import Classifier, Protocol, Shower, Shown, column_name
 from edge_tsm.sources import Progress, Recording, open_source
 
 
