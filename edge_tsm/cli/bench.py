@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, devices, installed
-from edge_tsm.benchmark import measure_variant
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.cli.options import engine_option, find_bundle
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.cli.verify import status
+from edge_tsm.diagnostics.benchmark import measure_variant
 from edge_tsm.errors import BackendError, CardError
 from edge_tsm.inference.variants import Variant, named, variants
 

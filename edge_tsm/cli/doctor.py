@@ -14,7 +14,7 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.cli.table import layout
 from edge_tsm.cli.verify import AGREE, SKIPPED, verify_variant
-from edge_tsm.doctor import Finding, Status, examine
+from edge_tsm.diagnostics.doctor import Finding, Status, examine
 from edge_tsm.errors import CardError
 from edge_tsm.inference.variants import Variant
 

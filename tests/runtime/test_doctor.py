@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_tsm.backends import versions
-from edge_tsm.doctor import (
+from edge_tsm.diagnostics.doctor import (
     OPENCVS,
     check_cache,
     check_cameras,

@@ -1,0 +1,1 @@
+"""Is this machine, and this bundle on it, what it should be?"""
