@@ -18,17 +18,17 @@ from edge_tsm.cli.messages import messages_to_stderr
 from edge_tsm.cli.options import collect, find_bundle, runtime_options
 from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
 from edge_tsm.cli.progress import Progress
-from edge_tsm.cli.watchman import Watchman
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.recognizer import Recognizer, load
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import Feed, OnFrame
-from edge_tsm.service import Service
+from edge_tsm.service.stats import Stats
+from edge_tsm.service.supervisor import Watchman
+from edge_tsm.service.systemd import Service
 from edge_tsm.sinks import check_video_path, write_annotated
 from edge_tsm.sources import Recorder, Source
-from edge_tsm.stats import Stats
 from edge_tsm.system.redact import redact
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)

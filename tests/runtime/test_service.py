@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.service import Service
+from edge_tsm.service.systemd import Service
 
 pytestmark = pytest.mark.timeout(20)
 

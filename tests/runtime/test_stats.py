@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge_tsm.datatypes import Counts, Delay
-from edge_tsm.stats import KEPT, Stats
+from edge_tsm.service.stats import KEPT, Stats
 from tests.runtime.answers import says
 
 COUNTS = Counts("cam", "live", frames=300, dropped=4, answers=20, skipped=1, breaks=0)

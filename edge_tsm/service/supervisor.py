@@ -7,7 +7,7 @@ import math
 
 from edge_tsm.cli.outputs import Outputs
 from edge_tsm.live.pipeline import Pipeline
-from edge_tsm.stats import Stats
+from edge_tsm.service.stats import Stats
 from edge_tsm.system.clock import Clock
 
 GLANCE_S = 0.2

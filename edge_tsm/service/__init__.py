@@ -1,0 +1,1 @@
+"""What an unattended run needs beside the pipeline."""
