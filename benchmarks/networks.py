@@ -22,12 +22,12 @@ from turns import Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from converters.architectures.classifier import build_reference
+from converters.architectures.shift import TemporalShift
 from converters.build import Settings, build, plan
 from converters.calibration import ClipSet
 from converters.clips import generated_clip
 from converters.int8 import Int8
-from converters.models import build_reference
-from converters.models.shift import TemporalShift
 from converters.recipe import Options
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card

@@ -24,11 +24,11 @@ from networks import CALIBRATION_CLIPS, ENGINE_NAMES, answer, opened
 from plots import bars
 from turns import Run, in_turns
 
+from converters.architectures.classifier import build_online
 from converters.build import Settings, convert, plan
 from converters.calibration import ClipSet
 from converters.clips import generated_clip
 from converters.int8 import Int8
-from converters.models import build_online
 from converters.recipe import Options
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import LABELS, generate

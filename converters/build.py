@@ -17,6 +17,8 @@ from typing import Protocol
 import numpy as np
 from torch import nn
 
+from converters.architectures.classifier import build_online, build_reference, cache_shapes
+from converters.architectures.networks import shift_place
 from converters.calibration import ClipSet
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.clips import Clips, generated_clip, random_clips, real_clips
@@ -24,8 +26,6 @@ from converters.export import export_onnx, stamp
 from converters.int8 import Int8, Quantizer
 from converters.ir import write_ir
 from converters.judge import Judge, Verdict, compare_speed
-from converters.models import build_online, build_reference, cache_shapes
-from converters.networks import shift_place
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.simplify import TIMEOUT_S, simplify

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from converters.architectures.classifier import COUNTER, VideoClassifier, check_tensors
+from converters.architectures.networks import MobileNet, Network, ResNet, Shift
+from converters.architectures.placement import place_shifts
+from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
 from converters.checkpoints.mit import CONVENTION, refuse_strangers
-from converters.models import COUNTER, VideoClassifier, check_tensors
-from converters.models.topologies import initialize
-from converters.networks import MobileNet, Network, ResNet, Shift
-from converters.online import place_shifts
 from converters.recipe import Options, preprocess_of, resolve
 from converters.training import Distillation, Settings, Trainer
 from converters.trainset import VideoClips, View

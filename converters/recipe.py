@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from converters.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
-from converters.online import refuse_offline
+from converters.architectures.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
+from converters.architectures.placement import refuse_offline
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color

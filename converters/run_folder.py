@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from converters.architectures.networks import Network, Shift, shift_place
 from converters.checkpoints.mit import upstream_names
-from converters.networks import Network, Shift, shift_place
 from converters.training import Epoch, Trainer
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.evaluation.charts import training_chart

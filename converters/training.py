@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from converters.models import VideoClassifier
+from converters.architectures.classifier import VideoClassifier
 from converters.qat import simulates_int8
 from converters.trainset import Item
 from edge_tsm.bundle.card import Preprocess

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from converters.architectures.classifier import VideoClassifier, build_online, build_reference
 from converters.clips import Clips, random_clips
-from converters.models import VideoClassifier, build_online, build_reference
 from converters.recipe import Recipe
 from converters.verify import (
     TOLERANCE,

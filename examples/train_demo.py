@@ -10,10 +10,10 @@ last stage shows what the model will see. A stage that is done, or was interrupt
 import argparse
 from pathlib import Path
 
+from converters.architectures.classifier import VideoClassifier
+from converters.architectures.networks import Shift
+from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.checkpoints.mit import CONVENTION
-from converters.models import VideoClassifier
-from converters.models.topologies import initialize, mobilenet_v2, topology
-from converters.networks import Shift
 from converters.recipe import preprocess_of
 from converters.run_folder import RunFolder
 from converters.training import Settings, Trainer

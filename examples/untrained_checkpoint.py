@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import torch
 
+from converters.architectures.classifier import VideoClassifier
+from converters.architectures.networks import Shift
+from converters.architectures.topologies import initialize, topology
 from converters.checkpoints.mit import upstream_names
-from converters.models import VideoClassifier
-from converters.models.topologies import initialize, topology
-from converters.networks import Shift
 
 LABELS = ("swipe left", "swipe right", "zoom in", "zoom out", "nothing")
 

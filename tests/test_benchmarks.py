@@ -46,8 +46,8 @@ def test_the_export_by_hand_is_the_same_network(arch: str, tmp_path: Path) -> No
     import torch
     from networks import HandExport
 
+    from converters.architectures.classifier import build_reference
     from converters.build import plan
-    from converters.models import build_reference
     from converters.recipe import Options
     from tests.converters.upstream import write_checkpoint
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from converters.architectures.classifier import COUNTER
 from converters.checkpoints import mit, mmaction2, paddle
 from converters.checkpoints.file import read_file
-from converters.models import COUNTER
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from converters.networks import (
+from converters.architectures.networks import (
     MOBILENET_V2_STRIDES,
     InvertedResidual,
     MobileNet,

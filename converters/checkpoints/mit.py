@@ -15,6 +15,13 @@ from typing import Any
 
 from torch import Tensor
 
+from converters.architectures.networks import (
+    MobileNet,
+    Network,
+    ResidualBlock,
+    ResNet,
+)
+from converters.architectures.placement import OFFICIAL_DEMO, place_shifts
 from converters.checkpoints.keys import (
     BlockKey,
     Tensors,
@@ -22,13 +29,6 @@ from converters.checkpoints.keys import (
     mobilenet_v2,
     resnet,
 )
-from converters.networks import (
-    MobileNet,
-    Network,
-    ResidualBlock,
-    ResNet,
-)
-from converters.online import OFFICIAL_DEMO, place_shifts
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from converters.architectures.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
-from converters.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
 from edge_tsm.bundle.card import Resize
 from edge_tsm.errors import CheckpointError

@@ -13,9 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from converters.checkpoints.fuse import add_branches, fold_norm
-from converters.checkpoints.keys import BlockKey, Tensors, channels, find_head, resnet
-from converters.networks import (
+from converters.architectures.networks import (
     MOBILENET_V2,
     Activation,
     DepthwiseBlock,
@@ -24,6 +22,8 @@ from converters.networks import (
     MobileNet,
     ResNet,
 )
+from converters.checkpoints.fuse import add_branches, fold_norm
+from converters.checkpoints.keys import BlockKey, Tensors, channels, find_head, resnet
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 

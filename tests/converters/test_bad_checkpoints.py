@@ -14,8 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters.architectures.classifier import build_reference
 from converters.build import Options, Plan, plan
-from converters.models import build_reference
 from edge_tsm.errors import CheckpointError
 from tests.converters.upstream import upstream_state
 

@@ -18,9 +18,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters.architectures.classifier import build_reference
 from converters.build import Options, Plan, plan
 from converters.checkpoints import READERS
-from converters.models import build_reference
 from edge_tsm.errors import CheckpointError
 from tests.converters.goldens import arrays, load_golden, write_golden
 

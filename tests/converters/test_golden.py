@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from converters.architectures.classifier import build_reference
 from converters.build import Options, convert, plan
 from converters.export import export_onnx
 from converters.ir import write_ir
-from converters.models import build_reference
 from converters.verify import run_artifact
 from edge_tsm import Pipeline, load, open_source
 from edge_tsm.backends import RuntimeOptions, open_backend

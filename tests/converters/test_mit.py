@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from converters.architectures.classifier import build_reference
+from converters.architectures.topologies import topology
 from converters.build import Options, default_bundle, plan
 from converters.checkpoints import read_checkpoint
-from converters.models import build_reference
-from converters.models.topologies import topology
 from converters.recipe import resolve
 from edge_tsm.errors import CheckpointError
 from tests.converters.upstream import upstream_state, write_checkpoint

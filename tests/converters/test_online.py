@@ -17,11 +17,11 @@ import onnx
 import pytest
 import torch
 
+from converters.architectures.classifier import build_online, build_reference
 from converters.build import Options, convert, plan
 from converters.calibration import ClipSet
 from converters.clips import Clips, generated_clip
 from converters.judge import Judge
-from converters.models import build_online, build_reference
 from converters.recipe import Recipe
 from converters.verify import Check, Logits, run_artifact
 from converters.verify_online import OnlineReference, compounds

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from converters.architectures.classifier import build_reference
 from converters.build import Options, plan
-from converters.models import build_reference
 from edge_tsm import load
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.evaluation.evaluate import evaluate

@@ -14,11 +14,11 @@ import openvino
 import pytest
 from onnx import helper, numpy_helper
 
+from converters.architectures.classifier import VideoClassifier
+from converters.architectures.networks import Shift
+from converters.architectures.topologies import initialize, topology
 from converters.export import export_onnx
 from converters.graph import Graph, attribute, layer_name
-from converters.models import VideoClassifier
-from converters.models.topologies import initialize, topology
-from converters.networks import Shift
 from converters.quantize import Form, calibrate, layer_names, quantize
 from converters.ranges import Feed, Ranges
 from converters.simplify import simplify

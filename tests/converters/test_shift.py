@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from converters.models.shift import NonLocalBlock, TemporalPool, TemporalShift
-from converters.networks import NonLocal, Shift
+from converters.architectures.networks import NonLocal, Shift
+from converters.architectures.shift import NonLocalBlock, TemporalPool, TemporalShift
 from tests.converters import upstream
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from converters.architectures.classifier import VideoClassifier, build_reference
+from converters.architectures.networks import InvertedResidual, MobileNet, Shift
+from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.build import plan
 from converters.checkpoints.mit import CONVENTION
 from converters.finetune import mirror_map, start_from, trainer
-from converters.models import VideoClassifier, build_reference
-from converters.models.topologies import initialize, mobilenet_v2, topology
-from converters.networks import InvertedResidual, MobileNet, Shift
 from converters.qat import simulate_int8
 from converters.recipe import Options, preprocess_of
 from converters.run_folder import BEST, RunFolder, run_name

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.architectures.classifier import VideoClassifier
+from converters.architectures.networks import Shift
+from converters.architectures.topologies import initialize, topology
 from converters.checkpoints.mit import upstream_names
-from converters.models import VideoClassifier
-from converters.models.topologies import initialize, topology
-from converters.networks import Shift
 
 
 def upstream_state(

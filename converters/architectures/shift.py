@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.networks import NonLocal, Shift
+from converters.architectures.networks import NonLocal, Shift
 
 
 class TemporalShift(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from converters.networks import MobileNet, Network, ResNet, shift_place
+from converters.architectures.networks import MobileNet, Network, ResNet, shift_place
 from edge_tsm.errors import CheckpointError
 
 OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}

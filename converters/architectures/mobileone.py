@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.models.layers import SqueezeExcite
-from converters.models.shift import TemporalShift
-from converters.networks import FusedBlock, MobileOne, Shift
+from converters.architectures.layers import SqueezeExcite
+from converters.architectures.networks import FusedBlock, MobileOne, Shift
+from converters.architectures.shift import TemporalShift
 
 
 class Fused(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.models.layers import ConvBN, SqueezeExcite
-from converters.models.shift import TemporalAttention, TemporalShift
-from converters.networks import DepthwiseBlock, LcNet, Shift
+from converters.architectures.layers import ConvBN, SqueezeExcite
+from converters.architectures.networks import DepthwiseBlock, LcNet, Shift
+from converters.architectures.shift import TemporalAttention, TemporalShift
 
 
 class DepthwiseSeparable(nn.Module):

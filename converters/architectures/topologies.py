@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from converters.networks import (
+from converters.architectures.networks import (
     MOBILENET_V2,
     RESNETS,
     InvertedResidual,

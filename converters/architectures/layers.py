@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.networks import Activation, Gate
+from converters.architectures.networks import Activation, Gate
 
 
 def activate(x: Tensor, name: Activation) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converters.models.shift import TemporalShift
-from converters.networks import Shift
+from converters.architectures.networks import Shift
+from converters.architectures.shift import TemporalShift
 
 
 class OnlineShift(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from converters.models.layers import ConvBN, SqueezeExcite, activate
-from converters.models.shift import TemporalShift
-from converters.networks import InvertedResidual, MobileNet, Shift
+from converters.architectures.layers import ConvBN, SqueezeExcite, activate
+from converters.architectures.networks import InvertedResidual, MobileNet, Shift
+from converters.architectures.shift import TemporalShift
 
 
 class InvertedBlock(nn.Module):

@@ -1,6 +1,6 @@
-"""What a network is, as plain values: read from a checkpoint's keys, built by `converters.models`.
+"""What a network is, as plain values: read from a checkpoint's keys, built by `converters.architectures.classifier`.
 
-Canonical weight names are those of the modules in `converters.models`: every convolution with its
+Canonical weight names are those of the modules in `converters.architectures.classifier`: every convolution with its
 batch norm is `NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
 """
 

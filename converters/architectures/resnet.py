@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.models.layers import ConvBN, activate
-from converters.models.shift import NonLocalBlock, TemporalPool, TemporalShift
-from converters.networks import Activation, ResidualBlock, ResNet, Shift
+from converters.architectures.layers import ConvBN, activate
+from converters.architectures.networks import Activation, ResidualBlock, ResNet, Shift
+from converters.architectures.shift import NonLocalBlock, TemporalPool, TemporalShift
 
 
 class Shortcut(ConvBN):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.models.lcnet import LcNetFeatures
-from converters.models.mobilenet import MobileNetFeatures
-from converters.models.mobileone import MobileOneFeatures
-from converters.models.online import OnlineClassifier
-from converters.models.resnet import ResNetFeatures
-from converters.networks import LcNet, MobileNet, MobileOne, Network, ResNet, Shift
+from converters.architectures.lcnet import LcNetFeatures
+from converters.architectures.mobilenet import MobileNetFeatures
+from converters.architectures.mobileone import MobileOneFeatures
+from converters.architectures.networks import LcNet, MobileNet, MobileOne, Network, ResNet, Shift
+from converters.architectures.online import OnlineClassifier
+from converters.architectures.resnet import ResNetFeatures
 from converters.recipe import Recipe
 from edge_tsm.errors import CheckpointError
 
