@@ -14,7 +14,7 @@ from converters.architectures.networks import MobileNet, Network, ResNet, Shift
 from converters.architectures.placement import place_shifts
 from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
-from converters.checkpoints.mit import CONVENTION, refuse_strangers
+from converters.checkpoints.upstream import CONVENTION, refuse_strangers
 from converters.recipe import Options, preprocess_of, resolve
 from converters.training import Distillation, Settings, Trainer
 from converters.trainset import VideoClips, View

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from converters.architectures.networks import Network, Shift, shift_place
-from converters.checkpoints.mit import upstream_names
+from converters.checkpoints.upstream import upstream_names
 from converters.training import Epoch, Trainer
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.evaluation.charts import training_chart

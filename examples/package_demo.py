@@ -16,7 +16,7 @@ import torch
 
 from converters.build import Settings, convert
 from converters.calibration import ClipSet
-from converters.checkpoints.mit import CONVENTION
+from converters.checkpoints.upstream import CONVENTION
 from converters.int8 import Int8
 from converters.recipe import Options, preprocess_of
 from edge_tsm.demo import bundle

@@ -13,7 +13,7 @@ from pathlib import Path
 from converters.architectures.classifier import VideoClassifier
 from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, mobilenet_v2, topology
-from converters.checkpoints.mit import CONVENTION
+from converters.checkpoints.upstream import CONVENTION
 from converters.recipe import preprocess_of
 from converters.run_folder import RunFolder
 from converters.training import Settings, Trainer

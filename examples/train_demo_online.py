@@ -8,7 +8,7 @@ Any clip model is turned in the same way on your own clips: examples/finetune.py
 import argparse
 from pathlib import Path
 
-from converters.checkpoints.mit import CONVENTION
+from converters.checkpoints.upstream import CONVENTION
 from converters.finetune import start_from
 from converters.recipe import preprocess_of
 from converters.run_folder import RunFolder

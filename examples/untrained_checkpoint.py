@@ -16,7 +16,7 @@ import torch
 from converters.architectures.classifier import VideoClassifier
 from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.checkpoints.mit import upstream_names
+from converters.checkpoints.upstream import upstream_names
 
 LABELS = ("swipe left", "swipe right", "zoom in", "zoom out", "nothing")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from converters.architectures.classifier import COUNTER
 from converters.checkpoints import mit, mmaction2, paddle
-from converters.checkpoints.file import read_file
+from converters.checkpoints.safe_load import read_file
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError

@@ -16,7 +16,7 @@ from converters.architectures.classifier import VideoClassifier, build_reference
 from converters.architectures.networks import InvertedResidual, MobileNet, Shift
 from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.build import plan
-from converters.checkpoints.mit import CONVENTION
+from converters.checkpoints.upstream import CONVENTION
 from converters.finetune import mirror_map, start_from, trainer
 from converters.qat import simulate_int8
 from converters.recipe import Options, preprocess_of

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from converters.architectures.classifier import VideoClassifier
 from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.checkpoints.mit import upstream_names
+from converters.checkpoints.upstream import upstream_names
 
 
 def upstream_state(
