@@ -22,13 +22,13 @@ from converters.architectures.networks import shift_place
 from converters.calibration import ClipSet
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.clips import Clips, generated_clip, random_clips, real_clips
-from converters.export import export_onnx, stamp
+from converters.export.onnx import export_onnx, stamp
+from converters.export.openvino import write_ir
+from converters.export.simplify import TIMEOUT_S, simplify
 from converters.int8 import Int8, Quantizer
-from converters.ir import write_ir
 from converters.judge import Judge, Verdict, compare_speed
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
-from converters.simplify import TIMEOUT_S, simplify
 from converters.verify import Check, Logits, Reference
 from converters.verify_online import OnlineReference
 from edge_tsm.actions.rules import RULES_FILE, write_rules

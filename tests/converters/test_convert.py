@@ -24,8 +24,8 @@ from converters.architectures.classifier import build_reference
 from converters.architectures.networks import Shift
 from converters.architectures.shift import TemporalShift
 from converters.build import Options, Plan, Settings, build, convert, plan
-from converters.export import export_onnx
-from converters.ir import write_ir
+from converters.export.onnx import export_onnx
+from converters.export.openvino import write_ir
 from converters.verify import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.actions.rules import RULES_FILE, read_rules

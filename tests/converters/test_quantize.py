@@ -17,11 +17,11 @@ from onnx import helper, numpy_helper
 from converters.architectures.classifier import VideoClassifier
 from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.export import export_onnx
+from converters.export.onnx import export_onnx
+from converters.export.simplify import simplify
 from converters.graph import Graph, attribute, layer_name
 from converters.quantize import Form, calibrate, layer_names, quantize
 from converters.ranges import Feed, Ranges
-from converters.simplify import simplify
 from tests.fakes import make_card
 
 SIDE = 64

@@ -1,0 +1,1 @@
+"""The reference network as ONNX and OpenVINO IR."""
