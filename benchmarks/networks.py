@@ -26,9 +26,9 @@ from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
 from converters.build import Settings, build, plan
 from converters.calibration import ClipSet
-from converters.clips import generated_clip
 from converters.int8 import Int8
 from converters.recipe import Options
+from converters.verification.clips import generated_clip
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
 from edge_tsm.inference.recognizer import Recognizer, open_variant

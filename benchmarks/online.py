@@ -27,9 +27,9 @@ from turns import Run, in_turns
 from converters.architectures.classifier import build_online
 from converters.build import Settings, convert, plan
 from converters.calibration import ClipSet
-from converters.clips import generated_clip
 from converters.int8 import Int8
 from converters.recipe import Options
+from converters.verification.clips import generated_clip
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import LABELS, generate
 from edge_tsm.inference.streaming import feed, fresh_state, next_state

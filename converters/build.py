@@ -21,7 +21,6 @@ from converters.architectures.classifier import build_online, build_reference, c
 from converters.architectures.networks import shift_place
 from converters.calibration import ClipSet
 from converters.checkpoints import Checkpoint, read_checkpoint
-from converters.clips import Clips, generated_clip, random_clips, real_clips
 from converters.export.onnx import export_onnx, stamp
 from converters.export.openvino import write_ir
 from converters.export.simplify import TIMEOUT_S, simplify
@@ -29,8 +28,9 @@ from converters.int8 import Int8, Quantizer
 from converters.judge import Judge, Verdict, compare_speed
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
-from converters.verify import Check, Logits, Reference
-from converters.verify_online import OnlineReference
+from converters.verification.clips import Clips, generated_clip, random_clips, real_clips
+from converters.verification.online import OnlineReference
+from converters.verification.reference import Check, Logits, Reference
 from edge_tsm.actions.rules import RULES_FILE, write_rules
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.clips import Clips
 from converters.ranges import Feed
+from converters.verification.clips import Clips
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.clips import read_dataset

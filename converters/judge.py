@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.calibration import ClipSet
-from converters.clips import Clips
-from converters.verify import Check, Logits, Proof, compare
-from converters.verify_online import STEPS, prove_chain
+from converters.verification.clips import Clips
+from converters.verification.online import STEPS, prove_chain
+from converters.verification.reference import Check, Logits, Proof, compare
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.bundle.golden import measure

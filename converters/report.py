@@ -10,7 +10,7 @@ from pathlib import Path
 
 from converters.judge import Verdict
 from converters.recipe import Fact
-from converters.verify import Check
+from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
 from edge_tsm.evaluation.latency_chart import Bar, latency_chart
 

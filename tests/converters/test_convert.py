@@ -26,7 +26,7 @@ from converters.architectures.shift import TemporalShift
 from converters.build import Options, Plan, Settings, build, convert, plan
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
-from converters.verify import TOLERANCE, Reference
+from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.actions.rules import RULES_FILE, read_rules
 from edge_tsm.bundle.card import METADATA_KEY, Card

@@ -18,7 +18,7 @@ from converters.architectures.classifier import build_reference
 from converters.build import Options, convert, plan
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
-from converters.verify import run_artifact
+from converters.verification.reference import run_artifact
 from edge_tsm import Pipeline, load, open_source
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card

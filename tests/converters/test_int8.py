@@ -15,9 +15,9 @@ import pytest
 
 from converters.build import Settings, convert
 from converters.calibration import ClipSet, Feeds, read_clips, split
-from converters.clips import generated_clip
 from converters.int8 import Int8, Quantizer
 from converters.judge import Judge, Verdict, compare_speed
+from converters.verification.clips import generated_clip
 from edge_tsm import load
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden

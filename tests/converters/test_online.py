@@ -20,11 +20,11 @@ import torch
 from converters.architectures.classifier import build_online, build_reference
 from converters.build import Options, convert, plan
 from converters.calibration import ClipSet
-from converters.clips import Clips, generated_clip
 from converters.judge import Judge
 from converters.recipe import Recipe
-from converters.verify import Check, Logits, run_artifact
-from converters.verify_online import OnlineReference, compounds
+from converters.verification.clips import Clips, generated_clip
+from converters.verification.online import OnlineReference, compounds
+from converters.verification.reference import Check, Logits, run_artifact
 from edge_tsm import demo as packaged
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, open_backend

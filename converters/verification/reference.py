@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from converters.clips import Clips
+from converters.verification.clips import Clips
 from edge_tsm.backends import Backend, RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import measure

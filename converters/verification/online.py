@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from converters.architectures.classifier import VideoClassifier, build_online, build_reference
-from converters.clips import Clips, random_clips
 from converters.recipe import Recipe
-from converters.verify import (
+from converters.verification.clips import Clips, random_clips
+from converters.verification.reference import (
     TOLERANCE,
     Array,
     Logits,

@@ -1,0 +1,1 @@
+"""Every artifact against the torch reference."""
