@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
 from converters.build import Settings, build, plan
-from converters.calibration import ClipSet
-from converters.int8 import Int8
+from converters.quantization.calibration import ClipSet
+from converters.quantization.int8 import Int8
 from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm.backends import RuntimeOptions

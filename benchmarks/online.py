@@ -26,8 +26,8 @@ from turns import Run, in_turns
 
 from converters.architectures.classifier import build_online
 from converters.build import Settings, convert, plan
-from converters.calibration import ClipSet
-from converters.int8 import Int8
+from converters.quantization.calibration import ClipSet
+from converters.quantization.int8 import Int8
 from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm import Recognizer, demo, load

@@ -19,13 +19,13 @@ from torch import nn
 
 from converters.architectures.classifier import build_online, build_reference, cache_shapes
 from converters.architectures.networks import shift_place
-from converters.calibration import ClipSet
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.export.onnx import export_onnx, stamp
 from converters.export.openvino import write_ir
 from converters.export.simplify import TIMEOUT_S, simplify
-from converters.int8 import Int8, Quantizer
-from converters.judge import Judge, Verdict, compare_speed
+from converters.quantization.calibration import ClipSet
+from converters.quantization.holdout import Judge, Verdict, compare_speed
+from converters.quantization.int8 import Int8, Quantizer
 from converters.recipe import Options, Recipe, resolve
 from converters.report import Report, Step
 from converters.verification.clips import Clips, generated_clip, random_clips, real_clips

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.judge import Verdict
+from converters.quantization.holdout import Verdict
 from converters.recipe import Fact
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from converters.build import Settings, convert
-from converters.calibration import ClipSet
 from converters.checkpoints.upstream import CONVENTION
-from converters.int8 import Int8
+from converters.quantization.calibration import ClipSet
+from converters.quantization.int8 import Int8
 from converters.recipe import Options, preprocess_of
 from edge_tsm.demo import bundle
 from edge_tsm.demo.synthetic import generate, label_of

@@ -76,7 +76,7 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     """
     try:
         from converters.build import Settings, build, default_bundle, plan
-        from converters.int8 import Int8
+        from converters.quantization.int8 import Int8
         from converters.recipe import Options
     except ImportError as error:
         raise ConversionError(

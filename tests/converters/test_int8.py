@@ -14,9 +14,9 @@ import onnx
 import pytest
 
 from converters.build import Settings, convert
-from converters.calibration import ClipSet, Feeds, read_clips, split
-from converters.int8 import Int8, Quantizer
-from converters.judge import Judge, Verdict, compare_speed
+from converters.quantization.calibration import ClipSet, Feeds, read_clips, split
+from converters.quantization.holdout import Judge, Verdict, compare_speed
+from converters.quantization.int8 import Int8, Quantizer
 from converters.verification.clips import generated_clip
 from edge_tsm import load
 from edge_tsm.bundle.card import Card

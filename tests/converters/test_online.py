@@ -19,8 +19,8 @@ import torch
 
 from converters.architectures.classifier import build_online, build_reference
 from converters.build import Options, convert, plan
-from converters.calibration import ClipSet
-from converters.judge import Judge
+from converters.quantization.calibration import ClipSet
+from converters.quantization.holdout import Judge
 from converters.recipe import Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds

@@ -19,9 +19,9 @@ from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, topology
 from converters.export.onnx import export_onnx
 from converters.export.simplify import simplify
-from converters.graph import Graph, attribute, layer_name
-from converters.quantize import Form, calibrate, layer_names, quantize
-from converters.ranges import Feed, Ranges
+from converters.quantization.graph import Graph, attribute, layer_name
+from converters.quantization.observer import Feed, Ranges
+from converters.quantization.qdq import Form, calibrate, layer_names, quantize
 from tests.fakes import make_card
 
 SIDE = 64

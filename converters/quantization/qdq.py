@@ -22,8 +22,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from converters.graph import ACTIVATIONS, MOVES, Graph, attribute, layer_name, subsample_apart
-from converters.ranges import Feed, Ranges, observe
+from converters.quantization.graph import (
+    ACTIVATIONS,
+    MOVES,
+    Graph,
+    attribute,
+    layer_name,
+    subsample_apart,
+)
+from converters.quantization.observer import Feed, Ranges, observe
 
 Scale = tuple[np.float32, np.uint8 | np.int8]  # scale, zero point
 

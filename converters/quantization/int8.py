@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from converters.calibration import ClipSet, Feeds, Warn, read_clips, split
-from converters.judge import Judge
-from converters.quantize import Form, calibrate, layer_names, quantize
-from converters.ranges import Ranges
+from converters.quantization.calibration import ClipSet, Feeds, Warn, read_clips, split
+from converters.quantization.holdout import Judge
+from converters.quantization.observer import Ranges
+from converters.quantization.qdq import Form, calibrate, layer_names, quantize
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ConversionError, VerificationError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.calibration import ClipSet
+from converters.quantization.calibration import ClipSet
 from converters.verification.clips import Clips
 from converters.verification.online import STEPS, prove_chain
 from converters.verification.reference import Check, Logits, Proof, compare

@@ -1,0 +1,1 @@
+"""Int8: calibration, the quantized graph, and its judgment on clips kept back."""
