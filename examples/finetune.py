@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from converters.finetune import start_from, trainer
-from converters.qat import simulate_int8
-from converters.run_folder import RunFolder
-from converters.training import Settings
+from converters.training.finetune import start_from, trainer
+from converters.training.qat import simulate_int8
+from converters.training.run_folder import RunFolder
+from converters.training.trainer import Settings
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.errors import EdgeTsmError
 

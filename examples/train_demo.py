@@ -15,9 +15,9 @@ from converters.architectures.networks import Shift
 from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.checkpoints.upstream import CONVENTION
 from converters.recipe import preprocess_of
-from converters.run_folder import RunFolder
-from converters.training import Settings, Trainer
-from converters.trainset import GeneratedClips, View, render_pool
+from converters.training.dataset import GeneratedClips, View, render_pool
+from converters.training.run_folder import RunFolder
+from converters.training.trainer import Settings, Trainer
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take theirs from 0 on

@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 
 from converters.checkpoints.upstream import CONVENTION
-from converters.finetune import start_from
 from converters.recipe import preprocess_of
-from converters.run_folder import RunFolder
-from converters.training import Distillation, Settings, Trainer
-from converters.trainset import GeneratedClips, View
+from converters.training.dataset import GeneratedClips, View
+from converters.training.finetune import start_from
+from converters.training.run_folder import RunFolder
+from converters.training.trainer import Distillation, Settings, Trainer
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used again

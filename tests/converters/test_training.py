@@ -17,12 +17,12 @@ from converters.architectures.networks import InvertedResidual, MobileNet, Shift
 from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.build import plan
 from converters.checkpoints.upstream import CONVENTION
-from converters.finetune import mirror_map, start_from, trainer
-from converters.qat import simulate_int8
 from converters.recipe import Options, preprocess_of
-from converters.run_folder import BEST, RunFolder, run_name
-from converters.training import Distillation, Epoch, Settings, Trainer, choose_device
-from converters.trainset import GeneratedClips, Item, VideoClips, View, cut, render_pool
+from converters.training.dataset import GeneratedClips, Item, VideoClips, View, cut, render_pool
+from converters.training.finetune import mirror_map, start_from, trainer
+from converters.training.qat import simulate_int8
+from converters.training.run_folder import BEST, RunFolder, run_name
+from converters.training.trainer import Distillation, Epoch, Settings, Trainer, choose_device
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import CheckpointError, InputError, SourceError
 from tests.converters.goldens import load_golden, write_golden

@@ -17,7 +17,7 @@ from torch import nn
 
 from converters.architectures.networks import Network, Shift, shift_place
 from converters.checkpoints.upstream import upstream_names
-from converters.training import Epoch, Trainer
+from converters.training.trainer import Epoch, Trainer
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.evaluation.charts import training_chart
 from edge_tsm.system.files import whole_file

@@ -16,8 +16,8 @@ from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
 from converters.checkpoints.upstream import CONVENTION, refuse_strangers
 from converters.recipe import Options, preprocess_of, resolve
-from converters.training import Distillation, Settings, Trainer
-from converters.trainset import VideoClips, View
+from converters.training.dataset import VideoClips, View
+from converters.training.trainer import Distillation, Settings, Trainer
 from edge_tsm.bundle.card import Sampling
 from edge_tsm.data.clips import Dataset
 from edge_tsm.errors import InputError

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from converters.architectures.classifier import VideoClassifier
-from converters.qat import simulates_int8
-from converters.trainset import Item
+from converters.training.dataset import Item
+from converters.training.qat import simulates_int8
 from edge_tsm.bundle.card import Preprocess
 from edge_tsm.errors import InputError
 
