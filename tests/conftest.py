@@ -10,12 +10,11 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+from tests.helpers.paths import SHARED
+
 # How long an example takes depends on what else the machine does; pytest-timeout bounds the test.
 settings.register_profile("edge-tsm", deadline=None, derandomize=True)
 settings.load_profile("edge-tsm")
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("EDGE_TSM_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,7 +44,7 @@ def golden_recipe(shared: Path) -> ModuleType:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained checkpoint in the official format: ResNet-18, 8 segments, 5 classes."""
     pytest.importorskip("torch", reason="making a checkpoint needs torch")
-    from tests.converters.upstream import write_checkpoint
+    from tests.helpers.upstream import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "resnet18")
 

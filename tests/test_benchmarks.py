@@ -49,7 +49,7 @@ def test_the_export_by_hand_is_the_same_network(arch: str, tmp_path: Path) -> No
     from converters.architectures.classifier import build_reference
     from converters.build import plan
     from converters.recipe import Options
-    from tests.converters.upstream import write_checkpoint
+    from tests.helpers.upstream import write_checkpoint
 
     path = write_checkpoint(tmp_path, arch)
     planned = plan(path, Options())

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.runtime.test_sources import write_video
+from tests.helpers.paths import ROOT
+from tests.helpers.videos import write_video
 
 EXAMPLES = ROOT / "examples"
 

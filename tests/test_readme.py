@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 pytest.importorskip("torch", reason="the tour converts a checkpoint")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

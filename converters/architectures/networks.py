@@ -1,7 +1,7 @@
-"""What a network is, as plain values: read from a checkpoint's keys, built by `converters.architectures.classifier`.
+"""What a network is, as plain values: read from a checkpoint's keys, built by the modules here.
 
-Canonical weight names are those of the modules in `converters.architectures.classifier`: every convolution with its
-batch norm is `NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
+Canonical weight names are those of these modules: every convolution with its batch norm is
+`NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from converters.architectures.classifier import COUNTER
-from converters.checkpoints import mit, mmaction2, paddle
+from converters.checkpoints import mmaction2, paddle
+from converters.checkpoints import upstream as mit
 from converters.checkpoints.safe_load import read_file
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum

@@ -1,7 +1,7 @@
 """The demo model that comes with the package, in clip and in online form.
 
-Trained from scratch on generated video (`edge_tsm.demo.synthetic`) by examples/train_demo.py; it tells
-how something moves: swipes, zooms, turns, or nothing in particular.
+Trained from scratch on generated video (`edge_tsm.demo.synthetic`) by examples/train_demo.py; it
+tells how something moves: swipes, zooms, turns, or nothing in particular.
 """
 
 from __future__ import annotations

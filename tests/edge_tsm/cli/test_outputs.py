@@ -1,0 +1,125 @@
+"""The options of `run` that say where answers go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edge_tsm.actions.rules import PRESETS, read_rules, write_rules
+from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
+from edge_tsm.errors import InputError
+from tests.helpers.answers import LABELS, says
+from tests.helpers.fakes import frames_at
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def opened(*options: str, live: bool = True, own_rules: Path | None = None) -> Outputs:
+    """The outputs that these options ask for."""
+
+    @click.command()
+    @output_options
+    def command(**arguments: Any) -> Outputs:
+        arguments["own_rules"] = own_rules
+        outputs = open_outputs(arguments, LABELS, live=live)
+        assert arguments == {}
+        return outputs
+
+    result = command.main([*options], standalone_mode=False)
+    assert isinstance(result, Outputs)
+    return result
+
+
+def play(outputs: Outputs, *labels: str) -> list[list[str]]:
+    """Kinds of the events of each answer."""
+    with outputs:
+        decisions = [outputs.write(says(label, t), "cam") for t, label in enumerate(labels)]
+    return [[event.kind for event in d.events] for d in decisions if d]
+
+
+def test_answers_are_left_alone_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(opened("--json"), "wave", "wave") == []
+    assert ["decision" in json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        False,
+        False,
+    ]
+
+
+def test_actions_come_with_json_and_end_with_the_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    play(opened("--json", "--actions"), "wave", "clap")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [[event["kind"] for event in line["decision"]["events"]] for line in lines]
+    assert kinds == [["start"], ["end", "start"], ["end"]]
+
+
+def test_the_bundles_own_rules_are_where_options_start(tmp_path: Path) -> None:
+    own, held = tmp_path / "rules.toml", PRESETS["jester-demo"].held
+    write_rules("jester-demo", ("No gesture", "Doing other things", *held), own)
+    assert read_rules(str(own)) == PRESETS["jester-demo"]
+    own.write_text('background = ["wave"]\n')
+    assert play(opened(own_rules=own), "wave") == []  # nobody asked for actions
+    assert play(opened("--actions", own_rules=own), "wave", "clap") == [[], ["start"]]
+    other = tmp_path / "other.toml"
+    other.write_text('background = ["clap"]\n')
+    options = ("--rules", str(other))
+    assert play(opened(*options, own_rules=own), "wave", "clap") == [["start"], ["end"]]
+    with pytest.raises(InputError, match="background"):
+        write_rules(str(own), ("run", "walk"), tmp_path / "x.toml")
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_flags_override_the_file(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("mean_answers = 3\nbackground = ['wave']")
+    assert play(opened("--rules", str(rules)), "wave", "wave") == [[], []]
+    assert play(
+        opened("--rules", str(rules), "--background", "clap", "--decay", "0.1"), "wave"
+    ) == [["start"]]
+    assert play(opened("--on", "0.95"), "wave") == [[]]
+    assert play(opened("--threshold", "wave=0.95/0.1"), "wave", "clap") == [[], ["start"]]
+    assert play(opened("--on", "0.2"), "wave") == [["start"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--rules", "jester-demo"], "background: the model has no label 'No gesture'"),
+        (["--ignore", "Wave"], "did you mean 'wave'"),
+        (["--threshold", "wave"], "write LABEL=ON"),
+        (["--threshold", "wave=x"], "write LABEL=ON"),
+        (["--on", "0.3", "--off", "0.4"], "0 <= off <= on"),
+        (["--mean", "2", "--decay", "1"], "two ways of smoothing"),
+        (["--webhook", "nope"], "pass an http"),
+    ],
+)
+def test_options_that_make_no_sense(options: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        opened(*options)
+
+
+def test_pictures_are_for_live_sources(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--snapshots is for live sources"):
+        opened("--snapshots", str(tmp_path), live=False)
+
+
+def test_snapshots_and_clips_go_to_one_folder(tmp_path: Path) -> None:
+    outputs = opened("--snapshots", str(tmp_path), "--clips", str(tmp_path), "--json")
+    with outputs:
+        for t, frame in enumerate(frames_at([0.0, 0.5, 1.0], (32, 32))):
+            outputs.frame(frame, "cam")
+            outputs.write(says("wave", t / 2), "cam")
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".avi", ".jpg"]
+    assert outputs.counts()["clips"].failed == 0
+
+
+def test_help_fits_eighty_columns() -> None:
+    help_text = CliRunner().invoke(output_options(click.command()(lambda: None)), ["--help"])
+    assert max(map(len, help_text.output.splitlines())) <= 80
+    assert "--webhook" in help_text.output
