@@ -1,4 +1,4 @@
-"""How long does a conversion take, how much memory, and how close are the artefacts?
+"""How long does a conversion take, how much memory, and how close are the artifacts?
 
     python benchmarks/conversion.py --out conversion.json [VARIANT ...]
 

@@ -52,7 +52,7 @@ def stages(path: Path, recognizer: Recognizer) -> dict[str, Run]:
     return {
         "decode": lambda: source.sample(recognizer.sample),
         "resize and crop": lambda: [recognizer.prepare(image) for image in frames],
-        "normalise": lambda: preprocess.tensor(crops),
+        "normalize": lambda: preprocess.tensor(crops),
         "engine": lambda: recognizer.backend.run(clip),
         "the whole": whole,
     }
@@ -66,7 +66,7 @@ def measure(bundle: Path, rounds: int) -> dict[str, Any]:
         answered = f"{recognizer.variant.file.path} on {recognizer.backend.engine}"
     shares = {name: round(ms[name] / ms["the whole"], 3) for name in ms if name != "the whole"}
     return {
-        "artefact": answered,
+        "artifact": answered,
         "ms": ms,
         "share_of_the_whole": shares,
         "decoded_fps": round(FPS * SECONDS / ms["decode"] * 1000, 1),
@@ -85,7 +85,7 @@ def main() -> None:
     results = measure(given.bundle, given.rounds)
     report(results, before, given.out)
     if given.out:
-        title = f"one answer from 10 s of 1080p: {results['artefact']}"
+        title = f"one answer from 10 s of 1080p: {results['artifact']}"
         bars({title: results["ms"]}, given.out.with_suffix(".png"), unit="ms", strong=["engine"])
 
 

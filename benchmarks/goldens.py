@@ -1,4 +1,4 @@
-"""How far are the artefacts from what the frameworks' own code answered?
+"""How far are the artifacts from what the frameworks' own code answered?
 
     python benchmarks/goldens.py --out goldens.json
 

@@ -24,7 +24,7 @@ Curves = dict[str, dict[int, float]]
 
 
 def curves(runs: dict[tuple[str, int], Run], *, rounds: int) -> Curves:
-    """Time runs that are named by artefact and by a number; return milliseconds by both."""
+    """Time runs that are named by artifact and by a number; return milliseconds by both."""
     found = in_turns({f"{name}|{count}": run for (name, count), run in runs.items()}, rounds=rounds)
     result: Curves = {}
     for key, ms in found.ms().items():

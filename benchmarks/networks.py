@@ -83,7 +83,7 @@ def make_bundle(
 
 
 def opened(bundle: Path, *, threads: int | None = None) -> Iterator[tuple[str, Recognizer]]:
-    """Yield every artefact under "ENGINE PRECISION", OpenVINO's f32 also computed in bf16."""
+    """Yield every artifact under "ENGINE PRECISION", OpenVINO's f32 also computed in bf16."""
     card = Card.read(bundle)
     for file in card.files.values():
         both = (file.precision, file.engine) == ("f32", "openvino")

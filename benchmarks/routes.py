@@ -39,7 +39,7 @@ SAME = 1e-4  # of the logits' range
 
 
 class Reader(CalibrationDataReader):
-    """Random clips: what quantisers need to know for time, not for accuracy."""
+    """Random clips: what quantizers need to know for time, not for accuracy."""
 
     def __init__(self) -> None:
         generator = np.random.default_rng(1)

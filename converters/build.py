@@ -69,10 +69,10 @@ Tell = Callable[[str], None]
 
 
 class Checker(Protocol):
-    """What proves an artefact: the reference, or for int8 the judge."""
+    """What proves an artifact: the reference, or for int8 the judge."""
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
-        """Compare an artefact with the reference, or raise VerificationError."""
+        """Compare an artifact with the reference, or raise VerificationError."""
         ...
 
 
@@ -187,7 +187,7 @@ class _Builder:
         self._replay()
 
     def _models(self, groups: dict[str, Clips]) -> tuple[nn.Module, Reference]:
-        """Return the network to export, and what its artefacts will be compared with."""
+        """Return the network to export, and what its artifacts will be compared with."""
         recipe, tensors = self._plan.recipe, self._plan.checkpoint.tensors
         with self._timed("torch"):
             if recipe.streaming is not None:
@@ -223,7 +223,7 @@ class _Builder:
     def _int8(
         self, settings: Int8, clips: tuple[ClipSet, ClipSet], reference: Reference, work: Path
     ) -> None:
-        """Quantise the finished f32 graph; judge all artefacts on the clips kept back."""
+        """Quantize the finished f32 graph; judge all artifacts on the clips kept back."""
         if processor().int8_saturates and not settings.reduce_range:
             self._warn(
                 "on this CPU (AVX2 without VNNI) OpenVINO's int8 sums can saturate; --reduce-range "

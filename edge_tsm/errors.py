@@ -18,7 +18,7 @@ class InputError(EdgeTsmError, ValueError):
 
 
 class CardError(EdgeTsmError, ValueError):
-    """A bundle, artefact or card is missing, malformed, or of an unknown schema."""
+    """A bundle, artifact or card is missing, malformed, or of an unknown schema."""
 
     exit_code = 3
 
@@ -60,6 +60,6 @@ class ExportError(ConversionError):
 
 
 class VerificationError(ConversionError):
-    """An artefact does not answer as its reference does."""
+    """An artifact does not answer as its reference does."""
 
     exit_code = 10

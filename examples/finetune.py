@@ -1,4 +1,4 @@
-"""Fine-tune a TSM checkpoint, or an image backbone, on your own labelled clips.
+"""Fine-tune a TSM checkpoint, or an image backbone, on your own labeled clips.
 
     python examples/finetune.py CHECKPOINT train.txt val.txt -o RUN
     python examples/finetune.py CHECKPOINT train.txt val.txt -o RUN --online   # one-way, distilled
@@ -32,7 +32,7 @@ from edge_tsm.errors import EdgeTsmError
 @click.option("--frozen", is_flag=True, help="Train the head alone: minutes instead of hours.")
 @click.option("--partial-bn/--no-partial-bn", default=None, help="[default: if shifts are kept]")
 @click.option("--online", is_flag=True, help="Shift from the past; the checkpoint is the teacher.")
-@click.option("--int8", is_flag=True, help="Quantisation-aware: let the weights get used to int8.")
+@click.option("--int8", is_flag=True, help="Quantization-aware: let the weights get used to int8.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
 @click.option("--workers", default=2, show_default=True, help="Processes that read clips.")
 def main(checkpoint: Path, train: Path, val: Path, **options) -> None:

@@ -1,4 +1,4 @@
-"""MobileOne in its re-parameterised form, shifted before every block."""
+"""MobileOne in its re-parameterized form, shifted before every block."""
 
 from __future__ import annotations
 

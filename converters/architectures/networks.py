@@ -206,7 +206,7 @@ class FusedBlock:
 
 @dataclass(frozen=True)
 class MobileOne:
-    """MobileOne, re-parameterised: depthwise and pointwise blocks in turn, after a stem."""
+    """MobileOne, re-parameterized: depthwise and pointwise blocks in turn, after a stem."""
 
     blocks: tuple[FusedBlock, ...]
     name = "mobileone"

@@ -2,7 +2,7 @@
 
 Inside a network frames are **time-major**: (T*N, C, H, W) with index `t*N + n`. A shift by one
 frame is then a shift by N rows whatever the batch: slice, pad, concatenate on a 4-D tensor, with no
-reshape that would break an engine's blocked layout and no zero constant that a quantiser would have
+reshape that would break an engine's blocked layout and no zero constant that a quantizer would have
 to give a range.
 """
 
@@ -53,7 +53,7 @@ def _from_previous(x: Tensor, clips: int) -> Tensor:
 
 
 class TemporalPool(nn.Module):
-    """Max over three neighbouring frames, every second one kept: T becomes T/2.
+    """Max over three neighboring frames, every second one kept: T becomes T/2.
 
     Source: ops/temporal_shift.py, `TemporalPool` (max_pool3d, kernel (3,1,1), stride (2,1,1)).
     """

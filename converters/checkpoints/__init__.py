@@ -20,7 +20,7 @@ from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError
 
-# Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognises reads.
+# Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognizes reads.
 READERS: dict[str, ModuleType] = {"paddle": paddle, "mmaction2": mmaction2, "mit": mit}
 
 
@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False) -> Checkpoint:
-    """Read a checkpoint; its code base is recognised from the keys unless `kind` names it.
+    """Read a checkpoint; its code base is recognized from the keys unless `kind` names it.
 
     With `online` a file that is named like an image classifier's is taken for an online model.
 
@@ -85,7 +85,7 @@ def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
         if t.layout != torch.strided or t.is_quantized or t.is_meta
     ]
     if odd:
-        raise CheckpointError(f"{path}: {odd[0]} is sparse, quantised or empty; pass float weights")
+        raise CheckpointError(f"{path}: {odd[0]} is sparse, quantized or empty; pass float weights")
     tensors = {_PREFIX.sub("", name): value for name, value in found.items()}
     if len(tensors) != len(found):
         raise CheckpointError(f"{path}: some weights stand there twice, with and without `module.`")

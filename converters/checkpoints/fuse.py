@@ -1,4 +1,4 @@
-"""Parallel branches of convolutions and norms, added into one convolution (re-parameterisation)."""
+"""Parallel branches of convolutions and norms, added into one convolution (re-parameterization)."""
 
 from __future__ import annotations
 

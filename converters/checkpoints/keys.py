@@ -142,7 +142,7 @@ def _check(network: ResNet) -> None:
     if network.temporal_pool and (network.non_local_blocks or not places):
         other = "non-local blocks" if network.non_local_blocks else "no shift"
         raise CheckpointError(
-            f"temporal pooling with {other}: upstream's code mixes neighbouring videos there, so "
+            f"temporal pooling with {other}: upstream's code mixes neighboring videos there, so "
             "there is no right answer to reproduce"
         )
 

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TIMEOUT_S = 300.0
-_COMMAND = (sys.executable, __file__)
+# A program of its own and no module of this package, whose folder has an `onnx.py` too.
+_PROGRAM = """
+import sys
+from pathlib import Path
+
+import onnx
+import onnxsim
+
+model, same = onnxsim.simplify(onnx.load(sys.argv[1]))
+if not same:
+    raise SystemExit("onnxsim's own check says that the simplified graph differs")
+Path(sys.argv[2]).write_bytes(model.SerializeToString())
+"""
+_COMMAND = (sys.executable, "-c", _PROGRAM)
 
 
 def simplify(
@@ -25,11 +38,13 @@ def simplify(
     """
     try:
         done = subprocess.run(
-            [*command, str(source), str(path)],
+            [*command, str(source.resolve()), str(path.resolve())],
             capture_output=True,
             text=True,
             timeout=timeout_s,
-            # Not a file called onnx.py in the folder where somebody converts a download.
+            # Not a file called onnx.py in the folder where somebody converts a download. Python
+            # 3.10 knows no safe path, so the program starts in the folder of its result.
+            cwd=path.parent,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
     except subprocess.TimeoutExpired:
@@ -40,17 +55,3 @@ def simplify(
         said = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
         return f"onnxsim ended with code {done.returncode}: {said}"
     return None
-
-
-def _main(source: str, path: str) -> None:
-    import onnx
-    import onnxsim
-
-    model, same = onnxsim.simplify(onnx.load(source))
-    if not same:
-        raise SystemExit("onnxsim's own check says that the simplified graph differs")
-    Path(path).write_bytes(model.SerializeToString())
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:3])

@@ -1,4 +1,4 @@
-"""Clips to quantise by: the user's own, through the one preprocessing, some kept back to judge."""
+"""Clips to quantize by: the user's own, through the one preprocessing, some kept back to judge."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def split(clips: ClipSet, *, warn: Warn) -> tuple[ClipSet, ClipSet]:
             "--calibrate"
         )
     if len(clips) < FEW_CLIPS:
-        warn(f"only {len(clips)} clips to quantise by; {FEW_CLIPS} or more make int8 dependable")
+        warn(f"only {len(clips)} clips to quantize by; {FEW_CLIPS} or more make int8 dependable")
     held = np.arange(len(clips)) % _HELD_OUT == min(len(clips), _HELD_OUT) - 1
     return clips[np.flatnonzero(~held).tolist()], clips[np.flatnonzero(held).tolist()]
 
@@ -112,7 +112,7 @@ def read_clips(path: Path, card: Card, *, warn: Warn) -> ClipSet:
         crops.append(np.stack([preprocess.crop(frame.image) for frame in frames]))
         labels.append(label)
     if not crops:
-        raise ConversionError(f"{path} holds no readable clip to quantise by")
+        raise ConversionError(f"{path} holds no readable clip to quantize by")
     known = all(0 <= label < len(card.labels) for label in labels)
     return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None)
 
@@ -130,7 +130,7 @@ def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
         raise ConversionError(str(error)) from error
     try:
         return [(sample.path, sample.label) for sample in dataset.of_classes(labels)]
-    except InputError:  # to quantise by, clips of any classes will do
+    except InputError:  # to quantize by, clips of any classes will do
         return [(sample.path, -1) for sample in dataset]
 
 

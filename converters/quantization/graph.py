@@ -1,4 +1,4 @@
-"""An ONNX graph as quantisation sees it: who makes a tensor, who reads it, what may be int8."""
+"""An ONNX graph as quantization sees it: who makes a tensor, who reads it, what may be int8."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def attribute(node: NodeProto, name: str, default: Any) -> Any:
 def subsample_apart(model: ModelProto) -> ModelProto:
     """Split every strided 1x1 convolution into picking pixels (a 1x1 max pool) and a plain one.
 
-    OpenVINO does that itself, but between dequantisation and convolution: the pool and the
+    OpenVINO does that itself, but between dequantization and convolution: the pool and the
     convolution then run in f32 (measured: 3 of ResNet-50's convolutions). Before it, they are int8.
     """
     nodes = []

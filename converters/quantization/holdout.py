@@ -1,4 +1,4 @@
-"""How an int8 file answers clips that it was not calibrated on, beside the other artefacts."""
+"""How an int8 file answers clips that it was not calibrated on, beside the other artifacts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEAST_EFFECT = 0.25
 
 @dataclass(frozen=True)
 class Verdict:
-    """One artefact on one engine against the reference, on the clips kept back.
+    """One artifact on one engine against the reference, on the clips kept back.
 
     `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
     run on this machine's CPU. `status` is equal, within the bound or beyond the bound, by top-1;
@@ -63,7 +63,7 @@ class _Answers:
 
 
 class Judge:
-    """The reference's answers on clips kept back, and what artefacts answer there.
+    """The reference's answers on clips kept back, and what artifacts answer there.
 
     `frames` is what it answers to every frame, (K, T, classes), where the model is online.
     """
@@ -116,7 +116,7 @@ class Judge:
         return Check(groups, result, self._prove(path, found))
 
     def verdict(self, path: Path, file: File, engine: str) -> Verdict:
-        """Return how a finished artefact does."""
+        """Return how a finished artifact does."""
         found = self._answers(path, engine)
         result = self._measure(found.logits)
         labels = self._clips.labels
@@ -197,7 +197,7 @@ class Judge:
 
 
 def compare_speed(verdicts: Sequence[Verdict], cpu: Processor) -> str:
-    """Return a warning where the fastest int8 artefact is slower than the fastest float one."""
+    """Return a warning where the fastest int8 artifact is slower than the fastest float one."""
     times = [(v.precision == "int8", v.latency_ms) for v in verdicts if v.target == "any"]
     int8, float_ = (min(ms for kind, ms in times if kind is wanted) for wanted in (True, False))
     if int8 <= float_:

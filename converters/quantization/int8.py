@@ -1,4 +1,4 @@
-"""The int8 step: calibrate, quantise, keep float what hurts, judge on clips kept back."""
+"""The int8 step: calibrate, quantize, keep float what hurts, judge on clips kept back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KeepFloat = Literal["auto", "none"] | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Int8:
-    """How to quantise.
+    """How to quantize.
 
     `calibration` and `holdout` are a folder or list of clips, or prepared crops (a `ClipSet`);
     without `holdout` every fourth calibration clip is kept back. `keep_float` names layers that
@@ -58,7 +58,7 @@ class Int8:
 
 
 class Quantizer:
-    """Quantises one f32 model, with the same float layers in every form."""
+    """Quantizes one f32 model, with the same float layers in every form."""
 
     def __init__(self, source: Path, card: Card, clips: ClipSet, settings: Int8) -> None:
         self._source, self._settings = source, settings
@@ -100,7 +100,7 @@ class Quantizer:
         )
 
     def _by_harm(self, judge: Judge, work: Path) -> Sequence[str]:
-        """Return the layers, first the one whose quantisation alone moves the logits most."""
+        """Return the layers, first the one whose quantization alone moves the logits most."""
         harm = {
             name: judge.distance(
                 self._attempt(work, [n for n in self._layers if n != name]), _SENSITIVITY_CLIPS

@@ -1,8 +1,8 @@
 """Static INT8: from an f32 ONNX graph to a QDQ graph whose shift moves bytes.
 
-A tensor that is shifted is quantised once, before the shift: slice, pad (with the zero point) and
-concatenation work on its bytes, and the convolution behind them dequantises. So the shift needs no
-range of its own, costs no requantisation, and its zeros are exact. Activations are uint8 with a
+A tensor that is shifted is quantized once, before the shift: slice, pad (with the zero point) and
+concatenation work on its bytes, and the convolution behind them dequantizes. So the shift needs no
+range of its own, costs no requantization, and its zeros are exact. Activations are uint8 with a
 zero point, weights int8 per output channel.
 
 Biases are corrected for what rounding the weights does to each channel's mean (Nagel et al., 2019,
@@ -37,9 +37,9 @@ Scale = tuple[np.float32, np.uint8 | np.int8]  # scale, zero point
 
 @dataclass(frozen=True)
 class Form:
-    """What an engine wants of a quantised graph.
+    """What an engine wants of a quantized graph.
 
-    `symmetric`: int8 activations without zero point, moved as floats between two quantisers of one
+    `symmetric`: int8 activations without zero point, moved as floats between two quantizers of one
     scale, and float biases, as TensorRT reads it. `weight_max` 63 keeps 16-bit sums of
     uint8 x int8 pairs from saturating on x86 CPUs without VNNI (255 * 63 * 2 < 2**15).
     """
@@ -76,7 +76,7 @@ def _read(source: Path) -> Graph:
 
 
 def _points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
-    """Return the tensors to quantise, each with the tensor whose scale it shares.
+    """Return the tensors to quantize, each with the tensor whose scale it shares.
 
     These are what layers and sums read and make, before any movement. Tensors that a concatenation
     joins share a scale.
@@ -104,7 +104,7 @@ def _points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
 
 
 class _Rewriter:
-    """Copies a graph node by node, quantising on the way."""
+    """Copies a graph node by node, quantizing on the way."""
 
     def __init__(self, graph: Graph, ranges: Ranges, form: Form, keep: Collection[str]) -> None:
         self._graph, self._ranges, self._form, self._keep = graph, ranges, form, keep
@@ -112,11 +112,11 @@ class _Rewriter:
         self._scales = {name: self._scale(name) for name in set(self._points.values())}
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[np.generic]] = {}
-        self._bytes: dict[str, tuple[str, str]] = {}  # tensor: its quantised twin, its scale's name
+        self._bytes: dict[str, tuple[str, str]] = {}  # tensor: its quantized twin, its scale's name
         self._floats: dict[str, str] = {}  # tensor: what float operators read instead
 
     def run(self) -> ModelProto:
-        """Return the quantised model."""
+        """Return the quantized model."""
         for name in self._graph.inputs:
             self._quantize(name)
         for node in self._graph.nodes:
@@ -158,7 +158,7 @@ class _Rewriter:
         self._nodes.append(node)
 
     def _compute(self, node: NodeProto, copy: NodeProto) -> None:
-        """Let an operator read floats, and quantise what it makes where that is wanted."""
+        """Let an operator read floats, and quantize what it makes where that is wanted."""
         layer = self._graph.is_layer(node) and layer_name(node) not in self._keep
         if layer:
             self._settle(node.input[0])
@@ -167,7 +167,7 @@ class _Rewriter:
         if layer:
             self._weights(node, copy)
         if self._saturates(node):
-            # The quantiser's own limits are those of the activation.
+            # The quantizer's own limits are those of the activation.
             self._nodes[-1].output[0] = node.output[0]
         else:
             self._nodes.append(copy)
@@ -175,9 +175,9 @@ class _Rewriter:
             self._quantize(name)
 
     def _settle(self, name: str) -> None:
-        """Quantise what was moved as floats once more, by the same scale, so exactly.
+        """Quantize what was moved as floats once more, by the same scale, so exactly.
 
-        NVIDIA asks for a quantiser right before a layer that is to be int8; engines then move it
+        NVIDIA asks for a quantizer right before a layer that is to be int8; engines then move it
         ahead of the movement, where it meets the first.
         """
         if name not in self._bytes:
@@ -187,7 +187,7 @@ class _Rewriter:
             self._emit("QuantizeLinear", name, scale, f"{name}:int")
 
     def _saturates(self, node: NodeProto) -> bool:
-        """Return whether quantising an activation's output does what the activation does."""
+        """Return whether quantizing an activation's output does what the activation does."""
         name = node.output[0]
         if node.op_type not in ACTIVATIONS or name not in self._points:
             return False
@@ -208,7 +208,7 @@ class _Rewriter:
         return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
 
     def _quantize(self, name: str) -> None:
-        """Quantise a float tensor if that is wanted."""
+        """Quantize a float tensor if that is wanted."""
         if name not in self._points or name in self._bytes:
             return
         scale = self._points[name]
@@ -218,7 +218,7 @@ class _Rewriter:
         self._floats[name] = ""
 
     def _float(self, name: str) -> str:
-        """Return the float tensor to read for `name`, dequantised where it has a quantised twin."""
+        """Return the float tensor to read for `name`, dequantized where it has a quantized twin."""
         if name not in self._bytes:
             return name
         if not self._floats.get(name):
@@ -239,7 +239,7 @@ class _Rewriter:
         return self._constant(f"{scale}:zero", self._scales[scale][1])
 
     def _weights(self, node: NodeProto, copy: NodeProto) -> None:
-        """Quantise weights per output channel and the bias to their product with the input."""
+        """Quantize weights per output channel and the bias to their product with the input."""
         weight = self._graph.constants[node.input[1]].astype(np.float32)
         rows = weight if node.op_type == "Conv" or attribute(node, "transB", 0) else weight.T
         bias = np.zeros(len(rows), np.float32)

@@ -1,7 +1,7 @@
-"""Labelled clips for training: videos and frame folders as upstream samples them, generated clips.
+"""Labeled clips for training: videos and frame folders as upstream samples them, generated clips.
 
 An item is a clip as the network's picture size wants it, (T*3, size, size) uint8 in the card's
-colour order, and its class. Normalization is the trainer's, on its device.
+color order, and its class. Normalization is the trainer's, on its device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fine-tuning: from a checkpoint that `convert` understands to a trainer on labelled clips."""
+"""Fine-tuning: from a checkpoint that `convert` understands to a trainer on labeled clips."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def trainer(
     size_px: int = 224,
     teacher: Start | None = None,
 ) -> Trainer:
-    """Return a trainer of `start` on labelled clips; `teacher` distils (see `Distillation`).
+    """Return a trainer of `start` on labeled clips; `teacher` distills (see `Distillation`).
 
     Raises:
         InputError: a list has classes that the labels do not name, or a teacher was never taught.

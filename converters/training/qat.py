@@ -1,4 +1,4 @@
-"""Quantisation-aware training: convolutions compute as their int8 twins will, weights adapt.
+"""Quantization-aware training: convolutions compute as their int8 twins will, weights adapt.
 
 Rounding is simulated (Jacob et al. 2018) as `quantize` will do it: weights symmetric with a scale
 per output channel, which folding batch norm into them does not change, and activations asymmetric

@@ -266,7 +266,7 @@ class Trainer:
 
 
 class _Normalize(nn.Module):
-    """(N, T*3, H, W) uint8 to the network's domain: `(x * scale - mean) / std` per colour."""
+    """(N, T*3, H, W) uint8 to the network's domain: `(x * scale - mean) / std` per color."""
 
     mean: Tensor
     std: Tensor

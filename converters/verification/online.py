@@ -1,4 +1,4 @@
-"""Online artefacts with chained state: frame by frame what the clip form answers.
+"""Online artifacts with chained state: frame by frame what the clip form answers.
 
 The reference for every step is the clip form (shift from the past only, zero before the first
 frame), which sees all frames at once and carries nothing.
@@ -37,7 +37,7 @@ STEPS = 24
 # Answers may be this many times further off at the end than at the start; below this share of the
 # tolerance nothing is called growth.
 _GROWTH, _NOISE = 3.0, 0.1
-_SAME = 1e-5  # share of the logit range by which an artefact may differ from itself
+_SAME = 1e-5  # share of the logit range by which an artifact may differ from itself
 
 
 class OnlineReference(Reference):

@@ -1,4 +1,4 @@
-"""Every artefact against the torch reference, and the proof that time reaches the answer.
+"""Every artifact against the torch reference, and the proof that time reaches the answer.
 
 A graph whose shift was folded into a constant passes a test on zeros, and one with the shift the
 wrong way round is off by about one percent: so the clips are noise, moving pictures and, if given,
@@ -43,7 +43,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Check:
-    """One artefact's result per group of clips, and over all of them."""
+    """One artifact's result per group of clips, and over all of them."""
 
     groups: dict[str, Verification]
     total: Verification
@@ -51,7 +51,7 @@ class Check:
 
 
 class Reference:
-    """The torch network's answers on the clips that artefacts will see."""
+    """The torch network's answers on the clips that artifacts will see."""
 
     def __init__(self, model: nn.Module, groups: Mapping[str, Clips], *, order_sensitive: bool):
         self._model = model
@@ -68,7 +68,7 @@ class Reference:
         return np.stack(rows).astype(np.float32)
 
     def answers(self, clips: Clips) -> Logits:
-        """Return what artefacts are compared with."""
+        """Return what artifacts are compared with."""
         return self.run(clips)
 
     def turn(self, clips: Clips) -> Clips:
@@ -86,10 +86,10 @@ class Reference:
         return {}
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
-        """Compare an artefact with the reference.
+        """Compare an artifact with the reference.
 
         Raises:
-            VerificationError: a difference above the tolerance, or an artefact that does not look
+            VerificationError: a difference above the tolerance, or an artifact that does not look
                 at its input or at the order of frames.
         """
         tolerance = TOLERANCE[precision]
@@ -169,9 +169,9 @@ def turned(clips: Clips) -> Clips:
 
 
 def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
-    """Return an artefact's logits, (K, classes), of an online one (K, T, classes).
+    """Return an artifact's logits, (K, classes), of an online one (K, T, classes).
 
-    With a batch size N every clip is run in each of the N places, among different neighbours; the
+    With a batch size N every clip is run in each of the N places, among different neighbors; the
     answer that is furthest from the mean over places is the one that counts.
     """
     batch = card.input.shape[0]
@@ -195,7 +195,7 @@ def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
 
 
 def run_batch(backend: Backend, card: Card, clips: Clips) -> Logits:
-    """Run one batch, an online artefact frame by frame from a fresh state."""
+    """Run one batch, an online artifact frame by frame from a fresh state."""
     if card.online:
         return np.stack([_logits(card, o) for _, o in chain(card, backend, clips)], axis=1)
     return _logits(card, backend.run({card.input.name: clips}))

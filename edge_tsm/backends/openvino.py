@@ -32,7 +32,7 @@ class OpenVinoBackend:
             self.card_text: str | None = _card_text(model)
             if model.has_rt_info(["framework", TARGET_KEY]):
                 target = model.get_rt_info(["framework", TARGET_KEY]).value
-                # Measured with 2026.4: where a shift follows a quantiser of signed bytes, it gives
+                # Measured with 2026.4: where a shift follows a quantizer of signed bytes, it gives
                 # those before it as few as ten levels, and logits are off by half their range.
                 raise BackendError(
                     f"{path} is int8 for {target} alone, which OpenVINO answers wrongly; take "

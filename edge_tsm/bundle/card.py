@@ -2,7 +2,7 @@
 
 It says what a model is, what it must be fed, what it answers and what was proven. The same JSON
 stands in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
-hold its own checksum), inside every artefact, so that a single `.onnx` or `.xml` still loads.
+hold its own checksum), inside every artifact, so that a single `.onnx` or `.xml` still loads.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, center crop, colour order, `x * scale`, then `(x - mean) / std` per channel.
+    """Resize, center crop, color order, `x * scale`, then `(x - mean) / std` per channel.
 
     `crop_offset` is how half a pixel goes: to even (torchvision, PaddleVideo) or down (mmaction2).
     """
@@ -79,7 +79,7 @@ class Preprocess:
 class Input:
     """The input tensor: a clip, or one frame (`NCHW`) of an online model.
 
-    Layout `N(T*C)HW` has channel index `t*3 + c`, colour fastest.
+    Layout `N(T*C)HW` has channel index `t*3 + c`, color fastest.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Streaming:
 
 @dataclass(frozen=True)
 class File:
-    """One artefact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`.
+    """One artifact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`.
 
     `also` are engines beside `engine` on which it was verified, with their versions. `target` is
     "tensorrt" for a form that other devices run slowly or, OpenVINO, wrongly.
@@ -132,7 +132,7 @@ class File:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines on which the artefact was verified, its own first."""
+        """The engines on which the artifact was verified, its own first."""
         return (self.engine, *self.also)
 
 
@@ -192,7 +192,7 @@ class Card:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
 
     def embedded(self) -> str:
-        """Return the compact JSON that goes into an artefact: no `files`, no `verification`."""
+        """Return the compact JSON that goes into an artifact: no `files`, no `verification`."""
         card = dataclasses.replace(self, files={}, verification={})
         return json.dumps(dataclasses.asdict(card), ensure_ascii=False, separators=(",", ":"))
 

@@ -1,4 +1,4 @@
-"""`edge-tsm bench`: every artefact of a bundle on every device of this machine."""
+"""`edge-tsm bench`: every artifact of a bundle on every device of this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golde
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of the table.")
 @engine_option
 def bench(bundle: Path | None, as_json: bool, **arguments: Any) -> None:
-    """Time every artefact of BUNDLE on every device of this machine.
+    """Time every artifact of BUNDLE on every device of this machine.
 
     Each runs in a process of its own. Times are those of one run of the engine; memory is the
     process's highest; golden: do answers to the golden clips agree with those at conversion?
@@ -47,7 +47,7 @@ def bench(bundle: Path | None, as_json: bool, **arguments: Any) -> None:
     else:
         click.echo("\n".join(layout([HEAD, *map(_line, rows)])))
     if all("error" in row for row in rows):
-        raise BackendError(f"no artefact of {bundle} runs here: {rows[0]['error']}")
+        raise BackendError(f"no artifact of {bundle} runs here: {rows[0]['error']}")
 
 
 def _rows(bundle: Path, arguments: Row) -> Iterator[Row]:
@@ -55,7 +55,7 @@ def _rows(bundle: Path, arguments: Row) -> Iterator[Row]:
     card, progress = Card.read(bundle), Progress("measuring")
     jobs = list(_jobs(bundle, card, arguments))
     if not jobs:
-        raise CardError(f"{bundle}: no artefact serves a device that is here")
+        raise CardError(f"{bundle}: no artifact serves a device that is here")
     if arguments["variant"] is not None:
         for variant, device in jobs:
             options = RuntimeOptions(device, threads=arguments["threads"])
@@ -88,7 +88,7 @@ def _measure(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions
 
 
 def _apart(bundle: Path, variant: Variant, device: str, arguments: Row) -> Row:
-    """Measure in a fresh process, so that memory is this artefact's and a crash ends only it."""
+    """Measure in a fresh process, so that memory is this artifact's and a crash ends only it."""
     command = [sys.executable, "-m", "edge_tsm", "bench", str(bundle), "--json"]
     command += ["--variant", variant.file.path, "--engine", variant.engine, "--device", device]
     command += ["--runs", str(arguments["runs"])]

@@ -51,7 +51,7 @@ def doctor(
 
 
 def _bundle(bundle: Path, options: RuntimeOptions) -> Iterator[Finding]:
-    """Replay the golden clips of every artefact that an installed engine reads."""
+    """Replay the golden clips of every artifact that an installed engine reads."""
     try:
         card, golden = Card.read(bundle), Golden.read(bundle)
     except CardError as error:
@@ -62,7 +62,7 @@ def _bundle(bundle: Path, options: RuntimeOptions) -> Iterator[Finding]:
     if not listed:
         engines = {engine for file in card.files.values() for engine in file.engines}
         remedy = f"install {' or '.join(sorted(engines))}"
-        yield Finding("problem", "bundle", "no installed engine reads its artefacts", remedy)
+        yield Finding("problem", "bundle", "no installed engine reads its artifacts", remedy)
     for variant in listed:
         told = verify_variant(bundle, card, variant, golden, options)
         yield _finding(f"{variant.file.path} {variant.engine}", told)

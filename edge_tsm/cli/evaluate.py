@@ -1,4 +1,4 @@
-"""`edge-tsm evaluate`: how good are the answers on labelled clips?"""
+"""`edge-tsm evaluate`: how good are the answers on labeled clips?"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
     "paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start.")
-@click.option("--variant", default="auto", help="Artefact, as model.int8.onnx. [default: fastest]")
+@click.option("--variant", default="auto", help="Artifact, as model.int8.onnx. [default: fastest]")
 @click.option(
     "--sampling",
     type=click.Choice(["card", *TEST_RULES]),
@@ -90,10 +90,10 @@ METHODS: dict[str, tuple[Method, ...]] = {
 )
 @runtime_options
 def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
-    """Measure BUNDLE (or several, side by side) on the labelled clips of LIST.
+    """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
     LIST has lines `path class` or `path frames class`, or is a folder of class folders. A bundle's
-    artefact (gestures.bundle/model.xml) may stand for it, to compare artefacts.
+    artifact (gestures.bundle/model.xml) may stand for it, to compare artifacts.
 
     The protocols are upstream's at the model's input size; its --full_res shows 256x256 pictures,
     which a model of fixed size cannot take. Unreadable videos are listed, and accuracy is over the
@@ -115,7 +115,7 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
 
 
 def _evaluate(
-    artefacts: dict[str, Path], dataset: Dataset, arguments: dict[str, Any]
+    artifacts: dict[str, Path], dataset: Dataset, arguments: dict[str, Any]
 ) -> tuple[Evaluation, dict[str, str]]:
     """Open the models and the file of results, and show a progress line.
 
@@ -129,14 +129,14 @@ def _evaluate(
         stack.callback(progress.clear)
         models = {
             name: stack.enter_context(load(path, options=options, **chosen))
-            for name, path in artefacts.items()
+            for name, path in artifacts.items()
         }
         results = None
         if arguments["results_file"]:
-            prints = {n: _fingerprint(artefacts[n], m, options) for n, m in models.items()}
+            prints = {n: _fingerprint(artifacts[n], m, options) for n, m in models.items()}
             run = {**asdict(protocol), "methods": list(methods), "models": prints}
             results = stack.enter_context(Results(arguments["results_file"], run))
-        told = {name: _told(artefacts[name], model) for name, model in models.items()}
+        told = {name: _told(artifacts[name], model) for name, model in models.items()}
         for name, what in told.items():
             click.echo(f"{name}: {what}", err=True)
         workers = arguments["workers"]

@@ -1,4 +1,4 @@
-"""The options by which `convert` quantises."""
+"""The options by which `convert` quantizes."""
 
 from __future__ import annotations
 

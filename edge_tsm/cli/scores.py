@@ -139,7 +139,7 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
 
 
 def _short(name: str) -> str:
-    """Cut a long name at its start: artefact and method stand at its end."""
+    """Cut a long name at its start: artifact and method stand at its end."""
     return name if len(name) <= NAME_CHARS else "…" + name[1 - NAME_CHARS :]
 
 

@@ -23,7 +23,7 @@ AGREE, SKIPPED = "agree", "skipped"
 @click.argument("bundle", type=click.Path(path_type=Path))
 @runtime_options
 def verify(bundle: Path, **arguments: Any) -> None:
-    """Replay the golden clips of BUNDLE on this machine, with every artefact it can run.
+    """Replay the golden clips of BUNDLE on this machine, with every artifact it can run.
 
     agree: within the tolerance proven at conversion. drifted: the same top-1, other logits.
     broken: other answers, or a damaged file. Only agreement on all of them exits with 0.
@@ -33,13 +33,13 @@ def verify(bundle: Path, **arguments: Any) -> None:
     engines = candidates(options.device, arguments["engine"])
     listed = [Variant(f, e) for f in card.files.values() for e in f.engines if e in engines]
     if not listed:
-        raise BackendError(f"{bundle} has no artefact for {' or '.join(engines)}")
+        raise BackendError(f"{bundle} has no artifact for {' or '.join(engines)}")
     found = [(v, verify_variant(bundle, card, v, golden, options)) for v in listed]
     width = max(len(variant.file.path) for variant in listed)
     for variant, told in found:
         click.echo(f"{variant.file.path:<{width}} {variant.engine} {options.device}: {told}")
     if all(told.startswith(SKIPPED) for _, told in found):
-        raise BackendError(f"no artefact of {bundle} runs on {options.device} like that")
+        raise BackendError(f"no artifact of {bundle} runs on {options.device} like that")
     failed = [v.file.path for v, told in found if not told.startswith((AGREE, SKIPPED))]
     if failed:
         raise VerificationError(
@@ -51,7 +51,7 @@ def verify(bundle: Path, **arguments: Any) -> None:
 def verify_variant(
     bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
 ) -> str:
-    """Return one artefact's status in words: agree, skipped, drifted or broken come first."""
+    """Return one artifact's status in words: agree, skipped, drifted or broken come first."""
     name = variant.file.path
     damage = _damage(bundle, variant.file)
     if damage is not None:

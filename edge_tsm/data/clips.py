@@ -1,4 +1,4 @@
-"""Labelled clips: upstream's list files and folders of class folders, videos or frame folders."""
+"""Labeled clips: upstream's list files and folders of class folders, videos or frame folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS_FILE = "labels.txt"
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled clip: a video file or a folder of frames, and its class index.
+    """One labeled clip: a video file or a folder of frames, and its class index.
 
     `name` is how the list spells it; `frames` is the count that the list gives, if it does.
     """
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled clips in the order of their list; `labels` are class names where these are known."""
+    """Labeled clips in the order of their list; `labels` are class names where these are known."""
 
     samples: tuple[Sample, ...]
     labels: tuple[str, ...] | None = None

@@ -244,11 +244,11 @@ def _ground(random: np.random.Generator, width: int, height: int) -> NDArray[np.
 def _texture(
     random: np.random.Generator, size: tuple[int, int], *, coarse: int
 ) -> NDArray[np.float32]:
-    """Return (H, W, 3) float32: a colour, coarse and fine noise, sometimes stripes."""
-    base, greyness = random.uniform(50, 200, 3), random.uniform(0, 1)
-    large = _greyed(random.uniform(-50, 50, (coarse, coarse, 3)), greyness)
-    small = _greyed(random.uniform(-20, 20, (coarse * 6, coarse * 6, 3)), greyness)
-    base = base + greyness * (base.mean() - base)
+    """Return (H, W, 3) float32: a color, coarse and fine noise, sometimes stripes."""
+    base, grayness = random.uniform(50, 200, 3), random.uniform(0, 1)
+    large = _grayed(random.uniform(-50, 50, (coarse, coarse, 3)), grayness)
+    small = _grayed(random.uniform(-20, 20, (coarse * 6, coarse * 6, 3)), grayness)
+    base = base + grayness * (base.mean() - base)
     image: NDArray[np.float32] = cv2.resize(large, size, interpolation=cv2.INTER_CUBIC)
     image += cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
     if random.random() < 0.4:
@@ -260,10 +260,10 @@ def _texture(
     return clipped
 
 
-def _greyed(noise: Floats, greyness: float) -> NDArray[np.float32]:
-    """Return (h, w, 3) noise moved towards its grey: few real surfaces have a colour per spot."""
-    grey = noise.mean(2, keepdims=True)
-    result: NDArray[np.float32] = (noise + greyness * (grey - noise)).astype(np.float32)
+def _grayed(noise: Floats, grayness: float) -> NDArray[np.float32]:
+    """Return (h, w, 3) noise moved towards its gray: few real surfaces have a color per spot."""
+    gray = noise.mean(2, keepdims=True)
+    result: NDArray[np.float32] = (noise + grayness * (gray - noise)).astype(np.float32)
     return result
 
 
@@ -273,7 +273,7 @@ def _sprite(
     """Return the object's texture, (S, S, 3) float32, and its mask, (S, S)."""
     mask = _hand(random) if random.random() < 0.5 else _blob(random)
     image = _texture(random, (_SPRITE_PX, _SPRITE_PX), coarse=int(random.integers(2, 5)))
-    # Seen at all: its mean colour keeps away from the background's.
+    # Seen at all: its mean color keeps away from the background's.
     behind, own = ground.mean((0, 1)), image.mean((0, 1))
     away = own - behind
     distance = float(np.linalg.norm(away))

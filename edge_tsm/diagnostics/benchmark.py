@@ -1,4 +1,4 @@
-"""How fast one artefact answers on this machine, what memory it takes, whether it agrees."""
+"""How fast one artifact answers on this machine, what memory it takes, whether it agrees."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WARM_UP_RUNS = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """One artefact on one engine and device.
+    """One artifact on one engine and device.
 
     Times are those of the engine call on one batch; `clips_per_s` counts the clips in it.
     `peak_mib` is the highest memory of the process, so it means something in a fresh one only.
@@ -43,7 +43,7 @@ class Measured:
 def measure_variant(
     bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, runs: int
 ) -> Measured:
-    """Open an artefact, replay the golden clips, and time `runs` runs after a short warm-up.
+    """Open an artifact, replay the golden clips, and time `runs` runs after a short warm-up.
 
     Raises:
         CardError: no golden clips in the bundle.

@@ -28,7 +28,7 @@ PLOT_PX, HISTOGRAM_PX = 420, 90
 def confusion_chart(
     confusion: NDArray[np.int64], labels: Sequence[str], title: str
 ) -> PilImage.Image:
-    """Draw a confusion matrix, the true class in rows; colour is the share of its clips.
+    """Draw a confusion matrix, the true class in rows; color is the share of its clips.
 
     Right answers are blue and wrong ones red. With more than 24 classes the pairs most often
     confused are listed beside it, with more than 60 the axes count classes from 0.
@@ -168,7 +168,7 @@ def _cell_px(classes: int) -> int:
 
 
 def _cells(confusion: NDArray[np.int64], cell: int) -> PilImage.Image:
-    """Return the coloured cells; single errors among many clips stay visible."""
+    """Return the colored cells; single errors among many clips stay visible."""
     share = np.sqrt(confusion / np.maximum(confusion.sum(1, keepdims=True), 1))[..., None]
     if len(confusion) > MOST_NAMED:  # cells of a few pixels
         share = np.where(share > 0, np.maximum(share, 0.6), 0)

@@ -1,4 +1,4 @@
-"""Labelled clips shown to models, and the figures of their answers."""
+"""Labeled clips shown to models, and the figures of their answers."""
 
 from __future__ import annotations
 

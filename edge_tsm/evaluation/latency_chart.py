@@ -1,4 +1,4 @@
-"""A picture of what each artefact costs and how well it agrees, drawn by Pillow."""
+"""A picture of what each artifact costs and how well it agrees, drawn by Pillow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAD_PX, TEXT_PX, TITLE_PX, ROW_PX, BAR_PX, PLOT_PX = 20, 14, 16, 34, 20, 420
 
 @dataclass(frozen=True)
 class Bar:
-    """One artefact on one engine; a `strong` bar stands out."""
+    """One artifact on one engine; a `strong` bar stands out."""
 
     name: str
     latency_ms: float
@@ -24,7 +24,7 @@ class Bar:
 
 
 def latency_chart(bars: Sequence[Bar], title: str) -> PilImage.Image:
-    """Draw a bar per artefact, as long as its latency, with its top-1 agreement at the end."""
+    """Draw a bar per artifact, as long as its latency, with its top-1 agreement at the end."""
     left = PAD_PX + max(_width(bar.name) for bar in bars) + 12
     told = [f"{bar.latency_ms:.1f} ms, {bar.agreement:.1%} agree" for bar in bars]
     right = left + PLOT_PX + 10 + max(map(_width, told)) + PAD_PX

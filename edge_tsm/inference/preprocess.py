@@ -2,7 +2,7 @@
 
 Equal to upstream's PIL path (mit-han-lab/temporal-shift-module, ops/transforms.py): shorter side
 to 256 by antialiased bilinear, center crop 224, RGB, /255, mean, std. Pillow resizes only the
-region that the crop keeps, which gives the same pixels (within one grey level) in less than half
+region that the crop keeps, which gives the same pixels (within one gray level) in less than half
 the time.
 """
 
@@ -34,7 +34,7 @@ class Preprocessor:
         self._table = ((levels - mean) / std).astype(np.float32)
 
     def crop(self, image: Image, *, color: Color = "bgr") -> Image:
-        """Return the resized center crop, (crop_px, crop_px, 3) uint8 in the card's colour order.
+        """Return the resized center crop, (crop_px, crop_px, 3) uint8 in the card's color order.
 
         Args:
             image: (H, W, 3) uint8.
@@ -71,7 +71,7 @@ class Preprocessor:
         return [view for crop in crops for view in (crop, crop[:, ::-1])] if count == 10 else crops
 
     def _resized(self, image: Image, box: Box, size: tuple[int, int], color: Color) -> Image:
-        """Return `box` of the picture at `size` (width, height), in the card's colour order."""
+        """Return `box` of the picture at `size` (width, height), in the card's color order."""
         picture = PilImage.fromarray(image)
         if self._spec.resize.antialias:
             picture = picture.resize(size, PilImage.Resampling.BILINEAR, box=box)
@@ -154,5 +154,5 @@ def _check(image: Image, color: str) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(
             f"a frame must have shape (H, W, 3), this one has {image.shape}; "
-            "convert grey or BGRA pictures first"
+            "convert gray or BGRA pictures first"
         )

@@ -35,7 +35,7 @@ class Recognizer:
 
     `recognizer(frames)` samples, prepares and classifies one clip. Live code prepares each frame
     once with `prepare` and classifies windows of prepared crops with `predict`, or, with an online
-    model, pushes every crop into a `stream`. `variant` is the artefact of a bundle that answers,
+    model, pushes every crop into a `stream`. `variant` is the artifact of a bundle that answers,
     None where a single file was loaded.
     """
 
@@ -141,17 +141,17 @@ def load(
 ) -> Recognizer:
     """Open a bundle folder, or a single `.onnx` or `.xml` made by edge-tsm.
 
-    Of a bundle's artefacts the fastest that answers its golden clips as at conversion is taken; the
+    Of a bundle's artifacts the fastest that answers its golden clips as at conversion is taken; the
     choice is made once per bundle, machine and options, and remembered in the user's cache.
 
     Args:
-        path: the bundle or artefact.
+        path: the bundle or artifact.
         engine: onnxruntime or openvino; by default all installed ones that serve the device.
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
 
     Raises:
-        CardError: not a bundle or artefact of edge-tsm, or no such variant.
+        CardError: not a bundle or artifact of edge-tsm, or no such variant.
         BackendError: engine or device not there, or the file is refused.
     """
     path, options = Path(path), options or RuntimeOptions()
@@ -168,7 +168,7 @@ def load(
 
 
 def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:
-    """Open one artefact that the card of a bundle names.
+    """Open one artifact that the card of a bundle names.
 
     Raises:
         BackendError: engine or device not there, or the file is refused.

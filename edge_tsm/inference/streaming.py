@@ -24,7 +24,7 @@ Logits = NDArray[np.float32]
 def fresh_state(card: Card) -> State:
     """Return the state before the first frame: zeros, as beyond a clip's first frame in training.
 
-    Upstream's demo starts from uninitialised memory and never resets.
+    Upstream's demo starts from uninitialized memory and never resets.
     """
     return {cache.input: np.zeros(cache.shape, np.float32) for cache in card.state}
 

@@ -1,4 +1,4 @@
-"""Which artefact of a bundle to run: those that may serve a device, and the choice remembered."""
+"""Which artifact of a bundle to run: those that may serve a device, and the choice remembered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("edge_tsm")
 
 @dataclass(frozen=True)
 class Variant:
-    """An artefact on one of the engines on which it was verified."""
+    """An artifact on one of the engines on which it was verified."""
 
     file: File
     engine: str
@@ -56,7 +56,7 @@ def variants(card: Card, bundle: Path, engines: Sequence[str], device: str) -> l
     if not found:
         listed = ", ".join(card.files) or "none"
         raise CardError(
-            f"{bundle}: no artefact for {' or '.join(engines)} on {device}; the card lists {listed}"
+            f"{bundle}: no artifact for {' or '.join(engines)} on {device}; the card lists {listed}"
         )
     return found
 

@@ -36,7 +36,7 @@ def draw_panel(
 ) -> tuple[Image, Image]:
     """Return the answer as a picture, (h, w, 3) BGR, and its opacity, (h, w, 1).
 
-    With a decision, the action that is on stands above the scores, in another colour. Drawn by
+    With a decision, the action that is on stands above the scores, in another color. Drawn by
     Pillow, whose font knows accents and other scripts where OpenCV prints question marks.
     """
     text_px = max(min(height // 18, 28), 10)
@@ -61,7 +61,7 @@ def fit(text: str, chars: int) -> str:
 
 
 def _rows(prediction: Prediction, decision: Decision | None) -> list[tuple[float, str, Fill]]:
-    """Return a bar's length (0 to 1), a text and the bar's colour for each line."""
+    """Return a bar's length (0 to 1), a text and the bar's color for each line."""
     rows = [
         (score.probability, f"{score.probability:4.0%}  {fit(score.label, 26)}", _RAW)
         for score in prediction.top(3)

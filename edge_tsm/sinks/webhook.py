@@ -55,7 +55,7 @@ class Webhook:
         seed: int | None = None,
     ) -> None:
         self._url, self._headers, self.shown = _split(url, token)
-        self._changed, self._cancelled = clock.condition(), False
+        self._changed, self._canceled = clock.condition(), False
         self._wall = wall
         self._random = random.Random(seed)
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -78,7 +78,7 @@ class Webhook:
     def cancel(self) -> None:
         """End the pause between two attempts; there are no further ones."""
         with self._changed:
-            self._cancelled = True
+            self._canceled = True
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -102,9 +102,9 @@ class Webhook:
         """Wait before the next attempt; False when there shall be none."""
         pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
         with self._changed:
-            if not self._cancelled:
+            if not self._canceled:
                 self._changed.wait(pause_s * self._random.uniform(0.5, 1.0))
-            return not self._cancelled
+            return not self._canceled
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -105,7 +105,7 @@ class Camera(OpenCvStream):
     def _ask(self, capture: Capture) -> None:
         """Ask for size and rate; a driver may choose others, and says so in its frames."""
         cv2 = opencv()
-        # Honoured by some drivers only; the capture thread is what keeps up.
+        # Honored by some drivers only; the capture thread is what keeps up.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         if self._options.size:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._options.size[0])

@@ -77,7 +77,7 @@ def test_the_graph_is_static_and_old_engines_can_read_it(bundle: Path) -> None:
     }  # fmt: skip
 
 
-def test_every_artefact_carries_the_same_card(bundle: Path) -> None:
+def test_every_artifact_carries_the_same_card(bundle: Path) -> None:
     card = Card.read(bundle)
     embedded = dataclasses.replace(card, files={}, verification={})
     metadata = {p.key: p.value for p in onnx.load(str(bundle / "model.onnx")).metadata_props}

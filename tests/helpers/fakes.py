@@ -137,7 +137,7 @@ class FakeCamera:
 
 
 def frames_at(times_s: Iterable[float], size: tuple[int, int] = (240, 320)) -> list[Frame]:
-    """Frames of one grey level each, their index as the level."""
+    """Frames of one gray level each, their index as the level."""
     return [
         Frame(np.full((*size, 3), i % 256, np.uint8), i, time_s) for i, time_s in enumerate(times_s)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_video(path: Path, count: int, *, fps: float = 25) -> Path:
-    """A video whose frame i has grey level 4 * i."""
+    """A video whose frame i has gray level 4 * i."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
     for i in range(count):
         writer.write(np.full((48, 64, 3), 4 * i % 256, np.uint8))

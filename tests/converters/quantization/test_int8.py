@@ -1,4 +1,4 @@
-"""Quantising as a whole: the clips, the judge, the bundle, what is refused."""
+"""Quantizing as a whole: the clips, the judge, the bundle, what is refused."""
 
 from __future__ import annotations
 

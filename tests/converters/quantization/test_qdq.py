@@ -99,7 +99,7 @@ def test_layers_are_called_as_their_modules(network: Path) -> None:
     assert set(names) <= {name for name, _ in model.named_modules()}
 
 
-def test_the_shift_moves_bytes_that_were_quantised_once(
+def test_the_shift_moves_bytes_that_were_quantized_once(
     network: Path, ranges: Ranges, tmp_path: Path
 ) -> None:
     graph = Graph(onnx.load(str(quantize(network, tmp_path / "int8.onnx", ranges, Form()))))
@@ -143,7 +143,7 @@ def test_tensorrt_gets_signed_bytes_without_zero_points(
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
 
 
-def test_tensorrt_finds_a_quantiser_right_before_every_convolution(
+def test_tensorrt_finds_a_quantizer_right_before_every_convolution(
     network: Path, ranges: Ranges, tmp_path: Path
 ) -> None:
     model = onnx.load(str(quantize(network, tmp_path / "trt.onnx", ranges, Form(symmetric=True))))
@@ -175,7 +175,7 @@ def test_seven_bits_cannot_saturate_16_bit_sums(
 def operands(path: Path, feed: Feed) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield what each convolution multiplies: 48 patches (G, P, K) uint8, weights (G, O, K) int8.
 
-    Neighbours along K are the same pixel's channels, as kernels lay them out.
+    Neighbors along K are the same pixel's channels, as kernels lay them out.
     """
     model = onnx.load(str(path))
     graph = Graph(model)

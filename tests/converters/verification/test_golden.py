@@ -1,4 +1,4 @@
-"""Artefacts answer as the frameworks' own code did, on the goldens and on real video.
+"""Artifacts answer as the frameworks' own code did, on the goldens and on real video.
 
 Goldens under tests/goldens were made as those of the shared data were: by running PaddleVideo's and
 mmaction2's own networks on weights and clips of the shared recipe.
@@ -67,7 +67,7 @@ def test_bundles_answer_as_upstream(
 
 
 @pytest.mark.parametrize("name", OTHERS + OWN)
-def test_artefacts_answer_as_the_framework(
+def test_artifacts_answer_as_the_framework(
     name: str, shared: Path, golden_recipe: ModuleType, bundle: Path, tmp_path: Path
 ) -> None:
     """The steps of a conversion without its own verification, which other tests cover."""

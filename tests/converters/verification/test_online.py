@@ -352,7 +352,7 @@ def test_lost_or_mixed_state_is_caught(
 # --- int8 ---------------------------------------------------------------------------------------
 
 
-def test_int8_state_loses_nothing_by_travelling_as_float() -> None:
+def test_int8_state_loses_nothing_by_traveling_as_float() -> None:
     """A cache comes out by the scale by which it goes in: it holds one of 256 values."""
     bundle = packaged.bundle("online")
     graph = onnx.load(str(bundle / "model.int8.onnx")).graph

@@ -40,7 +40,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def upstream_logits(model: torch.nn.Module, clip: Path, indices: list[int], crops: int) -> Tensor:
-    """test_models.py's data order (crop, clip, time, colour), and its mean over crops and clips."""
+    """test_models.py's data order (crop, clip, time, color), and its mean over crops and clips."""
     capture = cv2.VideoCapture(str(clip))
     frames = [capture.read()[1][..., ::-1] for _ in range(FRAMES)]
     pictures = [np.ascontiguousarray(frames[i]) for i in indices]

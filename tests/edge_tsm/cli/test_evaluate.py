@@ -40,7 +40,7 @@ def test_help_fits_eighty_columns() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_two_artefacts_side_by_side_with_every_output(
+def test_two_artifacts_side_by_side_with_every_output(
     bundle: Path, listed: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")

@@ -1,4 +1,4 @@
-"""Labelled clips: lists and class folders."""
+"""Labeled clips: lists and class folders."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def decode(data: bytes) -> np.ndarray:
 def cut_one(
     path: Path, target: Path, cut: Cut, span: tuple[float, float] | None = None
 ) -> list[int]:
-    """Cut one video and return the grey levels of its pictures, in their order."""
+    """Cut one video and return the gray levels of its pictures, in their order."""
     outcomes = Cutter(target, cut, workers=1).run([Clip(path, "a/x", 0, span_s=span)])
     frames = list(open_recording(target / "a/x"))
     assert outcomes == [len(frames)]

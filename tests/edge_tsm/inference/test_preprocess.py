@@ -123,7 +123,7 @@ def test_bgr_and_rgb_meet() -> None:
     ("image", "told"),
     [
         (np.zeros((10, 10), np.uint8), r"this one has \(10, 10\)"),
-        (np.zeros((10, 10, 4), np.uint8), "convert grey or BGRA"),
+        (np.zeros((10, 10, 4), np.uint8), "convert gray or BGRA"),
         (np.zeros((0, 10, 3), np.uint8), "this one has"),
         (np.zeros((10, 10, 3), np.float32), "this one is float32"),
         ([[0]], "this one is list"),

@@ -50,7 +50,7 @@ def test_an_answer_names_its_labels() -> None:
     assert answer.to_json()["top"][0]["index"] == 2
 
 
-def test_colour_order_matters_and_is_an_argument() -> None:
+def test_color_order_matters_and_is_an_argument() -> None:
     recognizer, frames = Recognizer(make_card(), FakeBackend()), clip(8)
     swapped = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
     assert np.allclose(recognizer(frames).logits, recognizer(swapped, color="rgb").logits)
@@ -129,7 +129,7 @@ def test_a_file_without_card_is_refused(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_damaged_artefact_is_refused(engine: str, bundle: Path, tmp_path: Path) -> None:
+def test_a_damaged_artifact_is_refused(engine: str, bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip(engine)
     name = "model.onnx" if engine == "onnxruntime" else "model.xml"
     (tmp_path / name).write_bytes((bundle / name).read_bytes()[:3000])
@@ -150,7 +150,7 @@ def test_what_is_no_model(name: str, told: str, tmp_path: Path) -> None:
 
 def test_a_bundle_whose_files_are_gone(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "card.json").write_bytes((bundle / "card.json").read_bytes())
-    with pytest.raises(CardError, match=r"no artefact for .*; the card lists model\.onnx"):
+    with pytest.raises(CardError, match=r"no artifact for .*; the card lists model\.onnx"):
         load(tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_a_device_is_never_replaced(engine: str, device: str, told: str, bundle:
         load(bundle, engine=engine, options=RuntimeOptions(device=device))
 
 
-def test_an_unknown_colour_order_is_refused() -> None:
+def test_an_unknown_color_order_is_refused() -> None:
     with pytest.raises(InputError, match="color is 'RGB'"):
         Recognizer(make_card(), FakeBackend())(clip(8), color="RGB")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Which artefact of a bundle runs: what serves a device, what is fastest, what is remembered."""
+"""Which artifact of a bundle runs: what serves a device, what is fastest, what is remembered."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_serves_a_device(card: Card, tmp_path: Path) -> None:
     assert [v.file.path for v in on_tensorrt] == ["model.onnx", "model.int8.trt.onnx"]
     (tmp_path / "model.onnx").unlink()
     assert len(variants(card, tmp_path, both, "cpu")) == 2
-    with pytest.raises(CardError, match=r"no artefact for openvino on cpu; the card lists"):
+    with pytest.raises(CardError, match=r"no artifact for openvino on cpu; the card lists"):
         variants(a_card(), tmp_path, ("openvino",), "cpu")
 
 
@@ -161,7 +161,7 @@ def test_every_device_of_an_engine_is_listed() -> None:
         devices("caffe")
 
 
-def test_bench_measures_every_artefact(bundle: Path) -> None:
+def test_bench_measures_every_artifact(bundle: Path) -> None:
     command = [sys.executable, "-m", "edge_tsm", "bench", str(bundle), "--runs", "1"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ class Collector:
 
     def __init__(self, *errors: Exception | None, gate: threading.Event | None = None) -> None:
         self.times_s: list[float] = []
-        self.closed = self.cancelled = False
+        self.closed = self.canceled = False
         self.busy = threading.Event()
         self._errors, self._gate = list(errors), gate
 
@@ -42,7 +42,7 @@ class Collector:
         self.closed = True
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.canceled = True
         if self._gate:
             self._gate.set()
 
@@ -166,7 +166,7 @@ def test_closing_cancels_a_sink_that_waits() -> None:
     delivery.write(says("wave", 0), "cam")
     sink.busy.wait()
     delivery.close(timeout_s=0.01)
-    assert sink.cancelled
+    assert sink.canceled
     assert sink.closed
 
 

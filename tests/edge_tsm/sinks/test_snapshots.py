@@ -48,10 +48,10 @@ def test_a_clip_has_what_was_before_and_after(tmp_path: Path) -> None:
     sink.close()
     [path] = tmp_path.iterdir()
     capture = cv2.VideoCapture(str(path))
-    greys = []
+    grays = []
     while (got := capture.read())[0]:
-        greys.append(round(float(got[1].mean())))
-    assert greys == pytest.approx(list(range(40, 71)), abs=2)
+        grays.append(round(float(got[1].mean())))
+    assert grays == pytest.approx(list(range(40, 71)), abs=2)
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
 
 

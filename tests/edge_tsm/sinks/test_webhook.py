@@ -121,7 +121,7 @@ def test_a_server_that_talks_nonsense_is_one_error() -> None:
         thread.join()
 
 
-def test_cancelling_ends_the_attempts(server: Server) -> None:
+def test_canceling_ends_the_attempts(server: Server) -> None:
     server.codes = [503] * 9
     hook = Webhook(server.url)
     hook.cancel()

@@ -158,18 +158,18 @@ def test_a_pipe_of_something_else(data: bytes) -> None:
 
 @pytest.mark.parametrize("pixel_format", ["bgr24", "rgb24", "gray", "nv12", "yuyv"])
 def test_raw_frames_from_a_pipe(pixel_format: str) -> None:
-    grey = np.full((4, 6, 3), 126, np.uint8)
+    gray = np.full((4, 6, 3), 126, np.uint8)
     data = {
-        "bgr24": grey.tobytes(),
-        "rgb24": grey.tobytes(),
-        "gray": grey[..., 0].tobytes(),
+        "bgr24": gray.tobytes(),
+        "rgb24": gray.tobytes(),
+        "gray": gray[..., 0].tobytes(),
         "nv12": bytes([124] * 24 + [128] * 12),
         "yuyv": bytes([124, 128] * 24),
     }[pixel_format]
     options = SourceOptions(size=(6, 4), pixel_format=pixel_format)  # type: ignore[arg-type]
     frames = list(Pipe(io.BytesIO(data * 2 + data[:5]), options=options))
     assert len(frames) == 2
-    assert np.abs(frames[1].image.astype(int) - grey).max() <= 1
+    assert np.abs(frames[1].image.astype(int) - gray).max() <= 1
 
 
 def test_a_size_that_a_format_cannot_have() -> None:
