@@ -44,7 +44,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object], list[str]]] = {
 
 def measure(arch: str, kind: dict[str, object], options: list[str]) -> dict[str, object]:
     """Convert once; return seconds, peak memory and the verified differences."""
-    from tests.converters.upstream import write_checkpoint
+    from tests.helpers.upstream import write_checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         if "--int8" in options:

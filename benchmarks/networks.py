@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
-from converters.build import Settings, build, plan
+from converters.build import Settings, build
+from converters.plan import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8
 from converters.recipe import Options
@@ -33,7 +34,7 @@ from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
 from edge_tsm.inference.recognizer import Recognizer, open_variant
 from edge_tsm.inference.variants import Variant
-from tests.converters.upstream import write_checkpoint
+from tests.helpers.upstream import write_checkpoint
 
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 CALIBRATION_CLIPS = 8
@@ -65,7 +66,7 @@ def make_bundle(
 ) -> tuple[Path, Path]:
     """Convert an untrained network with int8; return its checkpoint and its bundle.
 
-    `kind` is what `tests.converters.upstream.upstream_state` takes, as shift="none".
+    `kind` is what `tests.helpers.upstream.upstream_state` takes, as shift="none".
     """
     options = options or Options()
     name = "-".join(map(str, (arch, options.segments, options.batch, size_px, *kind.values())))

@@ -25,7 +25,8 @@ from plots import bars
 from turns import Run, in_turns
 
 from converters.architectures.classifier import build_online
-from converters.build import Settings, convert, plan
+from converters.build import Settings, convert
+from converters.plan import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8
 from converters.recipe import Options
@@ -33,7 +34,7 @@ from converters.verification.clips import generated_clip
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import LABELS, generate
 from edge_tsm.inference.streaming import feed, fresh_state, next_state
-from tests.converters.upstream import write_checkpoint
+from tests.helpers.upstream import write_checkpoint
 
 STREAMS = (1, 2, 4, 8)
 FPS, ACTION_S = 25, 2.0

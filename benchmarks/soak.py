@@ -22,12 +22,13 @@ from environment import environment, report, resident_kib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests.fakes import FakeBackend, make_card
+from tests.runtime.test_sources import write_video
+
 from edge_tsm import Pipeline, Recognizer
 from edge_tsm.live.capture import Capture, CaptureOptions
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
-from tests.fakes import FakeBackend, make_card
-from tests.runtime.test_sources import write_video
 
 SAMPLE_EVERY = 500
 

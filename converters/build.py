@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +15,16 @@ from typing import Protocol
 import numpy as np
 from torch import nn
 
-from converters.architectures.classifier import build_online, build_reference, cache_shapes
-from converters.architectures.networks import shift_place
-from converters.checkpoints import Checkpoint, read_checkpoint
+from converters.architectures.classifier import build_online, build_reference
+from converters.bundling import card_of, file_entry, temporary_bundle
 from converters.export.onnx import export_onnx, stamp
 from converters.export.openvino import write_ir
 from converters.export.simplify import TIMEOUT_S, simplify
+from converters.plan import Plan, plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.holdout import Judge, Verdict, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
-from converters.recipe import Options, Recipe, resolve
+from converters.recipe import Options
 from converters.report import Report, Step
 from converters.verification.clips import Clips, generated_clip, random_clips, real_clips
 from converters.verification.online import OnlineReference
@@ -35,35 +33,24 @@ from edge_tsm.actions.rules import RULES_FILE, write_rules
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import (
     CARD_FILE,
-    SCHEMA,
     Card,
     Engine,
     File,
-    Input,
-    Output,
     Precision,
-    Provenance,
-    Sampling,
-    State,
     Target,
     Verification,
-    checksum,
 )
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
-from edge_tsm.errors import BackendError, ConversionError, EdgeTsmError, VerificationError
+from edge_tsm.errors import BackendError, VerificationError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer, load
-from edge_tsm.system.files import umask
 from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
 ONNX = "model.onnx"
 
-_BUNDLE_FILE = re.compile(
-    r"^(card\.json|golden\.npz|report\.(json|md|png)|rules\.toml|model\.([\w.]+))$"
-)
 
 Tell = Callable[[str], None]
 
@@ -93,26 +80,6 @@ class Settings:
     simplify_timeout_s: float = TIMEOUT_S
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A checkpoint that was read, and what will be made of it."""
-
-    checkpoint: Checkpoint
-    recipe: Recipe
-
-
-def plan(checkpoint: Path, options: Options) -> Plan:
-    """Read a checkpoint and settle its facts, writing nothing.
-
-    Raises:
-        CheckpointError: see `read_checkpoint` and `resolve`.
-        InputError: an unreadable label file.
-    """
-    online = options.online or options.force_online
-    read = read_checkpoint(checkpoint, options.kind, online=online)
-    return Plan(read, resolve(read.topology, options))
-
-
 def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
     """Write the bundle of a plan and return it.
 
@@ -121,8 +88,9 @@ def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
     """
-    with _temporary_bundle(bundle.resolve(), force=settings.force) as folder:
-        card = _card(plan, bundle.name.removesuffix(".bundle"))
+    with temporary_bundle(bundle.resolve(), force=settings.force) as folder:
+        name, sha256 = bundle.name.removesuffix(".bundle"), plan.checkpoint.sha256
+        card = card_of(plan.recipe, name, checkpoint_sha256=sha256)
         _Builder(plan, card, folder, settings, tell).run()
     return bundle
 
@@ -141,15 +109,6 @@ def convert(
         ConversionError: see its subclasses; nothing is left behind then.
     """
     return build(plan(checkpoint, options or Options()), bundle, settings or Settings(), tell=tell)
-
-
-def default_bundle(checkpoint: Path) -> Path:
-    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
-    name = checkpoint.name
-    for suffix in (".tar", ".pth", ".pt", ".best", ".pdparams", ".safetensors"):
-        name = name.removesuffix(suffix)
-    parent = checkpoint.absolute().parent.name
-    return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")
 
 
 class _Builder:
@@ -286,7 +245,7 @@ class _Builder:
         self._tell(f"{path.name:<20}{seconds:6.1f} s  {_told(check.total)}")
         if path.parent != self._folder:
             return
-        file = _file(path, precision, engine, target)
+        file = file_entry(path, precision, engine, target)
         if engine == "onnxruntime" and target == "any" and not self._settings.ir:
             check = checker.check(path, self._card, engine="openvino", precision=precision)
             self._steps.append(Step(f"{name} on OpenVINO", path.name, 0.0, check))
@@ -363,67 +322,6 @@ class _Builder:
         self._tell(f"warning: {text}")
 
 
-def _card(plan: Plan, name: str) -> Card:
-    recipe = plan.recipe
-    network, segments = recipe.network, recipe.segments
-    place = shift_place(network)
-    return Card(
-        schema=SCHEMA,
-        name=name,
-        labels=recipe.labels.names,
-        arch={
-            "backbone": network.name,
-            "segments": segments,
-            "shift_segments": recipe.shift.segments,
-            "shift_div": recipe.shift.div,
-            "shift_place": place,
-            "shift_direction": recipe.shift.direction if place != "none" else "none",
-            "shifted_blocks": str(recipe.facts["shifted blocks"].value),
-            "non_local_blocks": network.non_local_blocks,
-            "temporal_pool": network.temporal_pool,
-            "consensus": "avg",
-            "mode": "clip" if recipe.streaming is None else "online",
-            **({"forced_online": True} if "forced online" in recipe.facts else {}),
-        },
-        sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
-        preprocess=recipe.preprocess,
-        input=_input(recipe),
-        output=Output("logits", "softmax"),
-        state=_state(recipe),
-        streaming=recipe.streaming,
-        files={},
-        provenance=Provenance(
-            checkpoint_sha256=plan.checkpoint.sha256,
-            inferred={fact: found.source for fact, found in recipe.facts.items()},
-            tools=_tools(),
-        ),
-        verification={},
-    )
-
-
-def _input(recipe: Recipe) -> Input:
-    size = recipe.preprocess.crop_px
-    if recipe.streaming is None:
-        shape = (recipe.batch, recipe.segments * 3, size, size)
-        return Input("clip", shape, "N(T*C)HW", "float32")
-    return Input("frame", (recipe.batch, 3, size, size), "NCHW", "float32")
-
-
-def _state(recipe: Recipe) -> tuple[State, ...]:
-    if recipe.streaming is None:
-        return ()
-    shapes = cache_shapes(recipe, recipe.preprocess.crop_px)
-    return tuple(
-        State(f"cache_{i:02d}", f"next_cache_{i:02d}", shape) for i, shape in enumerate(shapes)
-    )
-
-
-def _tools() -> dict[str, str]:
-    return {
-        n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")
-    }
-
-
 def _told(result: Verification) -> str:
     if result.top1_required:
         return f"top-1 agreement {result.top1_agreement:.1%} (≥ {result.top1_required:.1%}), " + (
@@ -433,62 +331,3 @@ def _told(result: Verification) -> str:
         f"max |Δ| {result.max_rel_diff:.1e} of range (≤ {result.tolerance:.0e}), "
         f"{result.clips} clips"
     )
-
-
-def _file(path: Path, precision: Precision, engine: Engine, target: Target) -> File:
-    twin = path.with_suffix(".bin")
-    parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
-    return File(
-        path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
-    )
-
-
-@contextmanager
-def _temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside `bundle`; it becomes the bundle, or goes on failure."""
-    _refuse_existing(bundle, force=force)
-    try:
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-", dir=bundle.parent))
-    except OSError as error:
-        raise ConversionError(f"{bundle.parent}: cannot write there ({error.strerror})") from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~umask())
-        _replace(folder, bundle, force=force)
-    except (EdgeTsmError, BrokenPipeError):
-        raise
-    except OSError as error:
-        raise ConversionError(f"{bundle}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_existing(bundle: Path, *, force: bool) -> None:
-    if not bundle.exists() and not bundle.is_symlink():
-        return
-    if not force:
-        raise ConversionError(f"{bundle} exists; pass --force to replace it, or another -o")
-    names = {path.name for path in bundle.iterdir()} if bundle.is_dir() else {"a file"}
-    strangers = sorted(name for name in names if not _BUNDLE_FILE.match(name))
-    if strangers or CARD_FILE not in names:
-        found = f"holds {strangers[0]}" if strangers else f"holds no {CARD_FILE}"
-        raise ConversionError(f"{bundle} {found}, so it is no plain bundle and is not replaced")
-
-
-def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
-    """Move the finished folder into place; an old bundle goes only when the new one is there."""
-    _refuse_existing(bundle, force=force)
-    if not bundle.exists():
-        folder.rename(bundle)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-old-", dir=bundle.parent))
-    try:
-        bundle.rename(old / "bundle")
-        try:
-            folder.rename(bundle)
-        except OSError:
-            (old / "bundle").rename(bundle)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

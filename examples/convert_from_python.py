@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import edge_tsm
-from converters.build import Options, Settings, convert
+from converters.build import Settings, convert
+from converters.recipe import Options
 
 checkpoint, bundle = map(Path, sys.argv[1:3])
 try:

@@ -19,13 +19,15 @@ import pytest
 import torch
 from torch import nn
 
-from converters import simplify
 from converters.architectures.classifier import build_reference
 from converters.architectures.networks import Shift
 from converters.architectures.shift import TemporalShift
-from converters.build import Options, Plan, Settings, build, convert, plan
+from converters.build import Settings, build, convert
+from converters.export import simplify
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
+from converters.plan import Plan, plan
+from converters.recipe import Options
 from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.actions.rules import RULES_FILE, read_rules

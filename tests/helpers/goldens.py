@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from converters.build import Options
+from converters.recipe import Options
 
 HERE = Path(__file__).resolve().parent.parent / "goldens"
 

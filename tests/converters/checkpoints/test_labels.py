@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from converters.build import Options, plan
+from converters.plan import plan
+from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 
 

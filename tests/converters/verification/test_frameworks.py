@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.architectures.classifier import build_reference
-from converters.build import Options, Plan, plan
 from converters.checkpoints import READERS
+from converters.plan import Plan, plan
+from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 from tests.helpers.goldens import arrays, load_golden, write_golden
 

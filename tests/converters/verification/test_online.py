@@ -18,10 +18,11 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_online, build_reference
-from converters.build import Options, convert, plan
+from converters.build import convert
+from converters.plan import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.holdout import Judge
-from converters.recipe import Recipe
+from converters.recipe import Options, Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds
 from converters.verification.reference import Check, Logits, run_artifact

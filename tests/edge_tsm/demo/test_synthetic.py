@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from edge_tsm import synthetic
+from edge_tsm.demo import synthetic
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED, generate, label_of
 from edge_tsm.errors import InputError
 

@@ -1,0 +1,157 @@
+"""The bundle folder: its card, the entries of its files, all or nothing on disk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from converters.architectures.classifier import cache_shapes
+from converters.architectures.networks import shift_place
+from converters.recipe import Recipe
+from edge_tsm.bundle.card import (
+    CARD_FILE,
+    SCHEMA,
+    Card,
+    Engine,
+    File,
+    Input,
+    Output,
+    Precision,
+    Provenance,
+    Sampling,
+    State,
+    Target,
+    checksum,
+)
+from edge_tsm.errors import ConversionError, EdgeTsmError
+from edge_tsm.system.files import umask
+
+_BUNDLE_FILE = re.compile(
+    r"^(card\.json|golden\.npz|report\.(json|md|png)|rules\.toml|model\.([\w.]+))$"
+)
+
+
+def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
+    """Return the card of a bundle called `name`, without files and what will be proven of them."""
+    network, segments = recipe.network, recipe.segments
+    place = shift_place(network)
+    return Card(
+        schema=SCHEMA,
+        name=name,
+        labels=recipe.labels.names,
+        arch={
+            "backbone": network.name,
+            "segments": segments,
+            "shift_segments": recipe.shift.segments,
+            "shift_div": recipe.shift.div,
+            "shift_place": place,
+            "shift_direction": recipe.shift.direction if place != "none" else "none",
+            "shifted_blocks": str(recipe.facts["shifted blocks"].value),
+            "non_local_blocks": network.non_local_blocks,
+            "temporal_pool": network.temporal_pool,
+            "consensus": "avg",
+            "mode": "clip" if recipe.streaming is None else "online",
+            **({"forced_online": True} if "forced online" in recipe.facts else {}),
+        },
+        sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
+        preprocess=recipe.preprocess,
+        input=_input(recipe),
+        output=Output("logits", "softmax"),
+        state=_state(recipe),
+        streaming=recipe.streaming,
+        files={},
+        provenance=Provenance(
+            checkpoint_sha256=checkpoint_sha256,
+            inferred={fact: found.source for fact, found in recipe.facts.items()},
+            tools=_tools(),
+        ),
+        verification={},
+    )
+
+
+def _input(recipe: Recipe) -> Input:
+    size = recipe.preprocess.crop_px
+    if recipe.streaming is None:
+        shape = (recipe.batch, recipe.segments * 3, size, size)
+        return Input("clip", shape, "N(T*C)HW", "float32")
+    return Input("frame", (recipe.batch, 3, size, size), "NCHW", "float32")
+
+
+def _state(recipe: Recipe) -> tuple[State, ...]:
+    if recipe.streaming is None:
+        return ()
+    shapes = cache_shapes(recipe, recipe.preprocess.crop_px)
+    return tuple(
+        State(f"cache_{i:02d}", f"next_cache_{i:02d}", shape) for i, shape in enumerate(shapes)
+    )
+
+
+def _tools() -> dict[str, str]:
+    return {
+        n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")
+    }
+
+
+def file_entry(path: Path, precision: Precision, engine: Engine, target: Target) -> File:
+    """Return the card's entry for a finished artifact."""
+    twin = path.with_suffix(".bin")
+    parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
+    return File(
+        path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
+    )
+
+
+@contextmanager
+def temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
+    """Yield a hidden folder beside `bundle`; it becomes the bundle, or goes on failure."""
+    _refuse_existing(bundle, force=force)
+    try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-", dir=bundle.parent))
+    except OSError as error:
+        raise ConversionError(f"{bundle.parent}: cannot write there ({error.strerror})") from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~umask())
+        _replace(folder, bundle, force=force)
+    except (EdgeTsmError, BrokenPipeError):
+        raise
+    except OSError as error:
+        raise ConversionError(f"{bundle}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_existing(bundle: Path, *, force: bool) -> None:
+    if not bundle.exists() and not bundle.is_symlink():
+        return
+    if not force:
+        raise ConversionError(f"{bundle} exists; pass --force to replace it, or another -o")
+    names = {path.name for path in bundle.iterdir()} if bundle.is_dir() else {"a file"}
+    strangers = sorted(name for name in names if not _BUNDLE_FILE.match(name))
+    if strangers or CARD_FILE not in names:
+        found = f"holds {strangers[0]}" if strangers else f"holds no {CARD_FILE}"
+        raise ConversionError(f"{bundle} {found}, so it is no plain bundle and is not replaced")
+
+
+def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
+    """Move the finished folder into place; an old bundle goes only when the new one is there."""
+    _refuse_existing(bundle, force=force)
+    if not bundle.exists():
+        folder.rename(bundle)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{bundle.name}-old-", dir=bundle.parent))
+    try:
+        bundle.rename(old / "bundle")
+        try:
+            folder.rename(bundle)
+        except OSError:
+            (old / "bundle").rename(bundle)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
