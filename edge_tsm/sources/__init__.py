@@ -191,7 +191,7 @@ SCHEMES: dict[str, Scheme] = {
             _is_images,
             takes_rate=True,
         ),
-        Scheme("video", "clip.mp4, file:///clip.mp4", "a video", _open_local, _is_file),
+        Scheme("video", "clip.mp4", "a video", _open_local, _is_file),
     )
 }
 
@@ -212,9 +212,10 @@ def open_source(
     | `av:URI` | a video or a stream through PyAV, with exact times |
     | `rtsp://…`, `http://…`, `tcp://…`, `udp://…` | a network stream |
     | `frames/`, `frames/*.png`, `frames/img_%05d.jpg` | images in a folder |
-    | `clip.mp4`, `file:///clip.mp4` | a video file |
+    | `clip.mp4` | a video file |
 
     An `int` is always a camera; a number as text is one where no file or folder has that name.
+    Files and folders may be written with `file://` before their path.
 
     Any other `NAME://…` or `NAME:…` is looked up among the entry points of the group
     `edge_tsm.sources`. The entry point NAME of another package is a function

@@ -38,9 +38,11 @@ def test_iteration_gives_every_frame(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported(tmp_path: Path) -> None:
-    reported: list[tuple[int, int]] = []
-    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(eight, progress=lambda *a: reported.append(a))
-    assert reported == [(i, 5) for i in range(1, 6)]
+    calls: list[tuple[int, int]] = []
+    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(
+        eight, progress=lambda *a: calls.append(a)
+    )
+    assert calls == [(i, 5) for i in range(1, 6)]
 
 
 class LyingFile(VideoFile):
