@@ -120,7 +120,7 @@ def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
     return open_recording(Path(uri.removeprefix("file://")), fps=options.fps or 25.0)
 
 
-# The first that matches an address opens it.
+# The first kind that matches an address opens it.
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
@@ -129,7 +129,7 @@ SCHEMES: dict[str, Scheme] = {
             "0, /dev/v4l/by-id/…",
             "a camera",
             open_camera,
-            _is_camera,
+            recognizes=_is_camera,
             takes_size=True,
             takes_rate=True,
         ),
@@ -138,7 +138,7 @@ SCHEMES: dict[str, Scheme] = {
             "-",
             "pictures on stdin",
             open_pipe,
-            lambda text: text == "-",
+            recognizes=lambda text: text == "-",
             takes_size=True,
             takes_rate=True,
         ),
@@ -147,7 +147,7 @@ SCHEMES: dict[str, Scheme] = {
             "csi://0",
             "a CSI camera",
             _open_csi,
-            lambda text: text.startswith("csi://"),
+            recognizes=lambda text: text.startswith("csi://"),
             takes_size=True,
             takes_rate=True,
         ),
@@ -156,7 +156,7 @@ SCHEMES: dict[str, Scheme] = {
             "test://640x480/30",
             "a test pattern",
             open_pattern,
-            lambda text: text.startswith("test://"),
+            recognizes=lambda text: text.startswith("test://"),
             takes_size=True,
             takes_rate=True,
         ),
@@ -165,7 +165,7 @@ SCHEMES: dict[str, Scheme] = {
             "v4l2src ! videoconvert",
             "a GStreamer pipeline",
             _open_pipeline,
-            lambda text: " ! " in text,
+            recognizes=lambda text: " ! " in text,
             takes_rate=True,
         ),
         Scheme(
@@ -181,17 +181,17 @@ SCHEMES: dict[str, Scheme] = {
             "rtsp://…, http://…, tcp://…, udp://…",
             "a network stream",
             open_network,
-            lambda text: _NETWORK.match(text) is not None,
+            recognizes=lambda text: _NETWORK.match(text) is not None,
         ),
         Scheme(
             "images",
             "frames/, frames/*.png, frames/img_%05d.jpg",
             "a folder or pattern of images",
             _open_local,
-            _is_images,
+            recognizes=_is_images,
             takes_rate=True,
         ),
-        Scheme("video", "clip.mp4", "a video", _open_local, _is_file),
+        Scheme("video", "clip.mp4", "a video", _open_local, recognizes=_is_file),
     )
 }
 
@@ -222,8 +222,8 @@ def open_source(
     `(uri, options, clock) -> Source`, or a `Scheme` where it takes a size or a rate.
 
     Raises:
-        SourceError: nothing there, not readable, or no pictures in it.
-        InputError: an option that this kind of source does not have.
+        SourceError: it does not exist, cannot be read, or holds no pictures.
+        InputError: a size or rate is asked of a kind that does not take it.
 
     >>> from itertools import islice
     >>> source = open_source("test://64x48/100", options=SourceOptions(rotate=90))
@@ -243,10 +243,10 @@ def open_source(
 
 
 def scheme_of(uri: str | int | Path) -> Scheme:
-    """Return what kind of source `uri` is the address of.
+    """Return the kind of source that `uri` is the address of.
 
     Raises:
-        SourceError: of none.
+        SourceError: no kind recognizes it; the message lists those there are.
 
     >>> scheme_of(0).name, scheme_of("rtsp://camera/1").name
     ('camera', 'network')
@@ -279,10 +279,11 @@ def _find(uri: str | int | Path) -> Scheme | None:
 def _plugin(text: str) -> Scheme | None:
     """Return the kind of source that another package brings for this address."""
     named = _NAME.match(text)
-    found = plugin("sources", named[1]) if named else None
+    if named is None:
+        return None
+    name, found = named[1], plugin("sources", named[1])
     if found is None or isinstance(found, Scheme):
         return found
-    name = text.partition(":")[0]
     return Scheme(name, f"{name}:…", "a source of another package", found)
 
 

@@ -39,9 +39,7 @@ def test_iteration_gives_every_frame(tmp_path: Path) -> None:
 
 def test_progress_is_reported(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(
-        eight, progress=lambda *a: calls.append(a)
-    )
+    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(eight, progress=lambda *a: calls.append(a))
     assert calls == [(i, 5) for i in range(1, 6)]
 
 

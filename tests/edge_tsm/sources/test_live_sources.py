@@ -224,6 +224,21 @@ def test_a_recording_at_another_time_keeps_its_pace(tmp_path: Path) -> None:
     assert [f.time_s for f in replay] == [100.0, 100.5, 102.0]
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "is a recording without a frame"),
+        ('{"file": "1.png", "index": 0', "is a recording without a frame"),
+        ('{"index": 0}', "is not a recording of edge-tsm"),
+        ("{no json}", "is not a recording of edge-tsm"),
+    ],
+)
+def test_a_list_that_is_no_recording(lines: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "frames.jsonl").write_text(lines)
+    with pytest.raises(SourceError, match=message):
+        open_source(f"replay:{tmp_path}")
+
+
 def test_a_recording_of_bounded_size(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recording", most_mib=0.0001)
     for frame in frames_at(range(100), (48, 64)):
