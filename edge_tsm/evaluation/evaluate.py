@@ -19,7 +19,7 @@ from edge_tsm.evaluation.journal import Outcome, Results
 from edge_tsm.evaluation.metrics import Figures, Logits, figures, fuse
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
 from edge_tsm.evaluation.views import Classifier, Protocol, Shower, Shown, column_name
-from edge_tsm.sources import Progress, Recording, open_source
+from edge_tsm.sources import OnProgress, Recording, open_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def evaluate(
     *,
     workers: int | None = None,
     results: Results | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Evaluation:
     """Show every clip of `dataset` to every model; each video is decoded once.
 
