@@ -32,7 +32,8 @@ from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.inference.recognizer import Recognizer, open_variant
+from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Variant
 from tests.helpers.upstream import write_checkpoint
 

@@ -29,7 +29,7 @@ TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alo
 
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
-Engine = Literal["onnxruntime", "openvino"]
+Engine = str
 Target = Literal["any", "tensorrt"]
 
 

@@ -13,7 +13,8 @@ import pytest
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import BackendError, CardError, InputError
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.loading import load
+from edge_tsm.inference.recognizer import Recognizer
 from tests.helpers.fakes import FakeBackend, make_card
 
 
