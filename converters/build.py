@@ -42,8 +42,8 @@ from edge_tsm.bundle.card import (
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, VerificationError
-from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.loading import load
+from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import processor
 
