@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edge_tsm.backends import RuntimeOptions
+from edge_tsm.cli.options import collect
 from edge_tsm.cli.table import layout
 from edge_tsm.diagnostics.doctor import check_bundle, examine
 
@@ -23,16 +24,15 @@ PROBLEM_CODE = 1
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Where engines are kept.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of the findings.")
 @click.pass_context
-def doctor(
-    ctx: click.Context, bundle: Path | None, device: str, cache_dir: Path | None, as_json: bool
-) -> None:
+def doctor(ctx: click.Context, bundle: Path | None, as_json: bool, **arguments: Any) -> None:
     """Check Python, OpenCV, engines, processor, cameras, cache, and BUNDLE.
 
     Each line is ok, warning or problem, with the remedy. A problem exits with 1.
     """
-    findings = list(examine(cache_dir))
+    options = collect(arguments)
+    findings = list(examine(options.cache_dir))
     if bundle is not None:
-        findings += check_bundle(bundle, RuntimeOptions(device=device, cache_dir=cache_dir))
+        findings += check_bundle(bundle, options)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

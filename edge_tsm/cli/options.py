@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def collect(arguments: dict[str, Any]) -> RuntimeOptions:
-    """Take the runtime options out of a command's arguments."""
-    names = ("device", "threads", "precision", "cache_dir")
+    """Take the runtime options that a command has out of its arguments."""
+    names = [option.name for option in fields(RuntimeOptions) if option.name in arguments]
     return RuntimeOptions(**{name: arguments.pop(name) for name in names})
 
 
