@@ -24,7 +24,7 @@ PROBLEM_CODE = 1
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Where engines are kept.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of the findings.")
 @click.pass_context
-def doctor(ctx: click.Context, bundle: Path | None, as_json: bool, **arguments: Any) -> None:
+def doctor(ctx: click.Context, /, bundle: Path | None, as_json: bool, **arguments: Any) -> None:
     """Check Python, OpenCV, engines, processor, cameras, cache, and BUNDLE.
 
     Each line is ok, warning or problem, with the remedy. A problem exits with 1.

@@ -1,4 +1,4 @@
-"""What is right and wrong with an installation, and what to do about it."""
+"""What is right and wrong with an installation, or with a bundle on it, and what to do about it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def check_distributions(engine: Engine, found: Mapping[str, str]) -> Iterator[Fi
 
 
 def check_accelerators(root: Path) -> Iterator[Finding]:
-    """Is there a GPU that no engine uses, or that we may not use?"""
+    """Is there a GPU that no engine uses, or that this user may not use?"""
     offered = {d for engine in ENGINES if installed(engine) for d in _devices(engine)}
     if any((root / "dev").glob("nvidia[0-9]*")) or (root / "etc/nv_tegra_release").exists():
         yield _nvidia(offered, jetson=(root / "etc/nv_tegra_release").exists())
@@ -133,7 +133,7 @@ def check_processor(cpu: Processor) -> Finding:
 
 
 def check_cameras(cameras: list[VideoDevice]) -> Iterator[Finding]:
-    """Which cameras are there, and may we open them?"""
+    """Which cameras does this machine have, and may this user open them?"""
     if not cameras:
         yield Finding("ok", "camera", "none on this machine (files and streams need none)")
     for camera in cameras:
@@ -147,15 +147,19 @@ def check_cameras(cameras: list[VideoDevice]) -> Iterator[Finding]:
 
 def check_cache(folder: Path) -> Finding:
     """Can compiled engines be kept, and is there room?"""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    nearest = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         remedy = "pass --cache-dir FOLDER that this user may write to"
         return Finding("warning", "cache", f"{folder} cannot be written", remedy)
-    free_mb = shutil.disk_usage(there).free // 1_000_000
+    free_mb = shutil.disk_usage(nearest).free // 1_000_000
     status: Severity = "ok" if free_mb >= LITTLE_MB else "warning"
     if free_mb < TOO_LITTLE_MB:
         status = "problem"
-    remedy = "" if status == "ok" else "make room: an engine takes up to some hundred MB"
+    remedy = (
+        "" if status == "ok" else "free some space: a compiled engine takes up to some hundred MB"
+    )
     return Finding(status, "cache", f"{folder}, {free_mb} MB free", remedy)
 
 

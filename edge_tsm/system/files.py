@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name, renamed at the end."""
+"""Files that are whole or absent: written under a temporary name, renamed at the end."""
 
 from __future__ import annotations
 

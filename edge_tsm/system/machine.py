@@ -58,7 +58,7 @@ class VideoDevice:
 
 
 def processor(root: Path = Path("/")) -> Processor:
-    """Read /proc/cpuinfo and the cgroup below `root`; what is not there is left out."""
+    """Read /proc/cpuinfo and the cgroup below `root`; what is missing is left out."""
     lines = _text(root / "proc/cpuinfo").splitlines()
     pairs = [line.split(":", 1) for line in lines if ":" in line]
     facts = {key.strip(): value.strip() for key, value in reversed(pairs)}

@@ -70,7 +70,7 @@ def test_precision_that_is_not_offered(device: str, precision: str) -> None:
         provider_options(RuntimeOptions(device, precision=precision))  # type: ignore[arg-type]
 
 
-def test_openvino_is_held_to_f32_unless_told_otherwise(bundle: Path) -> None:
+def test_openvino_is_held_to_f32_unless_asked_otherwise(bundle: Path) -> None:
     openvino = pytest.importorskip("openvino")
     from edge_tsm.backends.openvino import OpenVinoBackend
 

@@ -64,13 +64,13 @@ def test_a_damaged_artifact_is_refused(engine: str, bundle: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("nope", "does not exist"), ("x.txt", "is of another kind"), ("empty", "not a bundle")],
 )
-def test_what_is_no_model(name: str, told: str, tmp_path: Path) -> None:
+def test_what_is_no_model(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CardError, match=told):
+    with pytest.raises(CardError, match=message):
         load(tmp_path / name)
 
 
@@ -81,7 +81,7 @@ def test_a_bundle_whose_files_are_gone(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "device", "told"),
+    ("engine", "device", "message"),
     [
         ("onnxruntime", "cuda", r"'cuda' is not available; ONNX Runtime here offers cpu"),
         ("onnxruntime", "tensorrt", "'tensorrt' is not available"),
@@ -90,10 +90,10 @@ def test_a_bundle_whose_files_are_gone(bundle: Path, tmp_path: Path) -> None:
         ("caffe", "cpu", "engine 'caffe' is unknown"),
     ],
 )
-def test_a_device_is_never_replaced(engine: str, device: str, told: str, bundle: Path) -> None:
+def test_a_device_is_never_replaced(engine: str, device: str, message: str, bundle: Path) -> None:
     if engine != "caffe":
         pytest.importorskip(engine)
-    with pytest.raises(BackendError, match=told):
+    with pytest.raises(BackendError, match=message):
         load(bundle, engine=engine, options=RuntimeOptions(device=device))
 
 

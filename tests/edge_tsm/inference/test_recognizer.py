@@ -83,9 +83,9 @@ def test_an_unknown_color_order_is_refused() -> None:
         Recognizer(make_card(), FakeBackend())(random_pictures(8), color="RGB")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("classes", "told"), [(2, "its 2 labels"), (4, "its 4 labels")])
-def test_labels_that_do_not_fit_the_model(classes: int, told: str) -> None:
-    with pytest.raises(CardError, match=told):
+@pytest.mark.parametrize(("classes", "message"), [(2, "its 2 labels"), (4, "its 4 labels")])
+def test_labels_that_do_not_fit_the_model(classes: int, message: str) -> None:
+    with pytest.raises(CardError, match=message):
         Recognizer(make_card(classes=classes), FakeBackend())(random_pictures(8))
 
 
