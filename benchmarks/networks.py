@@ -30,13 +30,14 @@ from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8
 from converters.recipe import Options
 from converters.verification.clips import generated_clip
-from edge_tsm.backends import RuntimeOptions
+from edge_tsm.backends import ENGINES, RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.inference.recognizer import Recognizer, open_variant
+from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Variant
 from tests.helpers.upstream import write_checkpoint
 
-ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+ENGINE_NAMES = {name: engine.title for name, engine in ENGINES.items()}
 CALIBRATION_CLIPS = 8
 Measure = Callable[[str, Path, int], dict[str, Any]]  # arch, folder, rounds
 

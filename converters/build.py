@@ -30,11 +30,10 @@ from converters.verification.clips import Clips, generated_clip, random_clips, r
 from converters.verification.online import OnlineReference
 from converters.verification.reference import Check, Logits, Reference
 from edge_tsm.actions.rules import RULES_FILE, write_rules
-from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.backends import ENGINES, RuntimeOptions, open_backend, readers
 from edge_tsm.bundle.card import (
     CARD_FILE,
     Card,
-    Engine,
     File,
     Precision,
     Target,
@@ -43,8 +42,9 @@ from edge_tsm.bundle.card import (
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, VerificationError
+from edge_tsm.inference.loading import load
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
@@ -239,18 +239,19 @@ class _Builder:
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        engine: Engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
+        engine, *others = readers(path)
         check = checker.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
         self._tell(f"{path.name:<20}{seconds:6.1f} s  {_told(check.total)}")
         if path.parent != self._folder:
             return
         file = file_entry(path, precision, engine, target)
-        if engine == "onnxruntime" and target == "any" and not self._settings.ir:
-            check = checker.check(path, self._card, engine="openvino", precision=precision)
-            self._steps.append(Step(f"{name} on OpenVINO", path.name, 0.0, check))
-            self._tell(f"{'  on OpenVINO':<20}{'':8}  {_told(check.total)}")
-            file = dataclasses.replace(file, also={"openvino": version("openvino")})
+        for other in others if target == "any" and not self._settings.ir else ():
+            check = checker.check(path, self._card, engine=other, precision=precision)
+            title = ENGINES[other].title
+            self._steps.append(Step(f"{name} on {title}", path.name, 0.0, check))
+            self._tell(f"{f'  on {title}':<20}{'':8}  {_told(check.total)}")
+            file = dataclasses.replace(file, also={**file.also, other: version(other)})
         self._files[path.name] = file
 
     @contextmanager

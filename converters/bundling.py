@@ -13,11 +13,11 @@ from pathlib import Path
 from converters.architectures.classifier import cache_shapes
 from converters.architectures.networks import shift_place
 from converters.recipe import Recipe
+from edge_tsm.backends import artifact_parts
 from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
     Card,
-    Engine,
     File,
     Input,
     Output,
@@ -97,10 +97,9 @@ def _tools() -> dict[str, str]:
     }
 
 
-def file_entry(path: Path, precision: Precision, engine: Engine, target: Target) -> File:
+def file_entry(path: Path, precision: Precision, engine: str, target: Target) -> File:
     """Return the card's entry for a finished artifact."""
-    twin = path.with_suffix(".bin")
-    parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
+    parts = {part.name: checksum(part) for part in artifact_parts(path)}
     return File(
         path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
     )
