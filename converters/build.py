@@ -34,7 +34,6 @@ from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import (
     CARD_FILE,
     Card,
-    Engine,
     File,
     Precision,
     Target,
@@ -239,7 +238,7 @@ class _Builder:
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        engine: Engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
+        engine = "openvino" if path.suffix == ".xml" else "onnxruntime"
         check = checker.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
         self._tell(f"{path.name:<20}{seconds:6.1f} s  {_told(check.total)}")

@@ -122,7 +122,7 @@ def test_openvino_reads_the_onnx_too(bundle: Path) -> None:
 
 def test_a_file_without_card_is_refused(bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    data = (bundle / "model.onnx").read_bytes().replace(b"edge_tsm.bundle.card", b"edge_tsm.case")
+    data = (bundle / "model.onnx").read_bytes().replace(b"edge_tsm.card", b"edge_tsm.case")
     (tmp_path / "x.onnx").write_bytes(data)
     with pytest.raises(CardError, match="holds no card"):
         load(tmp_path / "x.onnx", engine="onnxruntime")

@@ -30,7 +30,7 @@ def a_file(name: str, precision: str = "f32", *, target: str = "any", also: str 
 
 
 def a_card(*files: File) -> Card:
-    proven = Verification(1, 0.0, 0.0, 1e-4, 1.0, 1.0, 1.0)
+    proven = Verification(1, 0.0, 0.0, 1e-4, 1.0, 1.0, 1.0, 0.0)
     return dataclasses.replace(
         make_card(),
         files={file.path: file for file in files},
