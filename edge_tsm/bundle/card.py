@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edge_tsm.bundle.schema import decode, json_schema
+from edge_tsm.bundle.schema import Note, decode, json_schema
 from edge_tsm.errors import CardError
 
 SCHEMA = 2
@@ -171,10 +171,10 @@ class Card:
     >>> import edge_tsm.demo
     >>> card = Card.read(edge_tsm.demo.bundle())
     >>> card.name, card.family, card.online, card.input.shape
-    ('demo', 'mobilenet', False, (1, 24, 112, 112))
+    ('demo', 'mobilenet', False, (1, 24, 224, 224))
     """
 
-    schema: Annotated[int, {"const": SCHEMA}]
+    schema: Annotated[int, Note(const=SCHEMA)]
     name: str
     labels: tuple[str, ...]
     family: str

@@ -1,7 +1,7 @@
 """The types that JSON and TOML files are read into: one strict decoder, and their JSON Schema.
 
 A type is a dataclass, `str`, `int`, `float`, `bool`, `Literal`, `X | None`, a union of plain types,
-`tuple` (a list), `dict` or `Mapping` with string keys, or `Annotated` with keywords of JSON Schema.
+`tuple` (a list), `dict` or `Mapping` with string keys, or one of these `Annotated` with a `Note`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,20 @@ _PLAIN = {
     bool: ("true or false", "boolean"),
     types.NoneType: ("null", "null"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Keywords of JSON Schema that a type does not say; `decode` leaves them to others."""
+
+    description: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    const: int | None = None
+
+    def keywords(self) -> Json:
+        """Return those that are given."""
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 def decode(
@@ -153,11 +167,11 @@ def did_you_mean(word: str, words: typing.Iterable[str]) -> str:
 
 
 def _bare(kind: Any) -> tuple[Any, Json]:
-    """Return a type without `Annotated`, and the keywords in it."""
+    """Return a type without `Annotated`, and the keywords of its notes."""
     if get_origin(kind) is not typing.Annotated:
         return kind, {}
     kind, *notes = get_args(kind)
-    return kind, {key: value for note in notes for key, value in note.items()}
+    return kind, {key: value for note in notes for key, value in note.keywords().items()}
 
 
 def _is_mapping(origin: object) -> bool:
@@ -227,8 +241,8 @@ def _object(kind: Any, definitions: Json) -> Json:
     title, description, of_keys = _documented(kind)
     properties = {}
     for key, hint in _hints(kind).items():
-        note = {"description": of_keys[key]} if key in of_keys else {}
-        properties[key] = _schema(hint, definitions) | note
+        described = {"description": of_keys[key]} if key in of_keys else {}
+        properties[key] = _schema(hint, definitions) | described
     schema: Json = {"title": title}
     if description:
         schema["description"] = description
@@ -276,9 +290,9 @@ def _documented(kind: Any) -> tuple[str, str, dict[str, str]]:
     text, _, args = text.partition("\n\nArgs:\n")
     first, _, rest = text.partition("\n\n")
     found = re.findall(r"^    (\w[\w, ]*): (.+(?:\n {8,}.+)*)", args, re.MULTILINE)
-    of_keys = {key: _flat(told) for keys, told in found for key in keys.split(", ")}
-    return _flat(first).removesuffix("."), _flat(rest), of_keys
+    of_keys = {key: _flat(said) for keys, said in found for key in keys.split(", ")}
+    return _flat(first), _flat(rest), of_keys
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).removesuffix(".")
