@@ -41,9 +41,7 @@ class OutputFiles:
             raise SinkError(f"{self.charts} is a file; --charts takes a folder")
         for path in filter(None, (self.json, self.csv, self.journal)):
             if path.is_dir() or not path.parent.is_dir():
-                raise SinkError(
-                    f"{path} cannot be written: a folder, or in none that exists"
-                )
+                raise SinkError(f"{path} cannot be written: a folder, or in none that exists")
             if path.exists() and dataset.exists() and path.samefile(dataset):
                 raise SinkError(f"{path} is the list of clips; write under another name")
 
