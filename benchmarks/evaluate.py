@@ -15,14 +15,14 @@ from environment import environment, report
 from edge_tsm import RuntimeOptions, load
 from edge_tsm.data.clips import Dataset, read_dataset
 from edge_tsm.evaluation.evaluate import evaluate
-from edge_tsm.evaluation.views import Protocol
+from edge_tsm.evaluation.views import ViewProtocol
 
 
 def measure(bundle: Path, dataset: Dataset, workers: int, threads: int, engine: str | None) -> dict:
     """Evaluate once; return seconds per clip and the engine's share."""
     options = RuntimeOptions(threads=threads)
     with load(bundle, engine=engine, options=options) as recognizer:
-        found = evaluate({"x": recognizer}, dataset, Protocol(), workers=workers)
+        found = evaluate({"x": recognizer}, dataset, ViewProtocol(), workers=workers)
         engine = recognizer.backend.engine
     clips = len(found.answered)
     return {

@@ -7,16 +7,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from converters.architectures.classifier import cache_shapes
-from converters.architectures.networks import shift_place
+from converters.architectures.networks import Network, shift_place
 from converters.recipe import Recipe
 from edge_tsm.backends import artifact_parts
 from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
+    Cache,
     Card,
     File,
     Input,
@@ -24,7 +26,7 @@ from edge_tsm.bundle.card import (
     Precision,
     Provenance,
     Sampling,
-    State,
+    Streaming,
     Target,
     checksum,
 )
@@ -44,6 +46,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         schema=SCHEMA,
         name=name,
         labels=recipe.labels.names,
+        family=family_of(network),
         arch={
             "backbone": network.name,
             "segments": segments,
@@ -55,15 +58,13 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
             "non_local_blocks": network.non_local_blocks,
             "temporal_pool": network.temporal_pool,
             "consensus": "avg",
-            "mode": "clip" if recipe.streaming is None else "online",
             **({"forced_online": True} if "forced online" in recipe.facts else {}),
         },
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
         input=_input(recipe),
         output=Output("logits", "softmax"),
-        state=_state(recipe),
-        streaming=recipe.streaming,
+        streaming=_streaming(recipe),
         files={},
         provenance=Provenance(
             checkpoint_sha256=checkpoint_sha256,
@@ -74,21 +75,23 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
     )
 
 
+def family_of(network: Network) -> str:
+    """Return the family of a network, as the card names it."""
+    return type(network).__name__.lower()
+
+
 def _input(recipe: Recipe) -> Input:
+    name, frames = ("frame", 1) if recipe.streaming else ("clip", recipe.segments)
     size = recipe.preprocess.crop_px
-    if recipe.streaming is None:
-        shape = (recipe.batch, recipe.segments * 3, size, size)
-        return Input("clip", shape, "N(T*C)HW", "float32")
-    return Input("frame", (recipe.batch, 3, size, size), "NCHW", "float32")
+    return Input(name, (recipe.batch, frames * 3, size, size), "float32")
 
 
-def _state(recipe: Recipe) -> tuple[State, ...]:
+def _streaming(recipe: Recipe) -> Streaming | None:
     if recipe.streaming is None:
-        return ()
+        return None
     shapes = cache_shapes(recipe, recipe.preprocess.crop_px)
-    return tuple(
-        State(f"cache_{i:02d}", f"next_cache_{i:02d}", shape) for i, shape in enumerate(shapes)
-    )
+    caches = (Cache(f"cache_{i:02d}", f"next_cache_{i:02d}", s) for i, s in enumerate(shapes))
+    return replace(recipe.streaming, caches=tuple(caches))
 
 
 def _tools() -> dict[str, str]:

@@ -175,7 +175,9 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         facts=facts,
         warnings=[*topology.warnings, *_contradictions(topology), *_forced(facts)],
         streaming=(
-            Streaming(facts["fps"].value, facts["horizon"].value) if "fps" in facts else None
+            Streaming(facts["fps"].value, facts["horizon"].value, caches=())
+            if "fps" in facts
+            else None
         ),
     )
 

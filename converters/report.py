@@ -12,7 +12,7 @@ from converters.quantization.holdout import Verdict
 from converters.recipe import Fact
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
-from edge_tsm.evaluation.latency_chart import Bar, latency_chart
+from edge_tsm.evaluation.charts import Bar, latency_chart
 
 
 @dataclass(frozen=True)

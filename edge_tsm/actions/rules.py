@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
 import sys
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.bundle.schema import decode, did_you_mean, json_schema
 from edge_tsm.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -173,66 +172,36 @@ def from_mapping(data: Mapping[str, Any], *, where: str) -> Rules:
 
     Raises:
         InputError: a key that is unknown or ill-typed.
+
+    >>> from_mapping({"preset": "jester-demo", "cool_down_s": 1}, where="rules.toml").cool_down_s
+    1.0
+    >>> from_mapping({"cool_down": 1}, where="rules.toml")
+    Traceback (most recent call last):
+    edge_tsm.errors.InputError: rules.toml: cool_down is unknown; did you mean 'cool_down_s'?
     """
-    start, given = _preset(data.get("preset", ""), where), dict[str, Any]()
-    for key, value in data.items():
-        if key == "thresholds":
-            given[key] = _thresholds(value, where)
-        elif key != "preset":
-            given[key] = _value(key, value, where)
+    given = {key: value for key, value in data.items() if key != "preset"}
     try:
-        return dataclasses.replace(start, **given)
+        return decode(Rules, given, "", InputError, start=_preset(data.get("preset", "")))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
 
-def _preset(name: object, where: str) -> Rules:
+def rules_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a file of rules; `rules.schema.json` holds it."""
+    schema = json_schema(Rules, uri="https://edge-tsm/rules.schema.json")
+    start = {"enum": list(PRESETS), "description": "whose settings hold for the keys left out"}
+    return schema | {"properties": {"preset": start, **schema["properties"]}}
+
+
+def _preset(name: object) -> Rules:
     if name == "":
         return Rules()
     if not isinstance(name, str) or name not in PRESETS:
-        raise InputError(f"{where}: preset is {name!r}; there is {', '.join(PRESETS)}")
+        raise InputError(f"preset is {name!r}; there is {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def _value(key: str, value: object, where: str) -> Any:
-    """Return a value in the type of that field's default."""
-    defaults = {item.name: getattr(Rules(), item.name) for item in dataclasses.fields(Rules)}
-    if key not in defaults:
-        raise InputError(f"{where}: {key} is unknown{_near(key, defaults)}")
-    wanted = type(defaults[key])
-    if wanted is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        kind = "a list of labels" if wanted is tuple else f"a number ({wanted.__name__})"
-        raise InputError(f"{where}: {key} is {value!r}, expected {kind}")
-    return value
-
-
-def _thresholds(value: object, where: str) -> dict[str, Threshold]:
-    if not isinstance(value, dict):
-        raise InputError(
-            f'{where}: thresholds is {value!r}, expected a table: "Label" = {{on, off}}'
-        )
-    return {label: _threshold(label, pair, where) for label, pair in value.items()}
-
-
-def _threshold(label: str, pair: object, where: str) -> Threshold:
-    numbers = pair if isinstance(pair, dict) else {}
-    if numbers.keys() != {"on", "off"} or not all(
-        type(v) in (int, float) for v in numbers.values()
-    ):
-        raise InputError(f"{where}: thresholds.{label!r} is {pair!r}, expected {{on = …, off = …}}")
-    return Threshold(float(numbers["on"]), float(numbers["off"]))
 
 
 def _index(label: str, labels: tuple[str, ...], part: str) -> int:
     if label not in labels:
-        raise InputError(f"{part}: the model has no label {label!r}{_near(label, labels)}")
+        raise InputError(f"{part}: the model has no label {label!r}{did_you_mean(label, labels)}")
     return labels.index(label)
-
-
-def _near(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""The card: the contract between the converters and the runtime (schema 1).
+"""The card: the contract between the converters and the runtime (schema 2).
 
 It says what a model is, what it must be fed, what it answers and what was proven. The same JSON
 stands in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
@@ -11,15 +11,15 @@ import dataclasses
 import hashlib
 import json
 import math
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
+from edge_tsm.bundle.schema import Note, decode, json_schema
 from edge_tsm.errors import CardError
 
-SCHEMA = 1
+SCHEMA = 2
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
@@ -27,7 +27,6 @@ TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alo
 
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
-Engine = str
 Target = Literal["any", "tensorrt"]
 
 
@@ -75,14 +74,10 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Input:
-    """The input tensor: a clip, or one frame (`NCHW`) of an online model.
-
-    Layout `N(T*C)HW` has channel index `t*3 + c`, color fastest.
-    """
+    """The input tensor: a clip, or one frame of an online model; see `Card.layout`."""
 
     name: str
     shape: tuple[int, ...]
-    layout: Literal["N(T*C)HW", "NCHW"]
     dtype: Literal["float32"]
 
 
@@ -95,7 +90,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class State:
+class Cache:
     """One cache of an online model: fed as `input`, returned as `output`, zeros at reset."""
 
     input: str
@@ -105,10 +100,14 @@ class State:
 
 @dataclass(frozen=True)
 class Streaming:
-    """How an online model is run: `fps` steps per second; an answer averages `horizon` steps."""
+    """How an online model is run: `fps` steps per second; an answer averages `horizon` steps.
+
+    `caches` are its state, which is carried from one step to the next.
+    """
 
     fps: float
     horizon: int
+    caches: tuple[Cache, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class File:
     path: str
     sha256: str
     precision: Precision
-    engine: Engine
+    engine: str
     engine_version: str
     parts: dict[str, str]
     also: dict[str, str]
@@ -159,22 +158,31 @@ class Verification:
     cosine: float
     top1_agreement: float
     top5_agreement: float
-    top1_required: float = 0.0
+    top1_required: float
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything the runtime needs to know about a model; see the module docstring."""
+    """Everything the runtime needs to know about a model.
 
-    schema: int
+    `family` is the kind of network ("resnet", "mobilenet", …), `arch` holds facts about it, for
+    people to read. An online model, which takes one frame at a time, has `streaming`.
+
+    >>> import edge_tsm.demo
+    >>> card = Card.read(edge_tsm.demo.bundle())
+    >>> card.name, card.family, card.online, card.input.shape
+    ('demo', 'mobilenet', False, (1, 24, 224, 224))
+    """
+
+    schema: Annotated[int, Note(const=SCHEMA)]
     name: str
     labels: tuple[str, ...]
+    family: str
     arch: dict[str, Scalar]
     sampling: Sampling
     preprocess: Preprocess
     input: Input
     output: Output
-    state: tuple[State, ...]
     streaming: Streaming | None
     files: dict[str, File]
     provenance: Provenance
@@ -184,6 +192,16 @@ class Card:
     def online(self) -> bool:
         """Whether the model takes one frame at a time, and carries state."""
         return self.streaming is not None
+
+    @property
+    def state(self) -> tuple[Cache, ...]:
+        """The caches of an online model; none of a model of clips."""
+        return self.streaming.caches if self.streaming else ()
+
+    @property
+    def layout(self) -> str:
+        """The axes of the input: of one frame, or of a clip with channel `t*3 + c`."""
+        return "NCHW" if self.online else "N(T*C)HW"
 
     def to_json(self) -> str:
         """Return the card as indented JSON text."""
@@ -199,20 +217,21 @@ class Card:
         """Read a card strictly; `where` names its origin in errors.
 
         Raises:
-            CardError: not JSON, another schema, or a missing, unknown or ill-typed key.
+            CardError: not JSON, a newer schema, or a missing, unknown or ill-typed key.
         """
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise CardError(f"{where}: not JSON ({error}); convert the checkpoint again") from error
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else None
+        found = data.get("schema") if isinstance(data, dict) else None
+        if type(found) is not int or not 1 <= found <= SCHEMA:
             raise CardError(
-                f"{where}: card schema {found!r}, this edge-tsm reads {SCHEMA}; "
+                f"{where}: card schema {found!r}, this edge-tsm reads 1 to {SCHEMA}; "
                 "convert again or install the matching edge-tsm"
             )
-        card: Card = _decode(cls, data, f"{where}: card")
-        card._check(where)
+        card = decode(cls, data if found == SCHEMA else _upgraded(data, where), where, path="card")
+        for problem in card._problems():
+            raise CardError(f"{where}: card.{problem}")
         return card
 
     @classmethod
@@ -231,49 +250,116 @@ class Card:
             raise CardError(f"{bundle}: no readable {CARD_FILE} ({error}); not a bundle") from error
         return cls.from_json(text, where=str(path))
 
-    def _check(self, where: str) -> None:
-        """Refuse a card whose parts contradict each other, or that asks for what is not here."""
-        spec, size = self.preprocess, self.preprocess.crop_px
-        numbers = (*spec.mean, *spec.std, spec.scale, self.sampling.window_s, self.sampling.every_s)
-        names = [name for file in self.files.values() for name in (file.path, *file.parts)]
-        strangers = [name for name in names if Path(name).name != name]
-        shape = (3 if self.online else self.sampling.segments * 3, size, size)
-        rules = {
-            "labels: there are none": not self.labels,
-            "preprocess and sampling: not finite": not all(map(math.isfinite, numbers)),
-            "preprocess.std: 0": 0 in spec.std,
-            f"preprocess.crop_px: {size} exceeds the resized side": size
-            > spec.resize.short_side_px,
-            "sampling: window_s > 0 and every_s > 0 are needed": min(numbers[-2:]) <= 0,
-            f"input.shape: {self.input.shape} is not N x {shape}": self.input.shape[1:] != shape,
-            f"input.shape: {self.input.shape} has no batch": self.input.shape[:1] < (1,),
-            **self._online_rules(),
-            f"files: {strangers[:1]} lies outside the bundle": bool(strangers),
-            "verification: does not cover files": self.files.keys() != self.verification.keys(),
-        }
-        for told, broken in rules.items():
-            if broken:
-                raise CardError(f"{where}: card.{told}")
+    def _problems(self) -> Iterator[str]:
+        """Yield what contradicts itself, or asks for what this version does not have."""
+        if not self.labels:
+            yield "labels: there are none"
+        yield from self._preprocess_problems()
+        yield from self._input_problems()
+        if self.streaming is not None:
+            yield from self._streaming_problems(self.streaming)
+        for name in (name for file in self.files.values() for name in (file.path, *file.parts)):
+            if Path(name).name != name:
+                yield f"files: {name!r} lies outside the bundle"
+        if self.files.keys() != self.verification.keys():
+            yield "verification: does not cover files"
 
-    def _online_rules(self) -> dict[str, bool]:
-        """Return what an online card breaks, or a clip card with parts of an online one."""
-        mode = self.arch.get("mode") == "online"
-        layout = self.input.layout == "NCHW"
+    def _preprocess_problems(self) -> Iterator[str]:
+        spec, times = self.preprocess, (self.sampling.window_s, self.sampling.every_s)
+        if not all(map(math.isfinite, (*spec.mean, *spec.std, spec.scale, *times))):
+            yield "preprocess and sampling: not finite"
+        if 0 in spec.std:
+            yield "preprocess.std: 0"
+        if spec.crop_px > spec.resize.short_side_px:
+            yield f"preprocess.crop_px: {spec.crop_px} exceeds the resized side"
+        if min(times) <= 0:
+            yield "sampling: window_s > 0 and every_s > 0 are needed"
+
+    def _input_problems(self) -> Iterator[str]:
+        shape, size = self.input.shape, self.preprocess.crop_px
+        frames = 1 if self.online else self.sampling.segments
+        if shape[1:] != (frames * 3, size, size):
+            yield f"input.shape: {shape} is not N x {(frames * 3, size, size)}"
+        if shape[:1] < (1,):
+            yield f"input.shape: {shape} has no batch"
+
+    def _streaming_problems(self, streaming: Streaming) -> Iterator[str]:
         names = [self.input.name, self.output.name]
-        names += [name for cache in self.state for name in (cache.input, cache.output)]
-        batches = {cache.shape[:1] for cache in self.state}
-        stream = self.streaming or Streaming(1.0, 1)
-        return {
-            "arch.mode, input.layout, state, streaming: some say online, some do not": len(
-                {self.online, mode, layout, bool(self.state)}
-            )
-            > 1,
-            "state: a name stands twice": len(set(names)) != len(names),
-            "state: batch is not the input's": bool(batches - {self.input.shape[:1]}),
-            "streaming: fps > 0 and horizon > 0 are needed": not (
-                0 < stream.fps < math.inf and stream.horizon > 0
-            ),
-        }
+        names += [name for cache in streaming.caches for name in (cache.input, cache.output)]
+        if not streaming.caches:
+            yield "streaming.caches: there are none"
+        if len(set(names)) != len(names):
+            yield "streaming.caches: duplicate name of a tensor"
+        if {cache.shape[:1] for cache in streaming.caches} - {self.input.shape[:1]}:
+            yield "streaming.caches: batch is not the input's"
+        if not (0 < streaming.fps < math.inf and streaming.horizon > 0):
+            yield "streaming: fps > 0 and horizon > 0 are needed"
+
+
+def card_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a card; `card.schema.json` beside this file holds it."""
+    return json_schema(Card, uri="https://edge-tsm/card.schema.json")
+
+
+@dataclass(frozen=True)
+class _OldInput:
+    name: str
+    shape: tuple[int, ...]
+    layout: Literal["N(T*C)HW", "NCHW"]
+    dtype: Literal["float32"]
+
+
+@dataclass(frozen=True)
+class _OldStreaming:
+    fps: float
+    horizon: int
+
+
+@dataclass(frozen=True)
+class _Old:
+    """The keys of schema 1 that are others in schema 2."""
+
+    arch: dict[str, Scalar]
+    input: _OldInput
+    state: tuple[Cache, ...]
+    streaming: _OldStreaming | None
+
+
+_FAMILIES = {  # the first letters of `arch.backbone` in schema 1
+    "resnet": "resnet",
+    "wide_resnet": "resnet",
+    "mobilenet": "mobilenet",
+    "mobileone": "mobileone",
+    "pplcnet": "lcnet",
+}
+
+
+def _upgraded(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a card of schema 1 in schema 2, which names the family, and says "online" once.
+
+    Raises:
+        CardError: an ill-typed key, or a card that is online in some places only.
+    """
+    parts = {field.name: data[field.name] for field in fields(_Old) if field.name in data}
+    old, rest = decode(_Old, parts, where, path="card"), {**data}
+    mode, layout = old.arch.get("mode") == "online", old.input.layout == "NCHW"
+    if len({old.streaming is not None, mode, layout, bool(old.state)}) > 1:
+        raise CardError(
+            f"{where}: card.arch.mode, input.layout, state, streaming: some say online, some do not"
+        )
+    backbone = str(old.arch.get("backbone"))
+    family = (name for start, name in _FAMILIES.items() if backbone.startswith(start))
+    del rest["state"]
+    if "family" in rest:
+        raise CardError(f"{where}: card.family is unknown to schema 1")
+    return {
+        **rest,
+        "schema": SCHEMA,
+        "family": next(family, "unknown"),
+        "arch": {key: value for key, value in old.arch.items() if key != "mode"},
+        "input": {key: value for key, value in data["input"].items() if key != "layout"},
+        "streaming": old.streaming and {**data["streaming"], "caches": data["state"]},
+    }
 
 
 def checksum(path: Path) -> str:
@@ -283,61 +369,3 @@ def checksum(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind` (a dataclass or typing form), naming the key that is wrong."""
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return _one_of(args, value, where)
-    if origin is dict:
-        items = _expect(value, Mapping, where).items()
-        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in items}
-    if origin is tuple:
-        return _decode_tuple(args, value, where)
-    if origin is types.UnionType:
-        return _decode_union(args, value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is int and isinstance(value, bool):
-        raise CardError(f"{where} is {value!r}, expected int")
-    return _expect(value, kind, where)
-
-
-def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
-    data = _expect(value, Mapping, where)
-    hints = get_type_hints(kind)
-    for key in sorted(data.keys() ^ hints.keys()):
-        raise CardError(f"{where}.{key} is {'unknown' if key in data else 'missing'}")
-    return kind(**{key: _decode(hint, data[key], f"{where}.{key}") for key, hint in hints.items()})
-
-
-def _decode_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
-    if args[-1] is types.NoneType:
-        return None if value is None else _decode(args[0], value, where)
-    return _expect(value, args, where)
-
-
-def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    items = _expect(value, list, where)
-    if args[-1] is not Ellipsis and len(items) != len(args):
-        raise CardError(f"{where} has {len(items)} items, expected {len(args)}")
-    return tuple(_decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(items))
-
-
-def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value not in choices:
-        raise CardError(f"{where} is {value!r}, this edge-tsm knows {', '.join(map(str, choices))}")
-    return value
-
-
-def _expect(value: Any, kind: Any, where: str) -> Any:
-    if not isinstance(value, kind):
-        raise CardError(f"{where} is {value!r:.60}, expected {_name(kind)}")
-    return value
-
-
-def _name(kind: Any) -> str:
-    return " or ".join(map(_name, kind)) if isinstance(kind, tuple) else kind.__name__.lower()

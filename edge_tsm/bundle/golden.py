@@ -96,6 +96,7 @@ def measure(
         cosine=float(cosine.min()),
         top1_agreement=_overlap(reference, answer, 1),
         top5_agreement=_overlap(reference, answer, 5),
+        top1_required=0.0,
     )
 
 

@@ -11,6 +11,15 @@ from pathlib import Path
 
 from edge_tsm.errors import InputError
 
+LABELS_FILE = "labels.txt"  # this project's own
+LABEL_FILES = (  # those of the data sets too
+    LABELS_FILE,
+    "classInd.txt",
+    "kinetics_label_map.txt",
+    "something-something-v2-labels.json",
+    "something-something-v1-labels.csv",
+    "jester-v1-labels.csv",
+)
 _NUMBERED = re.compile(r"^(\d{1,6})[\s,:;]+(.+)$")
 # Jester's and Something-Something V1's own lists come in the data sets' order; upstream's
 # tools/gen_label_*.py sort them into category.txt, so that is the order models were trained with.
@@ -31,7 +40,7 @@ def default_labels(classes: int) -> Labels:
 
 
 def label_key(name: str) -> str:
-    """Return what names of one class have in common in lists, csv files and folder names.
+    """Return the form that names of one class share in lists, csv files and folder names.
 
     As upstream's tools/gen_label_kinetics.py: "petting animal (not cat)" is petting_animal_not_cat.
     """
@@ -39,14 +48,20 @@ def label_key(name: str) -> str:
 
 
 def read_labels(file: str | Path) -> Labels:
-    """Read a label file.
+    r"""Read a label file.
 
     Text with one name per line, numbered or not (`category.txt`, `kinetics_label_map.txt`,
     `classInd.txt`); csv with columns id and name; JSON as a list, {name: index}
     (Something-Something V2) or {index: name}.
 
     Raises:
-        InputError: not readable, empty, a blank line, or a name that occurs twice.
+        InputError: not readable, empty, a blank line, or a duplicate name.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "category.txt").write_text("swipe left\nswipe right\n")
+    >>> read_labels(folder / "category.txt").names
+    ('swipe left', 'swipe right')
     """
     path, note = Path(file), ""
     try:
@@ -61,6 +76,16 @@ def read_labels(file: str | Path) -> Labels:
             names, note = sorted(names), ", sorted as upstream sorts it"
     _check(names, path)
     return Labels(tuple(names), f"option --labels {path.name}{note}")
+
+
+def labels_beside(folder: Path, files: Sequence[str] = LABEL_FILES) -> tuple[str, ...] | None:
+    """Return the class names in the first of `files` that `folder` has, None if it has none.
+
+    Raises:
+        InputError: see `read_labels`.
+    """
+    found = next((folder / name for name in files if (folder / name).is_file()), None)
+    return read_labels(found).names if found else None
 
 
 def _from_lines(text: str, path: Path) -> list[str]:
@@ -119,4 +144,4 @@ def _check(names: Sequence[str], path: Path) -> None:
         if not name.isprintable():
             raise InputError(f"labels {path}: {name!r} has control characters")
         if name in names[:number]:
-            raise InputError(f"labels {path}: {name!r} stands there twice")
+            raise InputError(f"labels {path}: duplicate label {name!r}")

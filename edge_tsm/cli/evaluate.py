@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from PIL.Image import Image
 
-from edge_tsm.backends import RuntimeOptions, artifact_parts, readers
-from edge_tsm.bundle.card import CARD_FILE, checksum
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress
-from edge_tsm.cli.scores import as_csv, as_json, as_text, failures
+from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.clips import Dataset, read_dataset
-from edge_tsm.errors import InputError, SinkError, SourceError
-from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
+from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
-from edge_tsm.evaluation.journal import Results
-from edge_tsm.evaluation.views import CROPS, Method, Protocol
-from edge_tsm.inference.loading import load
-from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.evaluation.journal import Journal
+from edge_tsm.evaluation.metrics import Average
+from edge_tsm.evaluation.models import OpenModel, open_models, run_facts, short_names
+from edge_tsm.evaluation.output import OutputFiles, check_inputs
+from edge_tsm.evaluation.views import CROPS, Method, ViewProtocol
 from edge_tsm.inference.sampling import TEST_RULES
-from edge_tsm.system.files import whole_file
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),
@@ -103,95 +96,72 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     Voting is the baseline: each sampled frame alone, as a clip of equal frames, from the same
     weights.
     """
+    runtime = collect(arguments)
+    given = _Given(**arguments)
     *bundles, listed = paths
-    _check_paths(bundles, listed, arguments)
-    weights = _weights(arguments["weights"], len(bundles))
-    dataset = read_dataset(listed, root=arguments["root"])
-    found, models = _evaluate(_named(bundles), dataset, arguments)
+    check_inputs(bundles, listed)
+    files = given.files()
+    files.check(listed)
+    weights = _weights(given.weights, len(bundles))
+    dataset = read_dataset(listed, root=given.root)
+    with open_models(
+        short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
+    ) as models:
+        answered_by = {name: model.file for name, model in models.items()}
+        found = _evaluate(models, dataset, given)
     for line in failures(found):
         click.echo(line, err=True)
     if not found.answered:
         raise SourceError(f"none of {len(dataset)} clips could be read; is --root right?")
-    _report(found.with_ensemble(weights) if weights else found, models, arguments)
-
-
-def _evaluate(
-    artifacts: dict[str, Path], dataset: Dataset, arguments: dict[str, Any]
-) -> tuple[Evaluation, dict[str, str]]:
-    """Open the models and the file of results, and show a progress line.
-
-    Returned beside the answers: which file answered for each model, on which engine and device.
-    """
-    crops, methods = int(arguments["crops"]), METHODS[arguments["method"]]
-    protocol = Protocol(arguments["sampling"], crops, arguments["average"], methods)
-    options, progress = collect(arguments), Progress("evaluating")
-    chosen = {name: arguments[name] for name in ("engine", "variant")}
-    with ExitStack() as stack:
-        stack.callback(progress.clear)
-        models = {
-            name: stack.enter_context(load(path, options=options, **chosen))
-            for name, path in artifacts.items()
-        }
-        results = None
-        if arguments["results_file"]:
-            prints = {n: _fingerprint(artifacts[n], m, options) for n, m in models.items()}
-            run = {**asdict(protocol), "methods": list(methods), "models": prints}
-            results = stack.enter_context(Results(arguments["results_file"], run))
-        told = {name: _told(artifacts[name], model) for name, model in models.items()}
-        for name, what in told.items():
-            click.echo(f"{name}: {what}", err=True)
-        workers = arguments["workers"]
-        found = evaluate(
-            models, dataset, protocol, workers=workers, results=results, progress=progress
-        )
-        return found, told
-
-
-def _told(path: Path, model: Recognizer) -> str:
-    file = model.variant.file.path if model.variant else path.name
-    return f"{file} on {model.backend.engine} {model.backend.device}"
-
-
-def _report(found: Evaluation, models: dict[str, str], arguments: dict[str, Any]) -> None:
-    """Write the files asked for, then print the tables."""
-    if arguments["json_file"]:
-        _write(arguments["json_file"], as_json(found, models).encode())
-    if arguments["csv_file"]:
-        _write(arguments["csv_file"], as_csv(found).encode())
-    if arguments["charts"]:
-        for path, picture in _charts(found, arguments["charts"]):
-            encoded = io.BytesIO()
-            picture.save(encoded, "PNG")
-            _write(path, encoded.getvalue())
+    found = found.with_ensemble(weights) if weights else found
+    files.write(found, answered_by)
     click.echo("\n".join(as_text(found)))
 
 
-def _charts(found: Evaluation, folder: Path) -> Iterator[tuple[Path, Image]]:
-    for column in found.columns:
-        name, figures = re.sub(r"[^\w.-]+", "-", column), found.figures(column)
-        title = f"{column}: {figures.correct} of {figures.clips} right"
-        confusion = confusion_chart(figures.confusion, found.labels, title)
-        yield folder / f"{name}.confusion.png", confusion
-        yield (
-            folder / f"{name}.reliability.png",
-            reliability_chart(figures.bins, figures.ece, column),
+@dataclass(frozen=True)
+class _Given:
+    """The options, as click parses them."""
+
+    root: Path | None
+    engine: str | None
+    variant: str
+    sampling: str
+    crops: str
+    average: Average
+    method: str
+    weights: str | None
+    json_file: Path | None
+    csv_file: Path | None
+    charts: Path | None
+    results_file: Path | None
+    workers: int | None
+
+    def protocol(self) -> ViewProtocol:
+        return ViewProtocol(self.sampling, int(self.crops), self.average, METHODS[self.method])
+
+    def files(self) -> OutputFiles:
+        return OutputFiles(self.json_file, self.csv_file, self.charts, self.results_file)
+
+
+def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> Evaluation:
+    """Say which file answers for each model, and show a progress line."""
+    protocol, progress = given.protocol(), Progress("evaluating")
+    with ExitStack() as stack:
+        stack.callback(progress.clear)
+        journal = None
+        if given.results_file:
+            facts = run_facts(models, protocol)
+            journal = stack.enter_context(Journal(given.results_file, facts))
+        for name, model in models.items():
+            click.echo(f"{name}: {model.file}", err=True)
+        return evaluate(
+            {name: model.recognizer for name, model in models.items()},
+            dataset,
+            protocol,
+            workers=given.workers,
+            journal=journal,
+            progress=progress,
         )
-
-
-def _check_paths(bundles: Sequence[Path], listed: Path, arguments: dict[str, Any]) -> None:
-    """Refuse before hours of work what could not be read or written afterwards."""
-    if not bundles:
-        raise InputError(f"pass one or more bundles, and then the list of clips; got {listed} only")
-    if (listed / CARD_FILE).exists():
-        raise InputError(f"{listed} is a bundle; the list of clips comes last")
-    charts = arguments["charts"]
-    if charts and charts.exists() and not charts.is_dir():
-        raise SinkError(f"{charts} is a file; --charts takes a folder")
-    for path in (arguments[name] for name in ("json_file", "csv_file", "results_file")):
-        if path and (path.is_dir() or not path.parent.is_dir()):
-            raise SinkError(f"{path} cannot be written: a folder, or in a folder that is not there")
-        if path and path.exists() and listed.exists() and path.samefile(listed):
-            raise SinkError(f"{path} is the list of clips; write under another name")
 
 
 def _weights(text: str | None, bundles: int) -> list[float]:
@@ -208,42 +178,3 @@ def _weights(text: str | None, bundles: int) -> list[float]:
             f"there {'is 1 bundle' if bundles == 1 else f'are {bundles} bundles'}"
         )
     return weights
-
-
-def _named(bundles: Sequence[Path]) -> dict[str, Path]:
-    """Return short names for the tables; where they are not distinct, the paths as typed."""
-    names = [_name(path) for path in bundles]
-    if len(set(names)) < len(names):
-        names = list(map(str, bundles))
-    if len(set(names)) < len(names):
-        raise InputError(f"{max(names, key=names.count)} is given twice")
-    return dict(zip(names, bundles, strict=True))
-
-
-def _name(path: Path) -> str:
-    path = path.absolute()
-    if readers(path):
-        return f"{path.parent.name.removesuffix('.bundle')}/{path.name}"
-    return path.name.removesuffix(".bundle")
-
-
-def _fingerprint(path: Path, model: Recognizer, options: RuntimeOptions) -> str:
-    """Return what decides a model's answers: its card, its file, engine, device, arithmetic."""
-    engine, device = model.backend.engine, model.backend.device
-    if model.variant is None:
-        files = [path, *artifact_parts(path, engine)]
-    else:
-        files = [path / name for name in (model.variant.file.path, *model.variant.file.parts)]
-    sums = "".join(checksum(file) for file in files if file.is_file())
-    digest = hashlib.sha256((model.card.embedded() + sums).encode()).hexdigest()
-    return f"{engine} {device} {options.precision} sha256 {digest[:16]}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path.parent}: cannot be made ({error.strerror})") from error
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data)

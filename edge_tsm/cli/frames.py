@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge_tsm.bundle.labels import read_labels
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.data.annotations import KINDS
-from edge_tsm.data.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
-from edge_tsm.data.extract import Cut, Cutter
-from edge_tsm.data.lists import SKIPPED_FILE, FrameLists
-from edge_tsm.errors import InputError, SourceError
+from edge_tsm.data.extract import Cut
+from edge_tsm.data.frames import Selection, Summary, by_reason, write_frames, write_lists
 from edge_tsm.system.machine import usable_cores
 
 MOST_NAMES = 3
@@ -75,73 +72,65 @@ def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
     DST gets labels.txt and train.txt, val.txt, … (or list.txt) with lines `path frames class`, and
     skipped.csv. Spaces in paths become _. Run it again to go on after an interruption.
     """
-    catalog = _catalog(sources, options)
-    if options["labels_only"]:
-        lists, note = FrameLists(target, catalog, None), ""
-        lines = {clip: f"{lists.path_of(clip)} {clip.label}" for clip in catalog.clips}
-        skipped = list(catalog.skipped)
-        uncut = [clip.name for clip in catalog.clips if clip.span_s]
-        if uncut:
-            note = f"; {len(uncut)} listed whole, whatever seconds are meant: {_first(uncut)}"
+    given = _Given(**options)
+    selection, cut = given.selection(sources), given.cut()
+    if given.labels_only:
+        summary = write_lists(selection, target)
     else:
-        _check_apart(target, [options["videos"], *sources])
-        cut = Cut(options["short_side"], options["quality"], options["fps"])
-        lists = FrameLists(target, catalog, cut)
-        cutter = Cutter(target, cut, workers=options["workers"] or usable_cores())
-        lines, failed = _cut(cutter, catalog)
-        skipped = [*catalog.skipped, *failed]
-        note = f" cut, {len(cutter.kept)} of them by an earlier run" if cutter.kept else " cut"
-    written = lists.write(lines, skipped)
-    if not lines:
-        reasons = ", ".join(f"{len(found)} {reason}" for reason, found in _grouped(skipped))
-        raise SourceError(f"no video to list: {reasons}; see {target / SKIPPED_FILE}")
-    rows = [("format", ", ".join(catalog.formats)), ("videos", f"{len(lines)}{note}")]
-    click.echo("\n".join(layout([*rows, *_summary(target, catalog, written, skipped)])))
+        progress, workers = Progress("videos"), given.workers or usable_cores()
+        try:
+            summary = write_frames(selection, target, cut, workers=workers, progress=progress)
+        finally:
+            progress.clear()
+    click.echo("\n".join(layout(_rows(summary, cut=not given.labels_only))))
 
 
-def _cut(cutter: Cutter, catalog: Catalog) -> tuple[dict[Clip, str], list[Skipped]]:
-    """Return lines of upstream's lists, and what could not be cut."""
-    progress = Progress("videos")
-    outcomes = cutter.run(catalog.clips, progress=progress)
-    progress.clear()
-    pairs = list(zip(catalog.clips, outcomes, strict=True))
-    lines = {c: f"{c.name} {n} {c.label}" for c, n in pairs if not isinstance(n, Skipped)}
-    return lines, [outcome for outcome in outcomes if isinstance(outcome, Skipped)]
+@dataclass(frozen=True)
+class _Given:
+    """The options, as click parses them."""
+
+    videos: Path | None
+    kind: str | None
+    labels: Path | None
+    labels_only: bool
+    val_share: float | None
+    seed: int
+    short_side: int
+    quality: int
+    fps: float | None
+    workers: int | None
+
+    def selection(self, sources: tuple[Path, ...]) -> Selection:
+        return Selection(
+            sources, self.videos, self.kind, self.labels, self.val_share, seed=self.seed
+        )
+
+    def cut(self) -> Cut:
+        return Cut(self.short_side, self.quality, self.fps)
 
 
-def _catalog(sources: Sequence[Path], options: dict[str, Any]) -> Catalog:
-    labels = read_labels(options["labels"]).names if options["labels"] else None
-    catalog = read_catalog(sources, videos=options["videos"], kind=options["kind"], labels=labels)
-    share = options["val_share"]
-    return hold_out(catalog, share, seed=options["seed"]) if share else catalog
-
-
-def _check_apart(target: Path, sources: Sequence[Path | None]) -> None:
-    """Refuse to cut into the folder of the videos: a clip and its frames would be one name."""
-    for source in filter(None, sources):
-        if source.resolve() == target.resolve():
-            raise InputError(f"DST is {source} itself; choose another folder, it may lie in that")
-
-
-def _summary(
-    target: Path, catalog: Catalog, written: dict[str, int], skipped: Sequence[Skipped]
-) -> Iterator[tuple[str, str]]:
-    """Yield rows of the table that says what was written, and what was not and why."""
-    for reason, found in _grouped(skipped):
-        yield "skipped", f"{len(found)} {reason}: {_first(found)}"
-    empty = len(catalog.labels) - len({clip.label for clip in catalog.clips})
+def _rows(summary: Summary, *, cut: bool) -> Iterator[tuple[str, str]]:
+    """Yield the table that says what was written, and what was not and why."""
+    catalog = summary.catalog
+    yield "format", ", ".join(catalog.formats)
+    yield "videos", f"{summary.listed}{_note(summary, cut=cut)}"
+    for reason, names in by_reason(summary.skipped).items():
+        yield "skipped", f"{len(names)} {reason}: {_first(names)}"
+    empty = summary.empty_classes
     note = f"; {empty} of them without a video" if empty else ""
     yield "classes", f"{len(catalog.labels)}: {_first(catalog.labels)}{note}"
-    yield from (("written", f"{target / name}, {count} lines") for name, count in written.items())
-    if skipped:
-        yield "", f"{target / SKIPPED_FILE}: all that was skipped"
+    for name, count in summary.written.items():
+        yield "written", f"{summary.target / name}, {count} lines"
+    if summary.skipped:
+        yield "", f"{summary.skipped_file}: all that was skipped"
 
 
-def _grouped(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
-    names = defaultdict[str, list[str]](list)
-    for item in skipped:
-        names[item.reason].append(item.name)
-    return list(names.items())
+def _note(summary: Summary, *, cut: bool) -> str:
+    if cut:
+        return f" cut, {summary.earlier} of them by an earlier run" if summary.earlier else " cut"
+    if not summary.whole:
+        return ""
+    return f"; {len(summary.whole)} listed whole, though a part is meant: {_first(summary.whole)}"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -28,8 +28,10 @@ def _rows(card: Card) -> list[tuple[str, str]]:
     lines = [
         ("name", card.name),
         ("labels", f"{len(card.labels)}: {_some(card.labels)}"),
+        ("family", card.family),
         *((name.replace("_", " "), str(value)) for name, value in card.arch.items()),
-        ("input", f"{'x'.join(map(str, card.input.shape))} {card.input.layout}"),
+        ("mode", "online" if card.online else "clip"),
+        ("input", f"{'x'.join(map(str, card.input.shape))} {card.layout}"),
         ("sampling", f"{sampling.rule}, {sampling.segments} segments"),
         *_live(card),
         (

@@ -1,14 +1,10 @@
-"""An evaluation as tables on the terminal, as JSON and as CSV."""
+"""An evaluation as tables on the terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,7 +12,6 @@ from edge_tsm.cli.table import layout
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.evaluation.metrics import Figures
 from edge_tsm.evaluation.views import column_name
-from edge_tsm.inference.postprocess import softmax
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10
 NAME_CHARS = 24
@@ -43,52 +38,6 @@ def failures(evaluation: Evaluation) -> Iterator[str]:
         yield f"unreadable: {len(failed) - MOST_FAILURES} more"
 
 
-def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
-    """Return everything but the answers to single clips; `models` tells what answered."""
-    protocol = evaluation.protocol
-    data = {
-        "models": models,
-        "protocol": {
-            "sampling": protocol.sampling,
-            "crops": protocol.crops,
-            "average": protocol.average,
-            "methods": list(protocol.methods),
-        },
-        "clips": len(evaluation.outcomes),
-        "readable": len(evaluation.answered),
-        "unreadable": [{"clip": o.sample.name, "error": o.error} for o in evaluation.failed],
-        "resumed": evaluation.resumed,
-        "seconds": round(evaluation.seconds, 3),
-        "engine_seconds": round(evaluation.engine_s, 3),
-        "results": {
-            name: evaluation.figures(name).to_json(evaluation.labels) for name in evaluation.columns
-        },
-    }
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-
-
-def as_csv(evaluation: Evaluation) -> str:
-    """Return a row per clip and model; logits are separated by spaces, in the order of labels."""
-    text, labels = io.StringIO(), evaluation.labels
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        ("model", "name", "label", "prediction", "confidence", "correct", "logits", "error")
-    )
-    for column in evaluation.columns:
-        for outcome in evaluation.outcomes:
-            start: list[Any] = [column, outcome.sample.name, labels[outcome.sample.label]]
-            if outcome.error:
-                table.writerow([*start, "", "", "", "", outcome.error])
-                continue
-            logits = outcome.logits[column]
-            best = int(np.argmax(logits))
-            confidence = f"{softmax(logits)[best]:.6f}"
-            correct = int(best == outcome.sample.label)
-            numbers = " ".join(f"{v:.7g}" for v in logits)
-            table.writerow([*start, labels[best], confidence, correct, numbers, ""])
-    return text.getvalue()
-
-
 def _overall(found: dict[str, Figures]) -> list[str]:
     top5 = any(f.top5 is not None for f in found.values())
     rows = [("", "top-1", "95 % interval", *(["top-5"] if top5 else []), "mean class", "ECE")]
@@ -102,17 +51,17 @@ def _overall(found: dict[str, Figures]) -> list[str]:
 
 def _gains(evaluation: Evaluation) -> Iterator[str]:
     """Yield what seeing the frames together brings, clip by clip."""
-    truth = np.array([outcome.sample.label for outcome in evaluation.answered])
     for name in evaluation.columns:
         voting = column_name(name, "voting")
         if voting in evaluation.columns:
-            video, still = (evaluation.logits(c).argmax(1) == truth for c in (name, voting))
-            told = (
+            answers = (evaluation.logits(column).argmax(1) for column in (name, voting))
+            video, still = (answer == evaluation.truth for answer in answers)
+            gain = (
                 f"{name} over voting: {100 * (video.mean() - still.mean()):+.1f} points "
                 f"(right only as video {(video & ~still).sum()}, "
                 f"only by voting {(still & ~video).sum()})"
             )
-            yield from textwrap.wrap(told, _terminal_chars())
+            yield from textwrap.wrap(gain, _terminal_chars())
 
 
 def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[str]:
@@ -155,13 +104,13 @@ def _terminal_chars() -> int:
 
 def _summary(evaluation: Evaluation) -> Iterator[str]:
     read, clips = len(evaluation.answered), len(evaluation.outcomes)
-    told = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
+    text = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
     if evaluation.resumed:
-        told += f", resumed {evaluation.resumed} of {clips}"
+        text += f", resumed {evaluation.resumed} of {clips}"
     if evaluation.resumed < read:
         busy = evaluation.engine_s / max(evaluation.seconds, 1e-9)
-        told += f", {evaluation.seconds:.1f} s, engine busy {100 * busy:.0f} %"
-    yield told
+        text += f", {evaluation.seconds:.1f} s, engine busy {100 * busy:.0f} %"
+    yield text
 
 
 def _percent(share: float | None) -> str:

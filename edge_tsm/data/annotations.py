@@ -1,4 +1,4 @@
-"""Annotation files of video data sets: which videos there should be, their class and split."""
+"""Annotation files of video data sets: which videos they name, their classes and splits."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_tsm.bundle.labels import read_labels
-from edge_tsm.data.clips import LABELS_FILE, list_lines, parse_line
+from edge_tsm.bundle.labels import labels_beside
+from edge_tsm.data.clips import list_lines, parse_line
 from edge_tsm.errors import InputError
 
 Span = tuple[float, float]
-Text = list[tuple[str, str]]  # (line, where it stands), no blank ones
-Read = Iterator["Entry | str"]  # a str says where a row is that is not of the file's form
+Text = list[tuple[str, str]]  # (line, its place), no blank ones
+Read = Iterator["Entry | str"]  # a str is the place of a row that is not of the file's form
 _SPLITS = re.compile(r"(?<![a-z])(train|val|test)")
 UNUSED = "unused"
 _HMDB_FILE = re.compile(r"^(.+)_test_split\d\.txt$")
 _HMDB_SPLITS = {"0": UNUSED, "1": "train", "2": "test"}
 _UCF_NAME = re.compile(r"^([^/\s]+)/v_\w+_g\d+_c\d+(\.\w+)?(\s+\d+)?$")
-_LABEL_FILES = (
-    LABELS_FILE,
-    "classInd.txt",
-    "kinetics_label_map.txt",
-    "something-something-v2-labels.json",
-    "something-something-v1-labels.csv",
-    "jester-v1-labels.csv",
-)
 
 
 @dataclass(frozen=True)
@@ -37,8 +29,8 @@ class Entry:
     """One video that an annotation names.
 
     `names` are the paths or file names it may have, likeliest first, the suffix optional. `uncut`
-    is the name of the whole recording of which only `span_s`, in seconds, is meant. `label` is a
-    class name, an index into a list of names, or None where the annotation keeps it secret.
+    is the name of the whole recording of which `span_s`, in seconds, is the part. `label` is a
+    class name, an index into a list of names, or None where the annotation does not say.
     """
 
     names: tuple[str, ...]
@@ -50,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a file says: its format, the videos, the class names beside it, and unreadable rows."""
+    """The content of a file: its format, videos, the class names beside it, unreadable rows."""
 
     kind: str
     entries: tuple[Entry, ...]
@@ -59,7 +51,7 @@ class Annotation:
 
 
 def read_annotation(path: Path, *, kind: str | None = None) -> Annotation:
-    """Read an annotation file; its format is told by content unless `kind` (of KINDS) is given.
+    """Read an annotation file of format `kind` (of KINDS), by default recognized by content.
 
     Raises:
         InputError: not readable, of no known format, or without one readable row.
@@ -72,11 +64,11 @@ def read_annotation(path: Path, *, kind: str | None = None) -> Annotation:
     if not entries:
         first = malformed[0] if malformed else "it is empty"
         raise InputError(f"{path}: no row of the form {name} ({first}); pass another --format")
-    return Annotation(name, entries, _labels_beside(path.parent), malformed)
+    return Annotation(name, entries, labels_beside(path.parent), malformed)
 
 
 def _recognize(path: Path, text: Text) -> str:
-    """Return the format by most of the first rows; `list`, the plainest, if it is none else."""
+    """Return the format that most of the first rows have; `list`, the plainest, if none."""
     first = text[0][0] if text else ""
     head = [line for line, _ in text[:20]]
 
@@ -94,14 +86,6 @@ def _recognize(path: Path, text: Text) -> str:
     if mostly(_UCF_NAME):
         return "ucf101"
     return "list"
-
-
-def _labels_beside(folder: Path) -> tuple[str, ...] | None:
-    """Return the class names of the data set's own label file in the same folder."""
-    for name in _LABEL_FILES:
-        if (folder / name).is_file():
-            return read_labels(folder / name).names
-    return None
 
 
 def _kinetics_csv(_path: Path, text: Text, split: str) -> Read:
@@ -122,10 +106,10 @@ def _kinetics_json(path: Path, _text: Text, split: str) -> Read:
     """{youtube_id: {annotations: {label, segment}, subset}}."""
     for name, facts in _items(_load(path)):
         facts = facts if isinstance(facts, dict) else {}
-        told = facts.get("annotations")
-        told = told if isinstance(told, dict) else {}
+        found = facts.get("annotations")
+        found = found if isinstance(found, dict) else {}
         entry = _kinetics(
-            name, told.get("segment"), told.get("label"), split_of(facts.get("subset")) or split
+            name, found.get("segment"), found.get("label"), split_of(facts.get("subset")) or split
         )
         yield entry or f"{path} entry {name!r}"
 

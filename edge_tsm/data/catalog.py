@@ -1,4 +1,4 @@
-"""Which videos there are, found for the rows of annotation files or in class folders."""
+"""The videos of a data set, found for the rows of annotation files or in class folders."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from edge_tsm.errors import InputError
 from edge_tsm.sources import VIDEO_SUFFIXES
 
 FOLDERS = "class folders"
-MARKER = "frames.json"  # stands in folders that `edge-tsm frames` wrote
+MARKER = "frames.json"  # in folders that `edge-tsm frames` wrote
 _SPLIT_FOLDERS = frozenset(("train", "training", "val", "valid", "validate", "validation", "test"))
 _SIDE_FILES = frozenset((".txt", ".csv", ".json", ".md", ".tsv"))
 
 
 @dataclass(frozen=True)
-class Clip:
+class CatalogClip:
     """One video (or frame folder).
 
     `name` is its folder in the result: the path below the videos' folder, without suffix and
-    spaces. `span_s` is set where the file may be a whole recording of which only that is meant.
+    spaces. `span_s`, in seconds, is the part that is meant of what may be a whole recording.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Catalog:
 
     formats: tuple[str, ...]
     labels: tuple[str, ...]
-    clips: tuple[Clip, ...]
+    clips: tuple[CatalogClip, ...]
     skipped: tuple[Skipped, ...]
 
 
@@ -69,12 +69,12 @@ def read_catalog(
     Args:
         sources: several are one data set, say its training and its validation list.
         videos: the folder below which the videos of an annotation lie; by default its own.
-        kind: the annotations' format, one of `annotations.KINDS`; by default told by content.
+        kind: the annotations' format, one of `annotations.KINDS`; by default recognized by content.
         labels: class names in order; videos of other classes are left out. By default those
             beside the annotation, else all that it names, sorted as upstream does.
 
     Raises:
-        InputError: a source that is not there, of no known form, or without a row.
+        InputError: a source that is missing, of no known form, or without a row.
     """
     rows: list[tuple[Entry, _Tree]] = []
     skipped, formats, trees = list[Skipped](), dict[str, None](), dict[Path, _Tree]()
@@ -92,9 +92,9 @@ def read_catalog(
         rows += [(entry, tree) for entry in annotation.entries]
         skipped += [Skipped(where, "malformed row") for where in annotation.malformed]
     names = tuple(labels or _class_names([entry for entry, _ in rows]))
-    judge = _Judge(names)
-    items = [judge(entry, tree) for entry, tree in rows]
-    clips = tuple(item for item in items if isinstance(item, Clip))
+    resolve = _Resolver(names)
+    items = [resolve(entry, tree) for entry, tree in rows]
+    clips = tuple(item for item in items if isinstance(item, CatalogClip))
     skipped += [item for item in items if isinstance(item, Skipped)]
     return Catalog(tuple(formats), names, clips, tuple(skipped))
 
@@ -103,14 +103,14 @@ def hold_out(catalog: Catalog, share: float, *, seed: int = 0) -> Catalog:
     """Give every class's share of clips to val, the rest to train.
 
     Chosen by a hash of seed and name, so the same on every machine. Clips are taken one by one:
-    those of one recording or scene can come to lie on both sides, which flatters the result.
+    those of one recording or scene can end up on both sides, which flatters the result.
 
     Raises:
         InputError: the annotation has splits of its own.
     """
     if any(clip.split for clip in catalog.clips):
         raise InputError("the annotation has its own splits; leave --val-share out")
-    by_class = defaultdict[int, list[Clip]](list)
+    by_class = defaultdict[int, list[CatalogClip]](list)
     for clip in catalog.clips:
         by_class[clip.label].append(clip)
     chosen = set[str]()
@@ -125,7 +125,7 @@ def hold_out(catalog: Catalog, share: float, *, seed: int = 0) -> Catalog:
 
 
 class _Tree:
-    """The clips below a folder; it is walked when a name is not found at once."""
+    """The clips below a folder, which is walked when a name is not found directly."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -187,7 +187,7 @@ class _Tree:
 
 
 def _class_folders(tree: _Tree) -> list[Entry]:
-    """Return the clips in class folders, which may lie in folders called train, val and test."""
+    """Return the clips in class folders, which may be in folders called train, val and test."""
     paths = [tuple(clip.split("/")) for clip in tree.clips]
     own = split_of(tree.root.name) if tree.root.name.lower() in _SPLIT_FOLDERS else ""
     nested = bool(paths) and all(parts[0].lower() in _SPLIT_FOLDERS for parts in paths)
@@ -208,15 +208,15 @@ def _class_folders(tree: _Tree) -> list[Entry]:
     return entries
 
 
-class _Judge:
+class _Resolver:
     """Decides on entries one after the other; the first of several that clash wins."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._index = {label_key(name): i for i, name in enumerate(labels)}
-        self._seen: dict[tuple[Path, Span | None], Clip] = {}
+        self._seen: dict[tuple[Path, Span | None], CatalogClip] = {}
         self._names: dict[str, Path] = {}
 
-    def __call__(self, entry: Entry, tree: _Tree) -> Clip | Skipped:
+    def __call__(self, entry: Entry, tree: _Tree) -> CatalogClip | Skipped:
         """Return the clip, or why there is none."""
         label, shown = self._label(entry), entry.names[0]
         if entry.split == UNUSED:
@@ -229,7 +229,7 @@ class _Judge:
             return Skipped(shown, found)
         path, uncut = found
         name = _clip_name(path, tree.root, entry.names[0] if uncut else "")
-        clip = Clip(path, name, label, entry.split, entry.span_s if uncut else None)
+        clip = CatalogClip(path, name, label, entry.split, entry.span_s if uncut else None)
         return self._clash(clip) or clip
 
     def _label(self, entry: Entry) -> int | None:
@@ -237,7 +237,7 @@ class _Judge:
             return entry.label if entry.label < len(self._index) else None
         return self._index.get(label_key(entry.label or ""))
 
-    def _clash(self, clip: Clip) -> Skipped | None:
+    def _clash(self, clip: CatalogClip) -> Skipped | None:
         first = self._seen.setdefault((clip.path, clip.span_s), clip)
         if first is not clip:
             same = (first.label, first.split) == (clip.label, clip.split)
@@ -252,7 +252,7 @@ class _Judge:
 def _clip_name(path: Path, root: Path, file: str) -> str:
     """Return the path below `root` without suffix and spaces; upstream splits its lists at these.
 
-    In front stands the name of `root` if that is a split: train and val may repeat names.
+    The name of `root` comes first if it is a split: train and val may repeat names.
     """
     below = path.relative_to(root) if path.is_relative_to(root) else Path("..")
     inside = ".." not in below.parts
@@ -270,7 +270,7 @@ def _bare(name: str) -> str:
 
 
 def _class_names(entries: Iterable[Entry]) -> Sequence[str]:
-    """Return all names sorted; for class numbers the folders' names where these go together."""
+    """Return all names sorted; for class numbers the folders' names where each has its own."""
     names = {label_key(e.label): e.label for e in entries if isinstance(e.label, str)}
     folders = defaultdict[int, set[str]](set)
     for entry in entries:
@@ -278,6 +278,6 @@ def _class_names(entries: Iterable[Entry]) -> Sequence[str]:
             folders[entry.label].add(entry.names[0].rpartition("/")[0].rpartition("/")[2])
     if not folders:
         return sorted(names.values())
-    told = [min(names) for _, names in sorted(folders.items()) if len(names) == 1 and min(names)]
+    named = [min(names) for _, names in sorted(folders.items()) if len(names) == 1 and min(names)]
     count = max(folders) + 1
-    return told if len(set(told)) == count else default_labels(count).names
+    return named if len(set(named)) == count else default_labels(count).names

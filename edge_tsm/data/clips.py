@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_tsm.bundle.labels import default_labels, label_key, read_labels
+from edge_tsm.bundle.labels import LABELS_FILE, default_labels, label_key, labels_beside
 from edge_tsm.errors import InputError
 from edge_tsm.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-LABELS_FILE = "labels.txt"
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,22 @@ class Dataset:
 
 
 def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:
-    """Read a list file (`path class` or `path frames class`), or a folder of class folders.
+    r"""Read a list file (`path class` or `path frames class`), or a folder of class folders.
 
     Paths in a list are relative to `root`, by default the list's own folder. The paths themselves
-    are not checked here: a missing video is the business of whoever reads it. Class names come
-    from labels.txt in the same folder where it names every class; class folders name them else.
+    are not checked here, but when a video is read. Class names come
+    from labels.txt in the same folder where it names every class, else from class folders.
 
     Raises:
-        InputError: not there, empty, or a line that is neither form (names file and line).
+        InputError: missing, empty, or a line that is neither form (names file and line).
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "val.txt").write_text("clips/a.mp4 0\nclips/b.mp4 1\n")
+    >>> _ = (folder / "labels.txt").write_text("swipe left\nswipe right\n")
+    >>> dataset = read_dataset(folder / "val.txt")
+    >>> dataset.labels, [(sample.name, sample.label) for sample in dataset]
+    (('swipe left', 'swipe right'), [('clips/a.mp4', 0), ('clips/b.mp4', 1)])
     """
     if path.is_dir():
         return _read_folder(path)
@@ -88,14 +94,14 @@ def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:
     samples = tuple(_sample(line, base, where) for line, where in list_lines(path))
     if not samples:
         raise InputError(f"{path}: holds no clips")
-    return Dataset(samples, _labels_beside(path.parent, max(s.label for s in samples) + 1))
+    return Dataset(samples, _own_labels(path.parent, max(s.label for s in samples) + 1))
 
 
 def list_lines(path: Path) -> list[tuple[str, str]]:
-    """Return (line, where it stands) for the lines of a text file that are not blank.
+    """Return (line, its place) for the lines of a text file that are not blank.
 
     Raises:
-        InputError: not there, or not text.
+        InputError: missing, or not text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -108,7 +114,7 @@ def list_lines(path: Path) -> list[tuple[str, str]]:
 def is_clip(path: Path) -> bool:
     """Return whether this is a video, by its suffix, or a folder of nothing but pictures.
 
-    Other files may lie there, but no videos and no folders: that would be a class.
+    It may hold other files, but no videos and no folders: that would be a class.
     """
     if not path.is_dir():
         return path.suffix.lower() in VIDEO_SUFFIXES
@@ -139,10 +145,9 @@ def _sample(line: str, base: Path, where: str) -> Sample:
     return Sample(base / name, label, name, frames)
 
 
-def _labels_beside(folder: Path, classes: int) -> tuple[str, ...] | None:
-    """Return the names in labels.txt if these are enough; a file for other lists is not ours."""
-    file = folder / LABELS_FILE
-    names = read_labels(file).names if file.is_file() else ()
+def _own_labels(folder: Path, classes: int) -> tuple[str, ...] | None:
+    """Return the names in labels.txt if these are enough; else the file belongs to other lists."""
+    names = labels_beside(folder, (LABELS_FILE,)) or ()
     return names if len(names) >= classes else None
 
 
@@ -154,7 +159,7 @@ def _read_folder(root: Path) -> Dataset:
     """
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     names = tuple(folder.name for folder in folders)
-    labels = _labels_beside(root, len(folders)) or ()
+    labels = _own_labels(root, len(folders)) or ()
     keys = [label_key(label) for label in labels]
     ours = len(set(keys)) == len(keys) and {label_key(name) for name in names} <= set(keys)
     samples = tuple(

@@ -17,14 +17,14 @@ from itertools import count
 from math import floor, inf
 from pathlib import Path
 
-from edge_tsm.data.catalog import Clip, Skipped
+from edge_tsm.data.catalog import CatalogClip, Skipped
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.sources import OnProgress, Recording, TimeFilter, VideoFile, open_recording
 
 FRAME_NAME = "img_{:05d}.jpg"  # upstream's image_tmpl; counted from 1
 SCRATCH = ".cutting"
-Outcome = int | Skipped
+CutResult = int | Skipped
 CUT_SLACK_S = 1.0  # by which a clip of its own may exceed the span that the annotation gives
 
 
@@ -56,9 +56,11 @@ class Cutter:
         self._target, self._cut, self._workers = target, cut, workers
         self._stop = threading.Event()
         self._number = count()
-        self.kept: list[Clip] = []  # those of an earlier run
+        self.kept: list[CatalogClip] = []  # those of an earlier run
 
-    def run(self, clips: Sequence[Clip], *, progress: OnProgress | None = None) -> list[Outcome]:
+    def run(
+        self, clips: Sequence[CatalogClip], *, progress: OnProgress | None = None
+    ) -> list[CutResult]:
         """Return for each clip the number of its frames, or why it has none.
 
         Folders of an earlier run are counted and left as they are.
@@ -66,23 +68,23 @@ class Cutter:
         Raises:
             SinkError: the target cannot be written, say because the disk is full.
         """
-        outcomes = dict[int, Outcome]()
+        results = dict[int, CutResult]()
         with _scratch(self._target), ThreadPoolExecutor(self._workers) as pool:
             try:
-                pending = dict[Future[Outcome], int]()
+                pending = dict[Future[CutResult], int]()
                 for index, clip in enumerate(clips):
                     pending[pool.submit(self._work, clip)] = index
                     last = index == len(clips) - 1
                     while len(pending) >= (1 if last else 4 * self._workers):
                         for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                            outcomes[pending.pop(future)] = future.result()
+                            results[pending.pop(future)] = future.result()
                             if progress:
-                                progress(len(outcomes), len(clips))
+                                progress(len(results), len(clips))
             finally:
                 self._stop.set()  # what still runs after an error or Ctrl-C ends at its next frame
-        return [outcomes[index] for index in range(len(clips))]
+        return [results[index] for index in range(len(clips))]
 
-    def _work(self, clip: Clip) -> Outcome:
+    def _work(self, clip: CatalogClip) -> CutResult:
         folder = self._target / clip.name
         if (folder / FRAME_NAME.format(1)).is_file():
             self.kept.append(clip)
@@ -103,7 +105,7 @@ class Cutter:
             shutil.rmtree(scratch, ignore_errors=True)
         return frames
 
-    def _write(self, clip: Clip, folder: Path) -> int:
+    def _write(self, clip: CatalogClip, folder: Path) -> int:
         """Write one clip's pictures into a new folder."""
         source = open_recording(clip.path, threads=1)
         start_s, end_s = _span(clip, source)
@@ -134,7 +136,7 @@ def encode(image: Image, cut: Cut) -> bytes:
     return bytes(data)
 
 
-def _span(clip: Clip, source: Recording) -> tuple[float, float]:
+def _span(clip: CatalogClip, source: Recording) -> tuple[float, float]:
     """Return from when to when to cut, in seconds: all of a file that is as short as the clip."""
     if clip.span_s is None or not isinstance(source, VideoFile):
         return 0.0, inf

@@ -12,8 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from edge_tsm.data.catalog import MARKER, Catalog, Clip, Skipped
-from edge_tsm.data.clips import LABELS_FILE
+from edge_tsm.bundle.labels import LABELS_FILE
+from edge_tsm.data.catalog import MARKER, Catalog, CatalogClip, Skipped
 from edge_tsm.data.extract import Cut
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.system.files import whole_file
@@ -41,17 +41,17 @@ class FrameLists:
         for name in set(self._files) - set(self._earlier):
             if (target / name).exists():
                 raise InputError(
-                    f"{target / name} is there already and not from `edge-tsm frames`; choose "
+                    f"{target / name} exists already and is not from `edge-tsm frames`; choose "
                     "another folder, or move it away"
                 )
         self._mark(sorted({*self._earlier, *self._files}))
 
-    def write(self, lines: Mapping[Clip, str], skipped: Sequence[Skipped]) -> dict[str, int]:
+    def write(self, lines: Mapping[CatalogClip, str], skipped: Sequence[Skipped]) -> dict[str, int]:
         """Write all lists and return how many lines each has.
 
         Args:
-            lines: what stands for a clip in its list; clips without a line are left out.
-            skipped: for skipped.csv, which is there only if there are any.
+            lines: the line of each clip; clips without one are left out.
+            skipped: for skipped.csv, which is written only if there are any.
 
         Raises:
             SinkError: the folder cannot be written.
@@ -71,7 +71,7 @@ class FrameLists:
         self._mark(sorted(texts))
         return {name: len(text) for name, text in texts.items() if name != SKIPPED_FILE}
 
-    def path_of(self, clip: Clip) -> str:
+    def path_of(self, clip: CatalogClip) -> str:
         """Return a video's path as a list in the target names it."""
         return Path(os.path.relpath(clip.path, self._target)).as_posix()
 
@@ -97,7 +97,7 @@ class FrameLists:
         _replace(self._target / MARKER, json.dumps(marker, indent=1) + "\n")
 
 
-def list_name(clip: Clip) -> str:
+def list_name(clip: CatalogClip) -> str:
     """Return the list that a clip belongs to."""
     return f"{clip.split or 'list'}.txt"
 

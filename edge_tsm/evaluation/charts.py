@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, drawn by Pillow: no plotting library on the device.
+"""Charts of an evaluation, a training and a conversion, drawn by Pillow: no plotting library.
 
 Its built-in font knows Latin letters; others in a label appear as boxes.
 """
@@ -6,6 +6,7 @@ Its built-in font knows Latin letters; others in a label appear as boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,12 @@ from edge_tsm.evaluation.metrics import Bin
 Color = tuple[int, int, int]
 Point = tuple[float, float]
 INK, FAINT, GRID, PAPER = (32, 36, 44), (130, 136, 146), (222, 226, 232), (255, 255, 255)
-BLUE, RED = (24, 78, 156), (196, 62, 46)
+BLUE, PALE, RED = (24, 78, 156), (150, 176, 214), (196, 62, 46)
 PAD_PX, TEXT_PX, TITLE_PX = 20, 13, 18
 # Up to so many classes cells hold numbers, up to so many every row has its name.
 MOST_COUNTED, MOST_NAMED = 24, 60
 LABEL_CHARS, PAIRS, PAIRS_PX = 24, 14, 430
-PLOT_PX, HISTOGRAM_PX = 420, 90
+PLOT_PX, HISTOGRAM_PX, ROW_PX, BAR_PX = 420, 90, 34, 20
 
 
 def confusion_chart(
@@ -72,17 +73,18 @@ def reliability_chart(bins: Sequence[Bin], ece: float, title: str) -> PilImage.I
     width = left + PLOT_PX + PAD_PX
     sheet = _Sheet(max(width, left + _width(title, TITLE_PX) + PAD_PX), low + 58, title)
     clips = sum(b.clips for b in bins)
-    told = f"{clips} clips, expected calibration error {100 * ece:.1f} %"
-    sheet.text((left, top - 10), told, "lb", color=FAINT)
+    summary = f"{clips} clips, expected calibration error {100 * ece:.1f} %"
+    sheet.text((left, top - 10), summary, "lb", color=FAINT)
     _share_axes(sheet, left, top)
     step, most = PLOT_PX / len(bins), max(b.clips for b in bins)
     for i, part in enumerate(bins):
         if not part.clips:
             continue
         x0, x1 = left + i * step + 1, left + (i + 1) * step - 1
-        right, said = (top + PLOT_PX * (1 - v) for v in (part.accuracy, part.confidence))
+        right, claimed = (top + PLOT_PX * (1 - v) for v in (part.accuracy, part.confidence))
+        high, deep = sorted((right, claimed))
         sheet.draw.rectangle((x0, right, x1, top + PLOT_PX), fill=_mix(BLUE, 0.75))
-        sheet.draw.rectangle((x0, min(right, said), x1, max(right, said)), fill=_mix(RED, 0.45))
+        sheet.draw.rectangle((x0, high, x1, deep), fill=_mix(RED, 0.45))
         sheet.draw.rectangle((x0, low - HISTOGRAM_PX * part.clips / most, x1, low), fill=FAINT)
         sheet.draw.line((x0, right, x1, right), fill=BLUE, width=2)
     sheet.draw.line((left, top + PLOT_PX, left + PLOT_PX, top), fill=INK)
@@ -119,6 +121,35 @@ def training_chart(
         sheet.text((x0, top + PLOT_PX + 8), "1", "mt")
         sheet.text((x0 + PLOT_PX, top + PLOT_PX + 8), str(count), "mt")
         sheet.text((x0 + PLOT_PX / 2, top + PLOT_PX + 22), "epoch", "mt")
+    return sheet.image
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One artifact on one engine; a `strong` bar stands out."""
+
+    name: str
+    latency_ms: float
+    agreement: float
+    strong: bool
+
+
+def latency_chart(bars: Sequence[Bar], title: str) -> PilImage.Image:
+    """Draw a bar per artifact, as long as its latency, with its top-1 agreement at the end."""
+    left, top = PAD_PX + max(_width(bar.name) for bar in bars) + 12, PAD_PX + TITLE_PX + 22
+    texts = [f"{bar.latency_ms:.1f} ms, {bar.agreement:.1%} agree" for bar in bars]
+    right = left + PLOT_PX + 10 + max(map(_width, texts)) + PAD_PX
+    low = top + ROW_PX * len(bars)
+    sheet = _Sheet(max(right, 2 * PAD_PX + _width(title, TITLE_PX)), low + PAD_PX, title)
+    longest_ms = max(bar.latency_ms for bar in bars)
+    for row, (bar, text) in enumerate(zip(bars, texts, strict=True)):
+        middle = top + (row + 0.5) * ROW_PX
+        end = left + max(bar.latency_ms / longest_ms * PLOT_PX, 2)
+        box = (left, middle - BAR_PX / 2, end, middle + BAR_PX / 2)
+        sheet.draw.rectangle(box, fill=BLUE if bar.strong else PALE)
+        sheet.text((left - 12, middle), bar.name, "rm")
+        sheet.text((end + 10, middle), text, "lm")
+    sheet.draw.line((left, top, left, low), fill=FAINT)
     return sheet.image
 
 
@@ -234,10 +265,10 @@ def _share_axes(
 
 def _legend(sheet: _Sheet, corner: Point) -> None:
     entries = ((_mix(BLUE, 0.75), "accuracy"), (_mix(RED, 0.45), "gap to the confidence"))
-    for i, (color, told) in enumerate(entries):
+    for i, (color, text) in enumerate(entries):
         y = corner[1] + 20 * i
         sheet.draw.rectangle((corner[0], y, corner[0] + 12, y + 12), fill=color)
-        sheet.text((corner[0] + 18, y + 6), told, "lm")
+        sheet.text((corner[0] + 18, y + 6), text, "lm")
 
 
 def _mix(color: Color, strength: float) -> Color:

@@ -7,24 +7,32 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, islice
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.evaluation.journal import Outcome, Results
+from edge_tsm.evaluation.journal import Journal, Outcome
 from edge_tsm.evaluation.metrics import Figures, Logits, figures, fuse
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
-from edge_tsm.evaluation.views import Classifier, Protocol, Shower, Shown, column_name
+from edge_tsm.evaluation.views import (
+    Classifier,
+    ViewMaker,
+    ViewProtocol,
+    Views,
+    column_name,
+)
 from edge_tsm.sources import OnProgress, Recording, open_source
 from edge_tsm.system.machine import usable_cores
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every clip's outcome, in the order of the dataset.
+    """Every clip's outcome, in the order of the dataset; figures are computed once.
 
     `columns` are the names of the answers: a model's name for "video", the name and " voting" for
     voting. `engine_s` of `seconds` were spent in the engine; `resumed` clips cost neither.
@@ -33,14 +41,14 @@ class Evaluation:
     labels: tuple[str, ...]
     columns: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
-    protocol: Protocol
+    protocol: ViewProtocol
     seconds: float = 0.0
     engine_s: float = 0.0
     resumed: int = 0
 
     @property
     def answered(self) -> list[Outcome]:
-        """The clips that could be read."""
+        """The clips that could be read, in their order."""
         return [outcome for outcome in self.outcomes if not outcome.error]
 
     @property
@@ -54,8 +62,16 @@ class Evaluation:
 
     def figures(self, column: str) -> Figures:
         """Return the figures over the clips that could be read."""
-        truth = np.array([outcome.sample.label for outcome in self.answered])
-        return figures(self.logits(column), truth)
+        return self._figures[column]
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The true class of every answered clip."""
+        return np.array([outcome.sample.label for outcome in self.answered], np.int64)
+
+    @cached_property
+    def _figures(self) -> dict[str, Figures]:
+        return {column: figures(self.logits(column), self.truth) for column in self.columns}
 
     def with_ensemble(self, weights: Sequence[float], name: str = "ensemble") -> Evaluation:
         """Add the weighted mean of all models, per method (upstream's `--coeff`).
@@ -95,27 +111,27 @@ def default_workers() -> int:
 def evaluate(
     models: Mapping[str, Classifier],
     dataset: Dataset,
-    protocol: Protocol | None = None,
+    protocol: ViewProtocol | None = None,
     *,
     workers: int | None = None,
-    results: Results | None = None,
+    journal: Journal | None = None,
     progress: OnProgress | None = None,
 ) -> Evaluation:
     """Show every clip of `dataset` to every model; each video is decoded once.
 
     Videos are decoded and prepared ahead by `workers` threads (`default_workers`); the engines run
-    in the calling thread. Unreadable videos become outcomes with an error. What `results` knows is
+    in the calling thread. Unreadable videos become outcomes with an error. What `journal` holds is
     not computed again. `progress` is called with (clips done, clips).
 
     Raises:
         InputError: models that disagree on labels, or a dataset that does not fit them.
         BackendError: an engine failed.
     """
-    protocol = protocol or Protocol()
+    protocol = protocol or ViewProtocol()
     labels = _common_labels(models)
     dataset = dataset.of_classes(labels)
-    run = _Run({name: Shower(model, protocol) for name, model in models.items()}, protocol)
-    known = {i: results.known(sample) for i, sample in enumerate(dataset)} if results else {}
+    run = _Run({name: ViewMaker(model, protocol) for name, model in models.items()}, protocol)
+    known = {i: journal.known(sample) for i, sample in enumerate(dataset)} if journal else {}
     outcomes = {i: Outcome(dataset.samples[i], logits) for i, logits in known.items() if logits}
     resumed = len(outcomes)
     todo = [(i, sample) for i, sample in enumerate(dataset) if i not in outcomes]
@@ -123,8 +139,8 @@ def evaluate(
     with closing(run.outcomes(todo, workers or default_workers())) as computed:
         for i, outcome in computed:
             outcomes[i] = outcome
-            if results:
-                results.add(outcome)
+            if journal:
+                journal.add(outcome)
             if progress:
                 progress(len(outcomes), len(dataset))
     return Evaluation(
@@ -155,42 +171,42 @@ def _common_labels(models: Mapping[str, Classifier]) -> tuple[str, ...]:
 class _Run:
     """Decoding ahead, engines here."""
 
-    showers: Mapping[str, Shower]
-    protocol: Protocol
+    makers: Mapping[str, ViewMaker]
+    protocol: ViewProtocol
     engine_s: float = field(default=0.0, init=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Models in their order, each with its methods."""
-        return tuple(column_name(n, m) for n in self.showers for m in self.protocol.methods)
+        return tuple(column_name(n, m) for n in self.makers for m in self.protocol.methods)
 
     def outcomes(
         self, todo: Sequence[tuple[int, Sample]], workers: int
     ) -> Generator[tuple[int, Outcome], None, None]:
         """Yield the outcome of every sample, in order."""
         # So many videos at a time that a model with a batch size gets full batches.
-        group = max(shower.batch for shower in self.showers.values())
+        group = max(maker.batch for maker in self.makers.values())
         ahead = 2 * workers
         with Prefetch(self._load, todo, workers=workers, ahead=ahead) as loaded:
             videos = iter(loaded)
             while chunk := list(islice(videos, group)):
-                read: list[tuple[int, Sample, list[Shown]]] = []
+                read: list[tuple[int, Sample, list[Views]]] = []
                 for (i, sample), future in chunk:
                     try:
                         read.append((i, sample, future.result()))
                     except OSError as error:  # SourceError, or the system's own
                         yield i, Outcome(sample, {}, str(error))
-                answers = self._answers([shown for _, _, shown in read])
+                answers = self._answers([views for _, _, views in read])
                 for (i, sample, _), logits in zip(read, answers, strict=True):
                     yield i, Outcome(sample, logits)
 
-    def _load(self, item: tuple[int, Sample], stop: Stop) -> list[Shown]:
+    def _load(self, item: tuple[int, Sample], stop: Stop) -> list[Views]:
         """Decode one video once and prepare it for every model; runs in a worker thread."""
-        showers = list(self.showers.values())
+        makers = list(self.makers.values())
         chosen: list[list[int]] = []
 
         def choose(count: int) -> list[int]:
-            chosen[:] = [shower.indices(count) for shower in showers]
+            chosen[:] = [maker.indices(count) for maker in makers]
             return list(chain(*chosen))
 
         # An absolute path is never taken for the number of a camera.
@@ -199,20 +215,20 @@ class _Run:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
             frames = cast("Recording", source).sample(choose, progress=lambda *_: stop())
         pictures = {frame.index: frame.image for frame in frames}
-        return [s.show(i, pictures, stop) for s, i in zip(showers, chosen, strict=True)]
+        return [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
 
-    def _answers(self, videos: Sequence[list[Shown]]) -> list[dict[str, Logits]]:
+    def _answers(self, videos: Sequence[list[Views]]) -> list[dict[str, Logits]]:
         """Return each video's logits by column."""
         found: list[dict[str, Logits]] = [{} for _ in videos]
-        for k, (name, shower) in enumerate(self.showers.items()):
+        for k, (name, maker) in enumerate(self.makers.items()):
             shown = [video[k] for video in videos]
-            answers = list(shower.model.predict_many(clip for s in shown for clip in s.clips))
+            answers = list(maker.model.predict_many(clip for v in shown for clip in v.clips))
             # Every answer of a batch carries the time of the whole batch.
-            self.engine_s += sum(a.inference_ms for a in answers[:: shower.batch]) / 1000
+            self.engine_s += sum(a.inference_ms for a in answers[:: maker.batch]) / 1000
             rows = iter(answers)
-            for logits, one in zip(found, shown, strict=True):
-                views = np.stack([answer.logits for answer in islice(rows, len(one.clips))])
-                for method, weights in one.weights.items():
-                    fused = fuse(views, weights, self.protocol.average)
+            for logits, views in zip(found, shown, strict=True):
+                each = np.stack([answer.logits for answer in islice(rows, len(views.clips))])
+                for method, weights in views.weights.items():
+                    fused = fuse(each, weights, self.protocol.average)
                     logits[column_name(name, method)] = fused
         return found

@@ -1,4 +1,4 @@
-"""A file of answers, one JSON object per clip and line: what came out, and where to go on."""
+"""A file of answers, one JSON object per clip and line, from which an interrupted run goes on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FORMAT = "edge-tsm results 1"
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one clip: logits by column (see `Evaluation`), or why there are none."""
+    """The result of one clip: logits by column (see `Evaluation`), or why there are none."""
 
     sample: Sample
     logits: Mapping[str, Logits]
     error: str = ""
 
 
-class Results:
+class Journal:
     """Answers that outlive an interruption; every line is on disk before the next clip is done.
 
     The first line says what was run. A file of another run is refused and left alone; a clip
@@ -38,7 +38,7 @@ class Results:
         run: JSON-ready facts that decide the answers: models, protocol.
 
     Raises:
-        InputError: the file is of another run, or none of these files.
+        InputError: the file is of another run, or no journal.
         SinkError: it cannot be read or written.
     """
 
@@ -83,7 +83,7 @@ class Results:
         """Close the file."""
         self._stream.close()
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ class Results:
                 parsed = None
             if not isinstance(parsed, dict) or not data.endswith(b"\n"):
                 raise InputError(
-                    f"{self._path} line {number} is no JSON object; is it a file of results?"
+                    f"{self._path} line {number} is not a JSON object; is it a file of results?"
                 )
             yield parsed
 

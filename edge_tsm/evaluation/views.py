@@ -1,4 +1,4 @@
-"""Test protocols: what of a video a model is shown, and what becomes of the answers.
+"""Test protocols: which views of a video a model is shown, and what becomes of the answers.
 
 They are upstream's (mit-han-lab/temporal-shift-module, test_models.py): which frames, which crops,
 how the answers are averaged. Voting over single frames is the baseline to compare with.
@@ -6,11 +6,10 @@ how the answers are averaged. Voting over single frames is the baseline to compa
 
 from __future__ import annotations
 
-import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Prediction
@@ -26,7 +25,7 @@ CROPS = (1, 3, 5, 10)
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ViewProtocol:
     """How a video is shown to a model and what becomes of the answers.
 
     `sampling`: "card" (the card's own rule), or upstream's "uniform", "dense" (ten clips) or
@@ -45,16 +44,16 @@ class Protocol:
         choices = {
             "sampling": ("card", *TEST_RULES),
             "crops": CROPS,
-            "average": typing.get_args(Average),
+            "average": get_args(Average),
         }
         for name, offered in choices.items():
             if getattr(self, name) not in offered:
                 raise InputError(f"{name} is {getattr(self, name)!r}, choose one of {offered}")
-        if not self.methods or set(self.methods) - set(typing.get_args(Method)):
+        if not self.methods or set(self.methods) - set(get_args(Method)):
             raise InputError(f"methods are {self.methods}; choose video, voting or both")
 
 
-class Classifier(typing.Protocol):
+class Classifier(Protocol):
     """What `Recognizer` offers, and a network in training may."""
 
     @property
@@ -73,17 +72,17 @@ def column_name(model: str, method: Method) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """What one model is to see of one video: distinct views, and how often each counts."""
+class Views:
+    """What one model sees of one video: clips of distinct views, and how often each counts."""
 
     clips: list[list[Image]]
     weights: dict[Method, list[int]]
 
 
-class Shower:
-    """One model and the way videos are shown to it."""
+class ViewMaker:
+    """Makes the views of videos for one model."""
 
-    def __init__(self, model: Classifier, protocol: Protocol) -> None:
+    def __init__(self, model: Classifier, protocol: ViewProtocol) -> None:
         card = model.card
         rule = protocol.sampling
         self.model, self.batch = model, card.input.shape[0]
@@ -95,7 +94,7 @@ class Shower:
         """Return the frames of all clips, one clip after the other."""
         return self._rule(frame_count, self._segments)
 
-    def show(self, indices: list[int], pictures: Mapping[int, Image], stop: Stop) -> Shown:
+    def make(self, indices: list[int], pictures: Mapping[int, Image], stop: Stop) -> Views:
         """Prepare the views of one video; views that repeat (short videos do) are shown once."""
         crops: dict[int, list[Image]] = {}
         for i in dict.fromkeys(indices):
@@ -104,7 +103,7 @@ class Shower:
         counts = {m: Counter(self._views(indices, m)) for m in self._protocol.methods}
         views = list(dict.fromkeys(view for counter in counts.values() for view in counter))
         clips = [[crops[i][crop] for i in frames] for crop, frames in views]
-        return Shown(clips, {m: [counter[v] for v in views] for m, counter in counts.items()})
+        return Views(clips, {m: [counter[v] for v in views] for m, counter in counts.items()})
 
     def _views(self, indices: list[int], method: Method) -> Iterator[View]:
         """Yield views as upstream orders them: by crop, then by clip."""

@@ -1,8 +1,9 @@
 """Where answers go: terminals, JSON lines, windows, videos, functions, web servers, folders."""
 
+from edge_tsm.sinks.answer import answer_schema
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
 from edge_tsm.sinks.callback import Callback
-from edge_tsm.sinks.jsonlines import JsonLines, answer_schema
+from edge_tsm.sinks.jsonlines import JsonLines
 from edge_tsm.sinks.overlay import draw_panel
 from edge_tsm.sinks.retention import Shelf
 from edge_tsm.sinks.snapshots import Clips, Snapshots

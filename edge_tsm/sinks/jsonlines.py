@@ -1,9 +1,8 @@
-"""Answers for programs: JSON lines, as `answer.schema.json` beside this file describes them."""
+"""Answers for programs: JSON lines, as `edge_tsm.sinks.answer` describes them."""
 
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any, TextIO
 
 from edge_tsm.actions.decider import Decision
@@ -32,10 +31,3 @@ def to_record(prediction: Prediction, source: str, decision: Decision | None) ->
     if decision is not None:
         record["decision"] = decision.to_json()
     return {"source": record.pop("source"), **record}
-
-
-def answer_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a record."""
-    text = resources.files("edge_tsm.sinks").joinpath("answer.schema.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from edge_tsm.bundle.card import (
+    SCHEMA,
+    Cache,
     Card,
     Input,
     Output,
@@ -16,7 +18,6 @@ from edge_tsm.bundle.card import (
     Provenance,
     Resize,
     Sampling,
-    State,
     Streaming,
 )
 from edge_tsm.datatypes import Frame, Image, Tensor
@@ -26,9 +27,10 @@ from edge_tsm.system.clock import VirtualClock
 
 def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
     return Card(
-        schema=1,
+        schema=SCHEMA,
         name="fake",
         labels=tuple(f"label {i}" for i in range(classes)),
+        family="none",
         arch={"backbone": "none", "segments": segments},
         sampling=Sampling("uniform", segments, window_s=2.0, every_s=0.5),
         preprocess=Preprocess(
@@ -40,9 +42,8 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
         ),
-        input=Input("clip", (batch, segments * 3, 224, 224), "N(T*C)HW", "float32"),
+        input=Input("clip", (batch, segments * 3, 224, 224), "float32"),
         output=Output("logits", "softmax"),
-        state=(),
         streaming=None,
         files={},
         provenance=Provenance("0" * 64, {"segments": "default"}, {"edge-tsm": "0"}),
@@ -54,10 +55,8 @@ def make_online_card(*, fps: float = 10.0, horizon: int = 4, batch: int = 1) -> 
     """A card for `FakeOnlineBackend`."""
     return dataclasses.replace(
         make_card(batch=batch, segments=4),
-        arch={"backbone": "none", "mode": "online"},
-        input=Input("frame", (batch, 3, 224, 224), "NCHW", "float32"),
-        state=(State("count", "next_count", (batch, 1, 1, 1)),),
-        streaming=Streaming(fps, horizon),
+        input=Input("frame", (batch, 3, 224, 224), "float32"),
+        streaming=Streaming(fps, horizon, (Cache("count", "next_count", (batch, 1, 1, 1)),)),
     )
 
 

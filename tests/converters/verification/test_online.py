@@ -100,7 +100,7 @@ def test_chained_frames_answer_as_the_official_demo(
 
 def test_the_demo_is_known_by_its_name_less_weights(demo: Path) -> None:
     card = Card.read(demo)
-    assert card.arch["mode"] == "online"
+    assert (card.online, card.family) == (True, "mobilenet")
     assert card.arch["shifted_blocks"] == "10 of 17"
     assert card.arch["shift_direction"] == "past"
     assert "forced_online" not in card.arch
@@ -108,7 +108,7 @@ def test_the_demo_is_known_by_its_name_less_weights(demo: Path) -> None:
     assert card.provenance.inferred["color"] == "official online demo"
     assert card.streaming is not None
     assert (card.streaming.fps, card.streaming.horizon) == (15, 12)
-    assert (card.input.name, card.input.shape, card.input.layout) == (
+    assert (card.input.name, card.input.shape, card.layout) == (
         "frame", (1, 3, 224, 224), "NCHW"
     )  # fmt: skip
     assert len(card.state) == 10

@@ -17,7 +17,7 @@ from converters.recipe import Options
 from edge_tsm import load
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.evaluation.evaluate import evaluate
-from edge_tsm.evaluation.views import Protocol
+from edge_tsm.evaluation.views import ViewProtocol
 from tests.helpers.upstream_pixels import upstream_crop, upstream_crops
 
 FRAMES, SEGMENTS = 90, 8
@@ -58,15 +58,15 @@ def upstream_logits(model: torch.nn.Module, clip: Path, indices: list[int], crop
 @pytest.mark.parametrize(
     ("protocol", "indices"),
     [
-        (Protocol("uniform", 10), CENTERS),
-        (Protocol("twice", 3), CENTERS + LEFTS),
-        (Protocol("dense"), DENSE),
-        (Protocol("uniform", 5, "softmax"), CENTERS),
+        (ViewProtocol("uniform", 10), CENTERS),
+        (ViewProtocol("twice", 3), CENTERS + LEFTS),
+        (ViewProtocol("dense"), DENSE),
+        (ViewProtocol("uniform", 5, "softmax"), CENTERS),
     ],
-    ids=lambda value: f"{value.sampling} {value.crops}" if isinstance(value, Protocol) else "",
+    ids=lambda value: f"{value.sampling} {value.crops}" if isinstance(value, ViewProtocol) else "",
 )
 def test_the_fusion_is_upstreams(
-    protocol: Protocol, indices: list[int], checkpoint: Path, bundle: Path, clip: Path
+    protocol: ViewProtocol, indices: list[int], checkpoint: Path, bundle: Path, clip: Path
 ) -> None:
     if "EDGE_TSM_TEST_BUNDLE" in os.environ:
         pytest.skip("the bundle is not of this checkpoint")

@@ -41,11 +41,11 @@ def test_forms(name: str, text: str, names: tuple[str, ...], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("empty.txt", "\n", "is empty"),
         ("blank.txt", "a\n\nb\n", "line 2 is blank"),
-        ("twice.txt", "a\nb\na\n", "'a' stands there twice"),
+        ("twice.txt", "a\nb\na\n", "duplicate label 'a'"),
         ("gap.json", '{"a": 0, "b": 2}', "without gaps"),
         ("broken.json", "{", "not JSON"),
         ("other.json", "3", "expected a list"),
@@ -53,10 +53,10 @@ def test_forms(name: str, text: str, names: tuple[str, ...], tmp_path: Path) -> 
         ("bytes.txt", b"\xff\xfe\x00", "cannot be read"),
     ],
 )
-def test_refusals(name: str, text: str | bytes, told: str, tmp_path: Path) -> None:
+def test_refusals(name: str, text: str | bytes, message: str, tmp_path: Path) -> None:
     data = text if isinstance(text, bytes) else text.encode()
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_labels(tmp_path / name)
 
 

@@ -18,7 +18,7 @@ from edge_tsm.cli.scores import as_text
 from edge_tsm.data.clips import Sample
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.evaluation.journal import Outcome
-from edge_tsm.evaluation.views import Protocol
+from edge_tsm.evaluation.views import ViewProtocol
 from tests.helpers.command import edge_tsm
 from tests.helpers.videos import write_video
 
@@ -86,7 +86,7 @@ def test_tables_fit_eighty_columns_whatever_the_names(
         for i, row in enumerate(rows)
     ]
     labels = tuple(f"class {i} with a long name as well" for i in range(classes))
-    found = Evaluation(labels, columns, tuple(outcomes), Protocol(methods=("video", "voting")))
+    found = Evaluation(labels, columns, tuple(outcomes), ViewProtocol(methods=("video", "voting")))
     lines = list(as_text(found))
     assert max(map(len, lines)) <= 80
     assert any("100.0 %" in line for line in lines)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from edge_tsm.data.catalog import Clip, Skipped, read_catalog
+from edge_tsm.data.catalog import CatalogClip, Skipped, read_catalog
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.data.extract import SCRATCH, Cut, Cutter, encode
 from edge_tsm.data.lists import FrameLists
@@ -42,7 +42,7 @@ def cut_one(
     path: Path, target: Path, cut: Cut, span: tuple[float, float] | None = None
 ) -> list[int]:
     """Cut one video and return the gray levels of its pictures, in their order."""
-    outcomes = Cutter(target, cut, workers=1).run([Clip(path, "a/x", 0, span_s=span)])
+    outcomes = Cutter(target, cut, workers=1).run([CatalogClip(path, "a/x", 0, span_s=span)])
     frames = list(open_recording(target / "a/x"))
     assert outcomes == [len(frames)]
     return levels(frames)
@@ -93,7 +93,7 @@ def test_made_smaller_as_preprocessing_would() -> None:
 def test_unreadable_videos_are_skipped_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video")
-    clips = [Clip(tmp_path / n, n, 0) for n in ("empty.mp4", "text.mp4", "gone.mp4")]
+    clips = [CatalogClip(tmp_path / n, n, 0) for n in ("empty.mp4", "text.mp4", "gone.mp4")]
     outcomes = Cutter(tmp_path / "out", Cut(), workers=2).run(clips)
     assert [o.reason for o in outcomes if isinstance(o, Skipped)] == ["cannot be read"] * 3
     assert list((tmp_path / "out").iterdir()) == []
@@ -126,7 +126,7 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(SinkError, match=r"out: cannot be written .* goes on with the rest"):
-            Cutter(out, Cut(), workers=1).run([Clip(video, "x", 0)])
+            Cutter(out, Cut(), workers=1).run([CatalogClip(video, "x", 0)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
@@ -163,7 +163,7 @@ def test_lists_in_the_way_are_not_replaced(tmp_path: Path) -> None:
     catalog, out = read_catalog([write_clips(tmp_path / "v", one=5)]), tmp_path / "out"
     out.mkdir()
     (out / "labels.txt").write_text("precious")
-    with pytest.raises(InputError, match=r"labels\.txt is there already"):
+    with pytest.raises(InputError, match=r"labels\.txt exists already"):
         FrameLists(out, catalog, Cut())
     assert [path.read_text() for path in out.iterdir()] == ["precious"]
 
@@ -234,7 +234,7 @@ def test_a_list_cannot_say_which_seconds_are_meant_and_the_summary_says_so(tmp_p
     (tmp_path / "train.csv").write_text(rows)
     done = edge_tsm("frames", "train.csv", "out", "--labels-only", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 listed whole, whatever seconds are meant: abc_000002_000004" in done.stdout
+    assert "1 listed whole, though a part is meant: abc_000002_000004" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_tsm.evaluation.charts import BLUE, confusion_chart, reliability_chart
+from edge_tsm.evaluation.charts import (
+    BLUE,
+    PALE,
+    Bar,
+    confusion_chart,
+    latency_chart,
+    reliability_chart,
+)
 from edge_tsm.evaluation.metrics import figures, reliability
 
 
@@ -45,3 +52,11 @@ def test_a_reliability_diagram_can_be_drawn(confidence: list[float]) -> None:
     bins = reliability(np.array(confidence, np.float32), right)
     picture = np.asarray(reliability_chart(bins, 0.1, "a title"))
     assert (picture == BLUE).all(-1).any()
+
+
+def test_bars_are_as_long_as_latencies() -> None:
+    bars = [Bar("slow, engine", 100.0, 1.0, False), Bar("fast, engine", 25.0, 0.98, True)]
+    image = latency_chart(bars, "a title that is rather longer than the bars are wide")
+    colors = {color: count for count, color in image.getcolors(1 << 16) or []}
+    slow, fast = colors[PALE], colors[BLUE]
+    assert slow / fast == pytest.approx(4, rel=0.05)

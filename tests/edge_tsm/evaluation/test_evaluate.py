@@ -16,15 +16,17 @@ from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError, InputError, SinkError
 from edge_tsm.evaluation.evaluate import evaluate
-from edge_tsm.evaluation.journal import Results
+from edge_tsm.evaluation.journal import Journal
 from edge_tsm.evaluation.metrics import fuse
-from edge_tsm.evaluation.views import Protocol, Shower
+from edge_tsm.evaluation.models import short_names
+from edge_tsm.evaluation.output import OutputFiles
+from edge_tsm.evaluation.views import ViewMaker, ViewProtocol
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.sampling import dense_indices
 from tests.helpers.fakes import FakeBackend, make_card
 from tests.helpers.videos import write_video
 
-BOTH = Protocol(methods=("video", "voting"))
+BOTH = ViewProtocol(methods=("video", "voting"))
 
 
 class TimeArrow(FakeBackend):
@@ -93,9 +95,11 @@ def test_a_missing_video_called_by_a_number_is_no_camera() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4])
-@pytest.mark.parametrize("protocol", [Protocol(), Protocol(sampling="twice", crops=3), BOTH])
+@pytest.mark.parametrize(
+    "protocol", [ViewProtocol(), ViewProtocol(sampling="twice", crops=3), BOTH]
+)
 def test_batches_are_full_and_change_nothing(
-    batch: int, protocol: Protocol, dataset: Dataset
+    batch: int, protocol: ViewProtocol, dataset: Dataset
 ) -> None:
     backend = TimeArrow()
     batched = evaluate({"x": model(backend, batch=batch)}, dataset, protocol)
@@ -109,10 +113,10 @@ def test_batches_are_full_and_change_nothing(
 def test_short_videos_are_shown_once_where_dense_repeats_them(tmp_path: Path) -> None:
     backend = TimeArrow()
     video = write_levels(tmp_path / "x.avi", [5, 60, 120])
-    dense = Protocol(sampling="dense")
+    dense = ViewProtocol(sampling="dense")
     found = evaluate({"x": model(backend)}, Dataset((Sample(video, 1, "x"),)), dense)
     assert len(backend.batches) == 1
-    once = evaluate({"x": model()}, Dataset((Sample(video, 1, "x"),)), Protocol("uniform"))
+    once = evaluate({"x": model()}, Dataset((Sample(video, 1, "x"),)), ViewProtocol("uniform"))
     assert found.logits("x").shape == once.logits("x").shape
 
 
@@ -120,9 +124,9 @@ def test_views_are_upstreams_in_order_and_number() -> None:
     rng = np.random.default_rng(0)
     indices = dense_indices(90, 8)
     pictures = {i: rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for i in set(indices)}
-    shower = Shower(model(), Protocol(sampling="dense", crops=10))
-    assert shower.indices(90) == indices
-    shown = shower.show(indices, pictures, lambda: None)
+    maker = ViewMaker(model(), ViewProtocol(sampling="dense", crops=10))
+    assert maker.indices(90) == indices
+    shown = maker.make(indices, pictures, lambda: None)
     assert shown.weights == {"video": [1] * 100}
     recognizer = model()
     flipped = shown.clips[10]  # crop-major: clips 0 to 9 are the first crop, then its mirror image
@@ -132,9 +136,9 @@ def test_views_are_upstreams_in_order_and_number() -> None:
 
 def test_voting_shows_every_sampled_frame_alone() -> None:
     pictures = {i: np.full((48, 64, 3), 10 * i, np.uint8) for i in range(5)}
-    shower = Shower(model(), BOTH)
-    indices = shower.indices(5)
-    shown = shower.show(indices, pictures, lambda: None)
+    maker = ViewMaker(model(), BOTH)
+    indices = maker.indices(5)
+    shown = maker.make(indices, pictures, lambda: None)
     stills = [clip for clip, n in zip(shown.clips, shown.weights["voting"], strict=True) if n]
     assert len(stills) == 5  # of 8 sampled frames three are repeats
     assert sorted(filter(None, shown.weights["voting"])) == [1, 1, 2, 2, 2]
@@ -190,7 +194,7 @@ def test_a_class_the_model_does_not_have() -> None:
 )
 def test_unknown_protocols_are_refused(wrong: dict) -> None:
     with pytest.raises(InputError):
-        Protocol(**wrong)
+        ViewProtocol(**wrong)
 
 
 def test_the_engine_s_failure_ends_the_run(dataset: Dataset) -> None:
@@ -212,8 +216,8 @@ def interrupted_after(clips: int, dataset: Dataset, path: Path) -> None:
         if done == clips:
             raise KeyboardInterrupt
 
-    with Results(path, RUN) as results, pytest.raises(KeyboardInterrupt):
-        evaluate({"arrow": model()}, dataset, BOTH, results=results, progress=progress)
+    with Journal(path, RUN) as journal, pytest.raises(KeyboardInterrupt):
+        evaluate({"arrow": model()}, dataset, BOTH, journal=journal, progress=progress)
 
 
 @pytest.mark.parametrize("torn", ["", '{"clip": "x", "lab', "x"])
@@ -223,16 +227,16 @@ def test_an_interrupted_run_goes_on(torn: str, dataset: Dataset, tmp_path: Path)
     with path.open("a") as stream:
         stream.write(torn)
     backend = TimeArrow()
-    with Results(path, RUN) as results:
-        found = evaluate({"arrow": model(backend)}, dataset, BOTH, results=results)
+    with Journal(path, RUN) as journal:
+        found = evaluate({"arrow": model(backend)}, dataset, BOTH, journal=journal)
     assert found.resumed == 3
     whole = evaluate({"arrow": model()}, dataset, BOTH)
     for column in whole.columns:
         assert np.array_equal(found.logits(column), whole.logits(column))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["clip"] for line in lines[1:]] == [sample.name for sample in dataset]
-    with Results(path, RUN) as results:  # only what failed is tried again
-        again = evaluate({"arrow": model()}, dataset, BOTH, results=results)
+    with Journal(path, RUN) as journal:  # only what failed is tried again
+        again = evaluate({"arrow": model()}, dataset, BOTH, journal=journal)
     assert again.resumed == 6
     assert again.engine_s == 0
 
@@ -241,11 +245,11 @@ def test_a_changed_video_is_looked_at_again(dataset: Dataset, tmp_path: Path) ->
     video = write_video(tmp_path / "x.avi", 20)
     one, path = Dataset((Sample(video, 1, "x.avi"),)), tmp_path / "r.jsonl"
     for resumed in (0, 1):
-        with Results(path, RUN) as results:
-            assert evaluate({"arrow": model()}, one, BOTH, results=results).resumed == resumed
+        with Journal(path, RUN) as journal:
+            assert evaluate({"arrow": model()}, one, BOTH, journal=journal).resumed == resumed
     os.utime(video, (1, 1))
-    with Results(path, RUN) as results:
-        assert evaluate({"arrow": model()}, one, BOTH, results=results).resumed == 0
+    with Journal(path, RUN) as journal:
+        assert evaluate({"arrow": model()}, one, BOTH, journal=journal).resumed == 0
 
 
 def test_results_of_another_run_are_refused_and_left_alone(
@@ -255,7 +259,7 @@ def test_results_of_another_run_are_refused_and_left_alone(
     interrupted_after(2, dataset, path)
     before = path.read_bytes()
     with pytest.raises(InputError, match=r"another run: models was .*abc.*, now .*def"):
-        Results(path, {**RUN, "models": {"arrow": "def"}})
+        Journal(path, {**RUN, "models": {"arrow": "def"}})
     assert path.read_bytes() == before
 
 
@@ -264,13 +268,53 @@ def test_a_file_that_is_no_results_is_refused_and_left_alone(text: str, tmp_path
     path = tmp_path / "list.txt"
     path.write_text(text)
     with pytest.raises(InputError):
-        Results(path, RUN)
+        Journal(path, RUN)
     assert path.read_text() == text
 
 
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot be used"):
-        Results(tmp_path, RUN)
+        Journal(tmp_path, RUN)
     (tmp_path / "full").symlink_to("/dev/full")
     with pytest.raises(SinkError, match="cannot be written"):
-        Results(tmp_path / "full", RUN)
+        Journal(tmp_path / "full", RUN)
+
+
+def test_each_figure_is_computed_once(dataset: Dataset) -> None:
+    found = evaluate({"arrow": model()}, dataset, BOTH)
+    assert found.figures("arrow") is found.figures("arrow")
+    assert found.figures("arrow") is not found.figures("arrow voting")
+
+
+def test_names_are_short_where_they_are_distinct() -> None:
+    a, b, file = Path("x/a.bundle"), Path("x/b.bundle"), Path("x/a.bundle/model.onnx")
+    assert short_names([a, b, file]) == {"a": a, "b": b, "a/model.onnx": file}
+    other = Path("y/a.bundle")
+    assert short_names([a, other]) == {"x/a.bundle": a, "y/a.bundle": other}
+    with pytest.raises(InputError, match=r"x/a\.bundle is given twice"):
+        short_names([a, a])
+
+
+def test_figures_and_charts_are_files(dataset: Dataset, tmp_path: Path) -> None:
+    files = OutputFiles(tmp_path / "x.json", tmp_path / "x.csv", tmp_path / "charts")
+    files.check(tmp_path / "list.txt")
+    found = evaluate({"arrow": model()}, dataset)
+    files.write(found, {"arrow": "a file"})
+    data = json.loads((tmp_path / "x.json").read_text())
+    assert data["results"]["arrow"]["top1"] == found.figures("arrow").top1
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 1 + len(dataset)
+    names = {path.name for path in (tmp_path / "charts").iterdir()}
+    assert names == {"arrow.confusion.png", "arrow.reliability.png"}
+
+
+@pytest.mark.parametrize("where", ["json", "csv", "journal"])
+def test_files_that_cannot_be_written_are_refused_first(where: str, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("x 0\n")
+    for path, message in (
+        (tmp_path, "a folder, or in none"),
+        (tmp_path / "no" / "x", "cannot be written"),
+        (listed, "is the list of clips"),
+    ):
+        with pytest.raises(SinkError, match=message):
+            OutputFiles(**{where: path}).check(listed)

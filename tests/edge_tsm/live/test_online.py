@@ -112,7 +112,9 @@ def test_a_clip_model_has_no_stream() -> None:
 
 def test_a_state_that_does_not_come_back() -> None:
     card = online_card()
-    card = dataclasses.replace(card, state=(dataclasses.replace(card.state[0], output="x"),))
+    caches = (dataclasses.replace(card.state[0], output="x"),)
+    assert card.streaming is not None
+    card = dataclasses.replace(card, streaming=dataclasses.replace(card.streaming, caches=caches))
     with pytest.raises(CardError, match="names x"):
         Recognizer(card, FakeOnlineBackend()).stream().push(crops(1)[0])
 
@@ -247,20 +249,22 @@ def test_an_online_card_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("streaming", "message"),
     [
-        ("streaming", None, "not N x"),
-        ("state", [], "some say online"),
-        ("streaming", {"fps": 0.0, "horizon": 4}, "fps > 0"),
-        ("streaming", {"fps": 15.0, "horizon": 0}, "horizon > 0"),
-        ("streaming", {"fps": 15.0}, "horizon is missing"),
-        ("state", [{"input": "a", "output": "a", "shape": [1, 1]}], "stands twice"),
-        ("state", [{"input": "a", "output": "b", "shape": [2, 1]}], "batch is not"),
+        (None, "not N x"),
+        ({"caches": []}, "caches: there are none"),
+        ({"fps": 0.0}, "fps > 0"),
+        ({"horizon": 0}, "horizon > 0"),
+        ({"horizon": None}, r"streaming\.horizon is None, expected a whole number"),
+        ({"caches": [{"input": "a", "output": "a", "shape": [1, 1]}]}, "duplicate name"),
+        ({"caches": [{"input": "a", "output": "b", "shape": [2, 1]}]}, "batch is not"),
+        ({"caches": [{"input": "a", "shape": [2, 1]}]}, r"caches\[0\]\.output is missing"),
     ],
 )
-def test_what_an_online_card_may_not_say(key: str, value: object, told: str) -> None:
-    data = json.loads(online_card().to_json()) | {key: value}
-    with pytest.raises(CardError, match=told):
+def test_what_an_online_card_may_not_say(streaming: dict[str, object] | None, message: str) -> None:
+    data = json.loads(online_card().to_json())
+    data["streaming"] = streaming and data["streaming"] | streaming
+    with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
 
 

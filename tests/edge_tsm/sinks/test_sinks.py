@@ -241,7 +241,7 @@ def test_json_lines_are_as_the_schema_says() -> None:
         jsonschema.validate(record, schema)
         assert record.keys() <= schema["properties"].keys()  # nothing is left undescribed
     assert record["decision"]["events"][0]["kind"] == "start"
-    assert record["decision"].keys() == schema["properties"]["decision"]["properties"].keys()
+    assert record["decision"].keys() == schema["$defs"]["DecisionRecord"]["properties"].keys()
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**record, "label": None}, schema)
 

@@ -1,0 +1,142 @@
+"""The files that an evaluation leaves: JSON, CSV, charts, and the journal it goes on from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from edge_tsm.bundle.card import CARD_FILE
+from edge_tsm.errors import InputError, SinkError
+from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
+from edge_tsm.evaluation.evaluate import Evaluation
+from edge_tsm.inference.postprocess import softmax
+from edge_tsm.system.files import whole_file
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Where to write an evaluation; None: not. `charts` is a folder."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    charts: Path | None = None
+    journal: Path | None = None
+
+    def check(self, dataset: Path) -> None:
+        """Refuse, before hours of work, what could not be written afterwards.
+
+        Raises:
+            SinkError: names the path, which may not be the `dataset` either.
+        """
+        if self.charts and self.charts.exists() and not self.charts.is_dir():
+            raise SinkError(f"{self.charts} is a file; --charts takes a folder")
+        for path in filter(None, (self.json, self.csv, self.journal)):
+            if path.is_dir() or not path.parent.is_dir():
+                raise SinkError(f"{path} cannot be written: a folder, or in none that exists")
+            if path.exists() and dataset.exists() and path.samefile(dataset):
+                raise SinkError(f"{path} is the list of clips; write under another name")
+
+    def write(self, evaluation: Evaluation, models: Mapping[str, str]) -> None:
+        """Write every file but the journal; `models` says what answered, by name.
+
+        Raises:
+            SinkError: a file cannot be written.
+        """
+        if self.json:
+            _write(self.json, as_json(evaluation, models).encode())
+        if self.csv:
+            _write(self.csv, as_csv(evaluation).encode())
+        if self.charts:
+            for name, picture in charts(evaluation):
+                encoded = io.BytesIO()
+                picture.save(encoded, "PNG")
+                _write(self.charts / name, encoded.getvalue())
+
+
+def check_inputs(bundles: Sequence[Path], dataset: Path) -> None:
+    """Refuse what cannot be bundles and a list of clips.
+
+    Raises:
+        InputError: no bundle, or a bundle in the place of the list.
+    """
+    if not bundles:
+        raise InputError(
+            f"pass one or more bundles, and then the list of clips; got {dataset} only"
+        )
+    if (dataset / CARD_FILE).exists():
+        raise InputError(f"{dataset} is a bundle; the list of clips comes last")
+
+
+def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
+    """Return everything but the answers to single clips; `models` says what answered, by name."""
+    protocol = evaluation.protocol
+    data = {
+        "models": models,
+        "protocol": {
+            "sampling": protocol.sampling,
+            "crops": protocol.crops,
+            "average": protocol.average,
+            "methods": list(protocol.methods),
+        },
+        "clips": len(evaluation.outcomes),
+        "readable": len(evaluation.answered),
+        "unreadable": [{"clip": o.sample.name, "error": o.error} for o in evaluation.failed],
+        "resumed": evaluation.resumed,
+        "seconds": round(evaluation.seconds, 3),
+        "engine_seconds": round(evaluation.engine_s, 3),
+        "results": {
+            name: evaluation.figures(name).to_json(evaluation.labels) for name in evaluation.columns
+        },
+    }
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """Return a row per clip and model; logits are separated by spaces, in the order of labels."""
+    text, labels = io.StringIO(), evaluation.labels
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        ("model", "name", "label", "prediction", "confidence", "correct", "logits", "error")
+    )
+    for column in evaluation.columns:
+        for outcome in evaluation.outcomes:
+            start: list[Any] = [column, outcome.sample.name, labels[outcome.sample.label]]
+            if outcome.error:
+                table.writerow([*start, "", "", "", "", outcome.error])
+                continue
+            logits = outcome.logits[column]
+            best = int(np.argmax(logits))
+            confidence = f"{softmax(logits)[best]:.6f}"
+            correct = int(best == outcome.sample.label)
+            numbers = " ".join(f"{v:.7g}" for v in logits)
+            table.writerow([*start, labels[best], confidence, correct, numbers, ""])
+    return text.getvalue()
+
+
+def charts(evaluation: Evaluation) -> Iterator[tuple[str, Image]]:
+    """Yield the file name and the picture of every chart, two per column."""
+    for column in evaluation.columns:
+        name, figures = re.sub(r"[^\w.-]+", "-", column), evaluation.figures(column)
+        title = f"{column}: {figures.correct} of {figures.clips} right"
+        confusion = confusion_chart(figures.confusion, evaluation.labels, title)
+        yield f"{name}.confusion.png", confusion
+        yield f"{name}.reliability.png", reliability_chart(figures.bins, figures.ece, column)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file or none."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path.parent}: cannot be made ({error.strerror})") from error
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
