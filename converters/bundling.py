@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from converters.architectures.base import shift_place
 from converters.architectures.classifier import cache_shapes
-from converters.architectures.networks import shift_place
 from converters.recipe import Recipe
 from edge_tsm.bundle.card import (
     CARD_FILE,

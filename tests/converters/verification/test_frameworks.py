@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import io
 import os
 import pickle
+import re
 import sys
 import types
 from pathlib import Path
@@ -297,7 +299,10 @@ def test_the_kind_can_be_forced_and_then_must_fit(
 
 
 def test_readers_know_nothing_of_each_other() -> None:
-    for name, reader in READERS.items():
-        text = Path(reader.__file__ or "").read_text()
-        others = set(READERS) - {name}
+    modules = {name: inspect.getmodule(reader.read) for name, reader in READERS.items()}
+    assert len(set(modules.values())) == len(READERS)
+    for name, module in modules.items():
+        text = inspect.getsource(module)
+        others = {modules[other].__name__.rpartition(".")[2] for other in set(READERS) - {name}}
         assert not any(f"checkpoints.{other}" in text for other in others)
+        assert not re.search(rf"from converters.checkpoints import .*({'|'.join(others)})", text)
