@@ -48,31 +48,25 @@ class Augmentation:
     reversed: Sequence[int] | None = None
 
 
-def augment(
-    clip: Image, label: int, augmentation: Augmentation, random: np.random.Generator
-) -> Item:
+def augment(clip: Image, label: int, how: Augmentation, random: np.random.Generator) -> Item:
     """Return a random variation of (T, S, S, 3) uint8, and its class."""
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)
-    if augmentation.mirrored is not None and random.random() < 0.5:
-        frames, label = frames.flip(3), augmentation.mirrored[label]
-    if augmentation.reversed is not None and random.random() < 0.5:
-        frames, label = frames.flip(0), augmentation.reversed[label]
-    frames = (
-        _crop(frames, augmentation, random)
-        if augmentation.multiscale
-        else _center(frames, augmentation.size_px)
-    )
-    return frames.reshape(-1, augmentation.size_px, augmentation.size_px), int(label)
+    if how.mirrored is not None and random.random() < 0.5:
+        frames, label = frames.flip(3), how.mirrored[label]
+    if how.reversed is not None and random.random() < 0.5:
+        frames, label = frames.flip(0), how.reversed[label]
+    frames = _crop(frames, how, random) if how.multiscale else _center(frames, how.size_px)
+    return frames.reshape(-1, how.size_px, how.size_px), int(label)
 
 
-def _crop(frames: Tensor, augmentation: Augmentation, random: np.random.Generator) -> Tensor:
+def _crop(frames: Tensor, how: Augmentation, random: np.random.Generator) -> Tensor:
     """Cut a box of random place, size and aspect, the same in all frames, and resize it."""
     side = frames.shape[3]
     first = int(random.integers(len(_SCALES)))
     second = int(np.clip(first + random.integers(-1, 2), 0, len(_SCALES) - 1))
     width, height = round(side * _SCALES[first]), round(side * _SCALES[second])
     left, top = (int(random.integers(side - n + 1)) for n in (width, height))
-    return _resize(frames[..., top : top + height, left : left + width], augmentation.size_px)
+    return _resize(frames[..., top : top + height, left : left + width], how.size_px)
 
 
 def _center(frames: Tensor, size: int) -> Tensor:

@@ -59,7 +59,8 @@ def start_from(
 
     Args:
         checkpoint: TSM or TSN of any code base, or an image ResNet or MobileNetV2 under upstream's
-            or torchvision's names; where nothing is shifted, shifts are placed as upstream places them.
+            or torchvision's names; where nothing is shifted, shifts go
+            where upstream puts them.
         labels: class names in the order of the class indices.
         segments: frames per clip; by default the checkpoint's.
         online: shift from the past only, whatever the checkpoint was trained with.

@@ -61,7 +61,7 @@ class RunFolder:
                 torch.save(content, path)
 
     def resume(self, trainer: Trainer) -> None:
-        """Put a trainer where the last epoch left it; without a saved state it starts from the beginning.
+        """Put a trainer where the last epoch left it; without a saved state it is left as is.
 
         Raises:
             InputError: the state is of another network or other settings.

@@ -143,7 +143,7 @@ def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "folder", "told"),
+    ("settings", "folder", "message"),
     [
         ({"learning_rate": 0.1}, {}, "learning_rate was 0.003, now 0.1"),
         ({"int8": True}, {}, "simulated int8 was False, now True"),
@@ -153,13 +153,13 @@ def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_resuming_another_training_is_refused(
-    settings: dict[str, Any], folder: dict[str, Any], told: str, tmp_path: Path
+    settings: dict[str, Any], folder: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     """What was trained otherwise would be taken for the result of this command."""
     run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
     make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
     int8 = settings.pop("int8", False)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         replace(run, **folder).resume(make(replace(QUICK, **settings), int8=int8))
 
 

@@ -273,7 +273,7 @@ def test_safetensors(mmaction: dict[str, torch.Tensor], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("m.onnx", b"\x08\x08\x12\x07pytorch", "pass the checkpoint it was exported from"),
         ("m.pdiparams", b"\x00\x00\x00\x00", "pass the .pdparams of training"),
@@ -282,9 +282,11 @@ def test_safetensors(mmaction: dict[str, torch.Tensor], tmp_path: Path) -> None:
         ("m.pth", b"", "the file is empty"),
     ],
 )
-def test_exported_models_get_advice(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_exported_models_get_advice(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         read(tmp_path / name)
 
 
