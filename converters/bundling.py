@@ -11,8 +11,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from converters.architectures.base import shift_place
 from converters.architectures.classifier import cache_shapes
-from converters.architectures.networks import Network, shift_place
 from converters.recipe import Recipe
 from edge_tsm.backends import artifact_parts
 from edge_tsm.bundle.card import (
@@ -46,7 +46,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         schema=SCHEMA,
         name=name,
         labels=recipe.labels.names,
-        family=family_of(network),
+        family=network.family,
         arch={
             "backbone": network.name,
             "segments": segments,
@@ -73,11 +73,6 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         ),
         verification={},
     )
-
-
-def family_of(network: Network) -> str:
-    """Return the family of a network, as the card names it."""
-    return type(network).__name__.lower()
 
 
 def _input(recipe: Recipe) -> Input:

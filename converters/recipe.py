@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from converters.architectures.networks import DIRECTIONS, Network, ResNet, Shift, shift_place
-from converters.architectures.placement import refuse_offline
+from converters.architectures.base import Network, refuse_offline, shift_place
+from converters.architectures.shift import DIRECTIONS, Shift
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
@@ -254,22 +254,21 @@ def _shift_segments(segments: Fact, sources: Hints) -> dict[str, Fact]:
 
 def _non_local(network: Network, facts: dict[str, Fact], sources: Hints) -> Network:
     """Settle how non-local blocks relate positions, which their weights only half tell."""
-    if not isinstance(network, ResNet) or not network.non_local_blocks:
+    found = network.non_local_mode
+    if found is None:
         return network
-    spec = network.non_local
-    for source, values in () if spec.mode == "gaussian" else sources:
+    for source, values in () if found == "gaussian" else sources:
         mode = values.get("non_local_mode")
         if mode is not None:
             if mode not in ("embedded_gaussian", "dot_product"):
                 raise CheckpointError(
                     f"non-local mode {mode!r} ({source}) does not fit the weights"
                 )
-            scale = bool(values.get("non_local_scale", False))
-            spec = replace(spec, mode=mode, scale=scale)
             facts["non-local mode"] = Fact(mode, source)
-            break
-    facts.setdefault("non-local mode", Fact(spec.mode, "weights"))
-    return replace(network, non_local=spec)
+            scale = bool(values.get("non_local_scale", False))
+            return network.with_non_local(mode, scale=scale)
+    facts["non-local mode"] = Fact(found, "weights")
+    return network
 
 
 def preprocess_of(convention: Convention, color: Color) -> Preprocess:

@@ -14,7 +14,7 @@ import click
 from converters.training.finetune import start_from, trainer
 from converters.training.qat import simulate_int8
 from converters.training.run_folder import RunFolder
-from converters.training.trainer import Settings
+from converters.training.trainer import TrainingSettings
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.errors import EdgeTsmError
 
@@ -45,7 +45,7 @@ def main(checkpoint: Path, train: Path, val: Path, **options) -> None:
     click.echo(f"{start.network.name}, {len(labels)} classes, {found}")
     bn = options["partial_bn"]  # norms of pictures' statistics do not fit frames newly shifted
     keys = ("epochs", "batch", "device", "workers")
-    settings = Settings(
+    settings = TrainingSettings(
         learning_rate=options["rate"], frozen_backbone=options["frozen"],
         partial_bn=start.shifts == "kept" if bn is None else bn,
         **{key: options[key] for key in keys},

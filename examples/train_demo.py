@@ -11,13 +11,14 @@ import argparse
 from pathlib import Path
 
 from converters.architectures.classifier import VideoClassifier
-from converters.architectures.networks import Shift
-from converters.architectures.topologies import initialize, mobilenet_v2, topology
+from converters.architectures.mobilenet import mobilenet_v2
+from converters.architectures.shift import Shift
+from converters.architectures.topologies import initialize, topology
 from converters.checkpoints.upstream import CONVENTION
 from converters.recipe import preprocess_of
-from converters.training.dataset import GeneratedClips, View, render_pool
+from converters.training.dataset import Augmentation, GeneratedClips, render_pool
 from converters.training.run_folder import RunFolder
-from converters.training.trainer import Settings, Trainer
+from converters.training.trainer import Trainer, TrainingSettings
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take theirs from 0 on
@@ -55,11 +56,11 @@ model = VideoClassifier(network, len(LABELS), shift)
 initialize(model, seed=1)
 effort = EFFORT[arguments.arch]
 for (size, count, side, batch), (epochs, rate) in zip(STAGES, effort, strict=True):
-    view = View(size, multiscale=size > 64, mirrored=MIRRORED, reversed=REVERSED)
+    view = Augmentation(size, multiscale=size > 64, mirrored=MIRRORED, reversed=REVERSED)
     train = GeneratedClips(pool(folder, TRAIN, round(count * scale), side), TRAIN, view)
-    straight = View(size, multiscale=False)
+    straight = Augmentation(size, multiscale=False)
     val = GeneratedClips(pool(folder, VAL, max(18, round(450 * scale)), side), VAL, straight)
-    settings = Settings(
+    settings = TrainingSettings(
         max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
         dropout=0, partial_bn=False, patience=None, half=dense or size > 64,
     )  # fmt: skip

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from converters.checkpoints.upstream import CONVENTION
 from converters.recipe import preprocess_of
-from converters.training.dataset import GeneratedClips, View
+from converters.training.dataset import Augmentation, GeneratedClips
 from converters.training.finetune import start_from
 from converters.training.run_folder import RunFolder
-from converters.training.trainer import Distillation, Settings, Trainer
+from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL = 2_000_000, 1_000_000  # as in train_demo.py, whose clips are used again
@@ -28,12 +28,12 @@ folder, scale = arguments.folder, arguments.scale
 clip_model = folder / "demo_224px/ckpt.best.pth.tar"
 student, teacher = start_from(clip_model, LABELS, online=True), start_from(clip_model, LABELS)
 for size, count, side, epochs, rate, batch in STAGES:
-    view = View(size, mirrored=MIRRORED, reversed=REVERSED)
+    view = Augmentation(size, mirrored=MIRRORED, reversed=REVERSED)
     pool = folder / f"clips-{TRAIN}-{round(count * scale)}-{side}.npy"
     held = folder / f"clips-{VAL}-{max(18, round(450 * scale))}-{side}.npy"
     train = GeneratedClips(pool, TRAIN, view)
-    val = GeneratedClips(held, VAL, View(size, multiscale=False))
-    settings = Settings(
+    val = GeneratedClips(held, VAL, Augmentation(size, multiscale=False))
+    settings = TrainingSettings(
         max(1, round(epochs * scale)), batch, rate, "adamw", weight_decay=0.02, head_rate=1,
         dropout=0, partial_bn=False, patience=None,
     )  # fmt: skip

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from converters.architectures.classifier import VideoClassifier
-from converters.architectures.networks import Shift
+from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.checkpoints.upstream import upstream_names
+from converters.checkpoints.writer import upstream_names
 
 LABELS = ("swipe left", "swipe right", "zoom in", "zoom out", "nothing")
 

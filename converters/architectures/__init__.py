@@ -1,1 +1,16 @@
-"""architectures"""
+"""Network families: for each a spec as plain values, and the modules that it builds."""
+
+from __future__ import annotations
+
+from converters.architectures.base import Network
+from converters.architectures.lcnet import LcNet
+from converters.architectures.mobilenet import MobileNet
+from converters.architectures.mobileone import MobileOne
+from converters.architectures.resnet import ResNet
+
+FAMILIES: dict[str, type[Network]] = {
+    family.family: family for family in (MobileNet, ResNet, MobileOne, LcNet)
+}
+"""The spec class of each family, by the name that a bundle's card gives it."""
+
+__all__ = ["FAMILIES", "Network"]

@@ -1,29 +1,48 @@
-"""The reference network: one nn.Module for every recipe, loaded strictly."""
+"""The reference network: one nn.Module for every family, its weights loaded strictly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from converters.architectures.lcnet import LcNetFeatures
-from converters.architectures.mobilenet import MobileNetFeatures
-from converters.architectures.mobileone import MobileOneFeatures
-from converters.architectures.networks import LcNet, MobileNet, MobileOne, Network, ResNet, Shift
+from converters.architectures.base import Network
 from converters.architectures.online import OnlineClassifier
-from converters.architectures.resnet import ResNetFeatures
-from converters.recipe import Recipe
+from converters.architectures.shift import Shift
 from edge_tsm.errors import CheckpointError
 
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
-_BACKBONES: dict[type, Callable[[Any, Shift], nn.Module]] = {
-    ResNet: ResNetFeatures,
-    MobileNet: MobileNetFeatures,
-    LcNet: LcNetFeatures,
-    MobileOne: MobileOneFeatures,
-}
+
+
+class Blueprint(Protocol):
+    """What a network is built from; a `Recipe` is one."""
+
+    @property
+    def network(self) -> Network:
+        """The spec."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """Width of the answer."""
+        ...
+
+    @property
+    def segments(self) -> int:
+        """Frames per clip."""
+        ...
+
+    @property
+    def shift(self) -> Shift:
+        """The shift's arithmetic; its segments divide the clip's."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Clips, or videos of the online form, per run."""
+        ...
 
 
 class VideoClassifier(nn.Module):
@@ -35,7 +54,7 @@ class VideoClassifier(nn.Module):
 
     def __init__(self, network: Network, classes: int, shift: Shift, *, parts: int = 1) -> None:
         super().__init__()
-        self.backbone = _BACKBONES[type(network)](network, shift)
+        self.backbone = network.build(shift)
         self.head = nn.Linear(network.features, classes)
         self.segments, self.parts = shift.segments, parts
 
@@ -64,53 +83,53 @@ class VideoClassifier(nn.Module):
         return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
 
 
-def build_reference(recipe: Recipe, tensors: Mapping[str, Tensor]) -> VideoClassifier:
+def build_reference(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> VideoClassifier:
     """Return the network with its weights, loaded strictly, in eval mode.
 
     Raises:
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
-    model = _empty(recipe)
+    model = _empty(blueprint)
     _load(model, tensors)
     return model
 
 
-def build_online(recipe: Recipe, tensors: Mapping[str, Tensor]) -> OnlineClassifier:
+def build_online(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> OnlineClassifier:
     """Return the network in online form, with the same weights; see `build_reference`.
 
     Raises:
         CheckpointError: as there.
     """
-    model = _empty_online(recipe)
+    model = _empty_online(blueprint)
     _load(model, tensors)
     return model
 
 
-def cache_shapes(recipe: Recipe, size_px: int) -> list[tuple[int, ...]]:
+def cache_shapes(blueprint: Blueprint, size_px: int) -> list[tuple[int, ...]]:
     """Return the shapes (N, C/div, h, w) of the online form's caches, in network order.
 
     Raises:
         CheckpointError: `shift_div` leaves a block without a fold.
     """
-    frame = torch.zeros(recipe.batch, 3, size_px, size_px, device="meta")
-    shapes = [tuple(cache.shape) for cache in _empty_online(recipe).eval()(frame)[1:]]
+    frame = torch.zeros(blueprint.batch, 3, size_px, size_px, device="meta")
+    shapes = [tuple(cache.shape) for cache in _empty_online(blueprint).eval()(frame)[1:]]
     if any(0 in shape for shape in shapes):
         raise CheckpointError(
-            f"with shift_div {recipe.shift.div} some shifted blocks have too few channels to shift "
-            "any, which the online form does not serve"
+            f"with shift_div {blueprint.shift.div} some shifted blocks have too few channels to "
+            "shift any, which the online form does not serve"
         )
     return shapes
 
 
-def _empty(recipe: Recipe) -> VideoClassifier:
+def _empty(blueprint: Blueprint) -> VideoClassifier:
     """Return the network without memory: no time spent on values that are replaced at once."""
     with torch.device("meta"):
-        parts = recipe.segments // recipe.shift.segments
-        return VideoClassifier(recipe.network, recipe.classes, recipe.shift, parts=parts)
+        parts = blueprint.segments // blueprint.shift.segments
+        return VideoClassifier(blueprint.network, blueprint.classes, blueprint.shift, parts=parts)
 
 
-def _empty_online(recipe: Recipe) -> OnlineClassifier:
-    clip_form = _empty(recipe)
+def _empty_online(blueprint: Blueprint) -> OnlineClassifier:
+    clip_form = _empty(blueprint)
     return OnlineClassifier(clip_form.backbone, clip_form.head)
 
 
@@ -139,9 +158,9 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         ],
         "not finite floats": [k for k, v in tensors.items() if k in expected and not _finite(v)],
     }
-    told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
-    if told:
-        raise CheckpointError("the weights do not fit the network. " + "; ".join(told))
+    found = [f"{problem}: {_few(keys)}" for problem, keys in problems.items() if keys]
+    if found:
+        raise CheckpointError("the weights do not fit the network. " + "; ".join(found))
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.architectures.networks import Activation, Gate
+Activation = Literal["relu", "relu6", "leaky_relu", "hardswish", "none"]
+Gate = Literal["sigmoid", "hardsigmoid"]
 
 
 def activate(x: Tensor, name: Activation) -> Tensor:

@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.architectures.base import ShiftedNetwork, ShiftPlace
 from converters.architectures.layers import ConvBN, SqueezeExcite
-from converters.architectures.networks import DepthwiseBlock, LcNet, Shift
-from converters.architectures.shift import TemporalAttention, TemporalShift
+from converters.architectures.shift import Shift, TemporalAttention, TemporalShift
+
+
+@dataclass(frozen=True)
+class DepthwiseBlock:
+    """One LCNetV2 block: depthwise (its parallel branches `fused` into one), gate, pointwise.
+
+    `split` is the inner width of two pointwise convolutions, 0 for a single one.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    fused: bool
+    split: int
+    squeeze: int
+    shortcut: bool
+
+
+@dataclass(frozen=True)
+class LcNet(ShiftedNetwork):
+    """PP-LCNetV2 as PP-TSMv2 uses it: one shift, and temporal attention, before the third stage."""
+
+    stem: int
+    blocks: tuple[tuple[DepthwiseBlock, ...], ...]  # the stem's own block first, then the stages
+    features: int
+    attention: bool
+    family: ClassVar[str] = "lcnet"
+    name = "pplcnet_v2"
+
+    @property
+    def shifts(self) -> Sequence[ShiftPlace]:
+        """Where each stage is shifted."""
+        return ["none", "none", "stage", "none"]
+
+    def build(self, shift: Shift) -> nn.Module:
+        """See `Network`."""
+        return LcNetFeatures(self, shift)
 
 
 class DepthwiseSeparable(nn.Module):

@@ -2,11 +2,154 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 from torch import Tensor, nn
 
-from converters.architectures.layers import ConvBN, SqueezeExcite, activate
-from converters.architectures.networks import InvertedResidual, MobileNet, Shift
-from converters.architectures.shift import TemporalShift
+from converters.architectures.base import Namer, ShiftedNetwork, ShiftPlace
+from converters.architectures.layers import Activation, ConvBN, SqueezeExcite, activate
+from converters.architectures.shift import Shift, TemporalShift
+
+# MobileNetV2: (expansion, channels, repeats, stride). Source: upstream's archs/mobilenet_v2.py.
+MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+MOBILENET_V2_STRIDES = tuple(
+    stride if index == 0 else 1
+    for _, _, repeats, stride in MOBILENET_V2
+    for index in range(repeats)
+)
+MOBILENET_V2_FIRSTS = tuple(
+    sum(repeats for _, _, repeats, _ in MOBILENET_V2[:stage]) for stage in range(len(MOBILENET_V2))
+)
+"""The number of each stage's first block, counted through."""
+# Layers of an inverted residual by their index in upstream's `conv`, with and without expansion.
+UPSTREAM_EXPANDED = {
+    0: "expand.conv",
+    1: "expand.bn",
+    3: "depthwise.conv",
+    4: "depthwise.bn",
+    6: "project.conv",
+    7: "project.bn",
+}
+UPSTREAM_PLAIN = {0: "depthwise.conv", 1: "depthwise.bn", 3: "project.conv", 4: "project.bn"}
+
+
+@dataclass(frozen=True)
+class InvertedResidual:
+    """One MobileNet block; `hidden` equals `inputs` where nothing is expanded.
+
+    `squeeze` is the inner width of squeeze-and-excitation, 0 without.
+    """
+
+    inputs: int
+    hidden: int
+    outputs: int
+    stride: int
+    expand: bool
+    shift: bool
+    kernel: int = 3
+    activation: Activation = "relu6"
+    squeeze: int = 0
+
+    @property
+    def shortcut(self) -> bool:
+        """Whether the input is added to the output."""
+        return self.stride == 1 and self.inputs == self.outputs
+
+    def upstream_name(self, name: str) -> str:
+        """Return upstream's name of a weight within the block."""
+        layer, _, kind = name.rpartition(".")
+        layers = UPSTREAM_EXPANDED if self.expand else UPSTREAM_PLAIN
+        number = next(number for number, ours in layers.items() if ours == layer)
+        net = ".net" if self.shift and layer == "expand.conv" else ""
+        return f"conv.{number}{net}.{kind}"
+
+
+@dataclass(frozen=True)
+class MobileNet(ShiftedNetwork):
+    """MobileNetV2 or V3; `tail` is the width of V3's layer after pooling, 0 without."""
+
+    name: str
+    stem: int
+    blocks: tuple[InvertedResidual, ...]
+    last: int
+    activation: Activation = "relu6"  # of stem, last convolution and tail
+    tail: int = 0
+    family: ClassVar[str] = "mobilenet"
+    names: ClassVar[tuple[str, ...]] = ("mobilenetv2",)
+
+    @property
+    def features(self) -> int:
+        """Width of what the classifier sees."""
+        return self.tail or self.last
+
+    @property
+    def shifts(self) -> Sequence[ShiftPlace]:
+        """Where each block is shifted."""
+        return ["blockres" if block.shift else "none" for block in self.blocks]
+
+    @property
+    def upstream_namer(self) -> Namer | None:
+        """See `Network`."""
+        return self._upstream_name if self.name in self.names else None
+
+    @classmethod
+    def named(
+        cls, name: str, *, shift: ShiftPlace, non_local: bool, temporal_pool: bool
+    ) -> MobileNet | None:
+        """See `Network`; upstream puts neither non-local blocks nor temporal pooling here."""
+        return mobilenet_v2(shift=shift != "none") if name in cls.names else None
+
+    def build(self, shift: Shift) -> MobileNetFeatures:
+        """See `Network`."""
+        return MobileNetFeatures(self, shift)
+
+    def with_default_shifts(self) -> MobileNet:
+        """See `Network`. Source: online_demo/mobilenet_v2_tsm.py."""
+        blocks = (replace(block, shift=block.expand and block.shortcut) for block in self.blocks)
+        return replace(self, blocks=tuple(blocks))
+
+    def _upstream_name(self, name: str) -> str:
+        part, _, rest = name.partition(".")
+        if part != "blocks":
+            layer, _, kind = rest.partition(".")
+            return f"features.{0 if part == 'stem' else 18}.{0 if layer == 'conv' else 1}.{kind}"
+        index, _, rest = rest.partition(".")
+        return f"features.{int(index) + 1}.{self.blocks[int(index)].upstream_name(rest)}"
+
+
+def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) -> MobileNet:
+    """Return a MobileNetV2 whose channels are `width` times the usual, in steps of eight.
+
+    Source: upstream's archs/mobilenet_v2.py (`make_divisible`). `last` is the
+    width before the head.
+    """
+    inputs = stem = _divisible(32 * width)
+    blocks = []
+    for expansion, usual, repeats, first_stride in MOBILENET_V2:
+        channels = _divisible(usual * width)
+        for index in range(repeats):
+            stride = first_stride if index == 0 else 1
+            shifted = shift and stride == 1 and inputs == channels and expansion > 1
+            hidden = inputs * expansion
+            blocks.append(
+                InvertedResidual(inputs, hidden, channels, stride, expansion > 1, shifted)
+            )
+            inputs = channels
+    return MobileNet("mobilenetv2", stem, tuple(blocks), last)
+
+
+def _divisible(channels: float) -> int:
+    return max(8, int(channels + 4) // 8 * 8)
 
 
 class InvertedBlock(nn.Module):
@@ -29,7 +172,7 @@ class InvertedBlock(nn.Module):
             SqueezeExcite(hidden, spec.squeeze, "hardsigmoid") if spec.squeeze else nn.Identity()
         )
         self.project = ConvBN(hidden, spec.outputs, 1)
-        self.shortcut = spec.stride == 1 and spec.inputs == spec.outputs
+        self.shortcut = spec.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block on (rows, C, H, W)."""

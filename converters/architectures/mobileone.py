@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.architectures.base import ShiftedNetwork, ShiftPlace
 from converters.architectures.layers import SqueezeExcite
-from converters.architectures.networks import FusedBlock, MobileOne, Shift
-from converters.architectures.shift import TemporalShift
+from converters.architectures.shift import Shift, TemporalShift
+
+
+@dataclass(frozen=True)
+class FusedBlock:
+    """One MobileOne block, its branches added into one convolution; `squeeze` as elsewhere."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    depthwise: bool
+    shift: bool
+    squeeze: int
+
+
+@dataclass(frozen=True)
+class MobileOne(ShiftedNetwork):
+    """MobileOne, re-parameterized: depthwise and pointwise blocks in turn, after a stem."""
+
+    blocks: tuple[FusedBlock, ...]
+    family: ClassVar[str] = "mobileone"
+    name = "mobileone"
+
+    @property
+    def features(self) -> int:
+        """Channels after the last block."""
+        return self.blocks[-1].outputs
+
+    @property
+    def shifts(self) -> Sequence[ShiftPlace]:
+        """Where each block is shifted."""
+        return ["block" if block.shift else "none" for block in self.blocks]
+
+    def build(self, shift: Shift) -> nn.Module:
+        """See `Network`."""
+        return MobileOneFeatures(self, shift)
 
 
 class Fused(nn.Module):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converters.architectures.networks import Shift
-from converters.architectures.shift import TemporalShift
+from converters.architectures.shift import Shift, TemporalShift
 
 
 class OnlineShift(nn.Module):

@@ -1,4 +1,4 @@
-"""The temporal shift, and the other layers that look along time.
+"""The temporal shift, as plain values and as a layer, and other layers that look along time.
 
 Inside a network frames are **time-major**: (T*N, C, H, W) with index `t*N + n`. A shift by one
 frame is then a shift by N rows whatever the batch: slice, pad, concatenate on a 4-D tensor, with no
@@ -8,11 +8,48 @@ to give a range.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.architectures.networks import NonLocal, Shift
+Direction = Literal["future-past", "past-future", "past"]
+DIRECTIONS = get_args(Direction)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The temporal shift's arithmetic: T `segments`, 1/`div` of the channels each way.
+
+    future-past (the official code, mmaction2): the first fold takes frame t+1, the second t-1;
+    both have C // div channels. past-future (PaddleVideo): the reverse, and the folds end at
+    int(C/div) and int(2C/div), so that the second may have a channel more. past (online models):
+    one fold takes frame t-1, there is no second.
+    """
+
+    segments: int
+    div: int
+    direction: Direction = "future-past"
+
+    @property
+    def online(self) -> bool:
+        """Whether frames see the past only, so that they can be answered one at a time."""
+        return self.direction == "past"
+
+    def ends(self, channels: int) -> tuple[int, int]:
+        """Return the channels at which the first and the second fold end."""
+        fold = channels // self.div
+        if self.direction != "past-future":
+            return fold, fold if self.online else 2 * fold
+        ratio = np.float32(1 / self.div)  # the type in Paddle's kernel
+        return int(channels * ratio), int(channels * 2 * ratio)
+
+    def halved(self) -> Shift:
+        """Return the shift after temporal pooling."""
+        return replace(self, segments=self.segments // 2)
 
 
 class TemporalShift(nn.Module):
@@ -84,52 +121,3 @@ class TemporalAttention(nn.Module):
         means = x.mean((1, 2, 3)).reshape(self.segments, -1)  # (T, N)
         weights = torch.sigmoid(self.fc(means.transpose(0, 1))).transpose(0, 1)
         return x * weights.reshape(-1, 1, 1, 1)
-
-
-class NonLocalBlock(nn.Module):
-    """Non-local block over all positions of all frames of a clip, inner width C/2.
-
-    Source: ops/non_local.py, `NONLocalBlock3D` (embedded Gaussian) and mmcv's `NonLocal3d`; their
-    1x1x1 3-D convolutions are 1x1 2-D ones here.
-    """
-
-    def __init__(self, channels: int, segments: int, spec: NonLocal) -> None:
-        super().__init__()
-        self.segments, self.spec, inner = segments, spec, channels // 2
-        self.g = nn.Conv2d(channels, inner, 1)
-        embedded = spec.mode != "gaussian"
-        self.theta = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
-        self.phi = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
-        self.out = nn.Conv2d(inner, channels, 1, bias=spec.out_bias)
-        self.bn = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend within each clip of (T*N, C, H, W), time-major."""
-        theta = self._positions(self.theta(x))
-        phi = self._positions(self._subsampled(self.phi(x)))
-        g = self._positions(self._subsampled(self.g(x)))
-        y = self._relate(theta, phi) @ g  # (N, T*H*W, C/2)
-        rows, _, height, width = x.shape
-        y = y.reshape(-1, self.segments, height, width, g.shape[2])
-        y = y.permute(1, 0, 4, 2, 3).reshape(rows, -1, height, width)
-        result: Tensor = self.bn(self.out(y)) + x
-        return result
-
-    def _relate(self, theta: Tensor, phi: Tensor) -> Tensor:
-        """Return how much each position attends to each other, (N, T*H*W, T*h*w)."""
-        pairs = theta @ phi.transpose(1, 2)
-        if self.spec.mode == "dot_product":
-            return pairs / pairs.shape[2]
-        if self.spec.scale and self.spec.mode == "embedded_gaussian":
-            pairs = pairs / theta.shape[2] ** 0.5
-        return torch.softmax(pairs, dim=-1)
-
-    def _subsampled(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, 2) if self.spec.subsample else x
-
-    def _positions(self, x: Tensor) -> Tensor:
-        """Return (T*N, C, H, W) as (N, T*H*W, C)."""
-        rows, channels, height, width = x.shape
-        clips = rows // self.segments
-        x = x.reshape(self.segments, clips, channels, height, width)
-        return x.permute(1, 0, 3, 4, 2).reshape(clips, -1, channels)

@@ -6,24 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from converters.architectures.classifier import COUNTER
-from converters.checkpoints import mmaction2, paddle
-from converters.checkpoints import upstream as mit
+from converters.checkpoints import mmaction2, paddle, upstream
+from converters.checkpoints.keys import Reader
 from converters.checkpoints.safe_load import read_file
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError
 
-# Each offers `recognizes(keys)` and `read(tensors, outer, path)`; the first that recognizes reads.
-READERS: dict[str, ModuleType] = {"paddle": paddle, "mmaction2": mmaction2, "mit": mit}
-
-
+READERS: dict[str, Reader] = {
+    reader.name: reader for reader in (paddle.READER, mmaction2.READER, upstream.READER)
+}
+"""By name; the first that recognizes a checkpoint's keys reads it."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIX = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
 
@@ -50,14 +49,13 @@ def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False
     tensors = _state_dict(outer, path)
     try:
         reader = _reader(tensors, kind)
-        read = mit.read_flat if online and reader is mit and mit.is_flat(tensors) else reader.read
-        topology, canonical = read(tensors, outer, path)
+        topology, canonical = reader.read(tensors, outer, path, online=online)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(path, checksum(path), topology, canonical)
 
 
-def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Any:
+def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Reader:
     if kind is not None:
         return READERS[kind]
     for reader in READERS.values():
@@ -88,7 +86,7 @@ def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {odd[0]} is sparse, quantized or empty; pass float weights")
     tensors = {_PREFIX.sub("", name): value for name, value in found.items()}
     if len(tensors) != len(found):
-        raise CheckpointError(f"{path}: some weights stand there twice, with and without `module.`")
+        raise CheckpointError(f"{path}: duplicate weights, with and without `module.`")
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors; the keys are {', '.join(inner)[:80]!r}")
     return tensors

@@ -1,25 +1,54 @@
-"""What readers of all code bases do with keys: collect blocks, find the classifier."""
+"""What readers share: what a reader is, collecting blocks, finding the classifier, literals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import ast
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from converters.architectures.networks import (
-    MOBILENET_V2_STRIDES,
-    InvertedResidual,
-    MobileNet,
-    NonLocal,
-    ResidualBlock,
-    ResNet,
-    ShiftPlace,
-)
+from converters.architectures.base import ShiftPlace
+from converters.architectures.mobilenet import MOBILENET_V2_STRIDES, InvertedResidual, MobileNet
+from converters.architectures.non_local import NonLocal
+from converters.architectures.resnet import ResidualBlock, ResNet
+from converters.recipe import Topology
 from edge_tsm.errors import CheckpointError
 
 Tensors = dict[str, Tensor]
 MOST_BLOCKS = 64  # per stage; a number beyond that is no ResNet's
+
+
+class Read(Protocol):
+    """How the checkpoints of a code base are read."""
+
+    def __call__(
+        self, tensors: Tensors, outer: Mapping[str, Any], path: Path, *, online: bool
+    ) -> tuple[Topology, Tensors]:
+        """Return the topology and the weights under canonical names.
+
+        Args:
+            tensors: the state dict, without `module.`.
+            outer: what else the file holds.
+            path: where it lies, for names and side files.
+            online: what shows no shifts is an online model, not an image classifier.
+
+        Raises:
+            CheckpointError: not a network that can be converted.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The checkpoints of a code base; `name` is what the command line calls it."""
+
+    name: str
+    recognizes: Callable[[Iterable[str]], bool]  # by the keys of a state dict
+    read: Read
 
 
 @dataclass(frozen=True)
@@ -71,8 +100,7 @@ def resnet(
             found.shifts.add(key.shift)
             found.non_local |= key.rest.startswith("nl.")
             pooled |= key.pooled
-    if len(canonical) != len(names):
-        raise CheckpointError("some weights stand there twice, with and without a wrapper's name")
+    refuse_duplicates(names, canonical, "a wrapper's name")
     non_local = any(found.non_local for found in blocks.values())
     network = ResNet(
         bottleneck=any(".conv3." in name for name in canonical),
@@ -101,6 +129,37 @@ def find_head(names: Mapping[str, Tensor], heads: Sequence[str]) -> tuple[str, i
             rest = {own.get(name, name): tensor for name, tensor in names.items()}
             return head, int(weight.shape[0]), rest
     raise CheckpointError(f"no classifier: none of {', '.join(heads)} has a 2-D weight")
+
+
+def refuse_duplicates(
+    names: Mapping[str, Tensor], renamed: Mapping[str, Tensor], wrapper: str
+) -> None:
+    """Refuse tensors of which two got the same name.
+
+    Raises:
+        CheckpointError: it names the `wrapper` that some names have and some lack.
+    """
+    if len(renamed) != len(names):
+        raise CheckpointError(f"duplicate weights, with and without {wrapper}")
+
+
+def numbers(names: Iterable[str], prefix: str) -> set[int]:
+    """Return the numbers that follow `prefix` in names, up to the next dot."""
+    pattern = re.compile(rf"{re.escape(prefix)}(\d+)\.")
+    return {int(match[1]) for match in map(pattern.match, names) if match}
+
+
+def literal(node: ast.expr) -> Any:
+    """Return the value of a literal or of nested `dict(key=…)`; None for anything else."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "dict":
+        return {k.arg: literal(k.value) for k in node.keywords if k.arg}
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {literal(key): literal(value) for key, value in pairs if key is not None}
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _width(canonical: Tensors) -> int:

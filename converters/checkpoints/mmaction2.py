@@ -15,9 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from converters.architectures.networks import MOBILENET_V2, FusedBlock, MobileOne, Network
+from converters.architectures import Network
+from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
+from converters.architectures.mobileone import FusedBlock, MobileOne
 from converters.checkpoints.fuse import add_branches, fold_norm
-from converters.checkpoints.keys import BlockKey, Tensors, find_head, mobilenet_v2, resnet
+from converters.checkpoints.keys import (
+    BlockKey,
+    Reader,
+    Tensors,
+    find_head,
+    literal,
+    mobilenet_v2,
+    refuse_duplicates,
+    resnet,
+)
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
 from edge_tsm.bundle.card import Resize
 from edge_tsm.errors import CheckpointError
@@ -50,17 +61,10 @@ def recognizes(keys: Iterable[str]) -> bool:
     return any(pattern.match(name) for name in keys)
 
 
-def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
-    """Return the topology and the weights under canonical names.
-
-    Args:
-        tensors: the state dict.
-        outer: what else the file holds (`meta`).
-        path: unused; file names of the model zoo are free text.
-
-    Raises:
-        CheckpointError: not a TSM or TSN network that can be converted.
-    """
+def read(
+    tensors: Tensors, outer: Mapping[str, Any], path: Path, *, online: bool
+) -> tuple[Topology, Tensors]:
+    """See `Read`; `outer` holds `meta`, and file names of the model zoo are free text."""
     plain = {
         name.removeprefix("backbone."): tensor
         for name, tensor in tensors.items()
@@ -107,7 +111,6 @@ def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
 
 def _mobilenet(names: Tensors) -> tuple[Network, Tensors]:
     """Number the blocks through; a shifted expansion is wrapped with its batch norm."""
-    firsts = [sum(row[2] for row in MOBILENET_V2[:stage]) for stage in range(len(MOBILENET_V2))]
     expands = {name.split(".conv.")[0] for name in names if ".conv.2." in name}
     canonical: Tensors = {}
     shifted: set[int] = set()
@@ -117,13 +120,12 @@ def _mobilenet(names: Tensors) -> tuple[Network, Tensors]:
             canonical[_outer_name(name)] = tensor
             continue
         stage, index, layer, net, part, kind = match.groups()
-        number = firsts[int(stage) - 1] + int(index)
+        number = MOBILENET_V2_FIRSTS[int(stage) - 1] + int(index)
         layers = _LAYERS if f"layer{stage}.{index}" in expands else (*_LAYERS[1:], layer)
         canonical[f"backbone.blocks.{number}.{layers[int(layer)]}.{part}.{kind}"] = tensor
         if net:
             shifted.add(number)
-    if len(canonical) != len(names):
-        raise CheckpointError("some weights stand there twice, with and without a wrapper's name")
+    refuse_duplicates(names, canonical, "a wrapper's name")
     return mobilenet_v2(canonical, shifted), canonical
 
 
@@ -230,19 +232,9 @@ def _model_of(config: str) -> dict[str, Any]:
         return {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "model":
-            value = _literal(node.value)
+            value = literal(node.value)
             return value if isinstance(value, dict) else {}
     return {}
 
 
-def _literal(node: ast.expr) -> Any:
-    """Return the value of a literal or of nested `dict(key=…)`; None for anything else."""
-    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "dict":
-        return {k.arg: _literal(k.value) for k in node.keywords if k.arg}
-    if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return {_literal(key): _literal(value) for key, value in pairs if key is not None}
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
+READER = Reader("mmaction2", recognizes, read)

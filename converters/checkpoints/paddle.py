@@ -6,24 +6,33 @@ Its shift runs the other way round and moves 1/T of the channels, T being the nu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from converters.architectures.networks import (
+from converters.architectures import Network
+from converters.architectures.layers import Activation
+from converters.architectures.lcnet import DepthwiseBlock, LcNet
+from converters.architectures.mobilenet import (
     MOBILENET_V2,
-    Activation,
-    DepthwiseBlock,
+    MOBILENET_V2_FIRSTS,
     InvertedResidual,
-    LcNet,
     MobileNet,
-    ResNet,
 )
+from converters.architectures.resnet import ResNet
 from converters.checkpoints.fuse import add_branches, fold_norm
-from converters.checkpoints.keys import BlockKey, Tensors, channels, find_head, resnet
+from converters.checkpoints.keys import (
+    BlockKey,
+    Reader,
+    Tensors,
+    channels,
+    find_head,
+    numbers,
+    resnet,
+)
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
@@ -51,17 +60,10 @@ def recognizes(keys: Iterable[str]) -> bool:
     return any(name.endswith("._mean") for name in keys)
 
 
-def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
-    """Return the topology and the weights under canonical names.
-
-    Args:
-        tensors: the state dict.
-        outer: unused; the file holds nothing else of use.
-        path: unused; names of PaddleVideo's files say little and are free text.
-
-    Raises:
-        CheckpointError: not one of PaddleVideo's TSM networks.
-    """
+def read(
+    tensors: Tensors, outer: Mapping[str, Any], path: Path, *, online: bool
+) -> tuple[Topology, Tensors]:
+    """See `Read`; file names and what the file holds besides weights say little."""
     # Of a distillation the student is taken: `Student.0.…`, or `0.…` where it was saved alone.
     student = {
         re.sub(r"^(Student\.)?0\.", "", name): tensor
@@ -71,9 +73,8 @@ def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolo
     tensors = student or tensors
     plain = {_plain_name(name): tensor for name, tensor in tensors.items()}
     head, classes, rest = find_head(_transposed(plain), ("head.fc", "out", "fc"))
-    build = _family(rest)
-    network, canonical = build(rest)
-    convention = TSM if isinstance(network, ResNet) and not network.tweaked else PP_TSM
+    find_network, convention = _kind(rest)
+    network, canonical = find_network(rest)
     return Topology(network, classes, f"{head}.weight", _hints(canonical), convention), canonical
 
 
@@ -88,17 +89,12 @@ def _transposed(names: Tensors) -> Tensors:
     return {name: t.transpose(0, 1) if t.ndim == 2 else t for name, t in names.items()}
 
 
-def _family(names: Tensors) -> Any:
-    starts = {
-        "conv._conv.": _resnet,
-        "conv1_1._conv.": _tweaked,
-        "conv9._conv.": _mobilenet_v2,
-        "last_second_conv.": _mobilenet_v3,
-        "stem.0.": _lcnet,
-    }
-    for start, build in starts.items():
+def _kind(
+    names: Tensors,
+) -> tuple[Callable[[Tensors], tuple[Network, Tensors]], Convention]:
+    for start, kind in _KINDS.items():
         if any(name.startswith(start) for name in names):
-            return build
+            return kind
     raise CheckpointError("no TSM network of PaddleVideo has these names")
 
 
@@ -146,7 +142,6 @@ def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
 
 
 def _mobilenet_v2(names: Tensors) -> tuple[MobileNet, Tensors]:
-    firsts = [sum(row[2] for row in MOBILENET_V2[:stage]) for stage in range(len(MOBILENET_V2))]
     canonical: Tensors = {}
     for name, tensor in names.items():
         match = _V2_BLOCK.match(name)
@@ -154,7 +149,7 @@ def _mobilenet_v2(names: Tensors) -> tuple[MobileNet, Tensors]:
             outer = re.sub(r"^conv1\.", "stem.", re.sub(r"^conv9\.", "last.", name))
             canonical[name if name.startswith("head.") else f"backbone.{_conv_bn(outer)}"] = tensor
             continue
-        number = firsts[int(match[1]) - 2] + int(match[2] or 1) - 1
+        number = MOBILENET_V2_FIRSTS[int(match[1]) - 2] + int(match[2] or 1) - 1
         layer = _V2_LAYERS.get(match[3], match[3])
         canonical[f"backbone.blocks.{number}.{layer}.{_conv_bn(match[4])}"] = tensor
     blocks, number = [], 0
@@ -174,10 +169,7 @@ def _mobilenet_v3(names: Tensors) -> tuple[MobileNet, Tensors]:
     if tail is None or tail.ndim != 4:
         raise CheckpointError("last_conv has no weight; not a whole PP-TSM MobileNetV3")
     canonical["backbone.tail.weight"] = tail.flatten(1)
-    numbers = {
-        int(m[1]) for m in (re.match(r"^backbone\.blocks\.(\d+)\.", n) for n in canonical) if m
-    }
-    count = max(numbers, default=-1) + 1
+    count = max(numbers(canonical, "backbone.blocks."), default=-1) + 1
     if count not in _V3_FORMS:
         raise CheckpointError(f"{count} blocks; MobileNetV3 has 15 or 11")
     halving, first_hardswish, name = _V3_FORMS[count]
@@ -291,9 +283,8 @@ def _fused(names: Tensors) -> Tensors:
 
 
 def _lcnet_stage(canonical: Tensors, stage: int) -> tuple[DepthwiseBlock, ...]:
-    pattern = re.compile(rf"^backbone\.stages\.{stage}\.(\d+)\.")
-    numbers = {int(match[1]) for match in map(pattern.match, canonical) if match}
-    return tuple(_lcnet_block(canonical, stage, number) for number in sorted(numbers))
+    found = sorted(numbers(canonical, f"backbone.stages.{stage}."))
+    return tuple(_lcnet_block(canonical, stage, number) for number in found)
 
 
 def _lcnet_block(canonical: Tensors, stage: int, number: int) -> DepthwiseBlock:
@@ -315,3 +306,14 @@ def _lcnet_block(canonical: Tensors, stage: int, number: int) -> DepthwiseBlock:
         # Of the four stages only the last one is built with shortcuts.
         shortcut=stage == 4 and stride == 1 and inputs == outputs,
     )
+
+
+# By the start of the stem's key (or of another layer that only this network has).
+_KINDS: dict[str, tuple[Callable[[Tensors], tuple[Network, Tensors]], Convention]] = {
+    "conv._conv.": (_resnet, TSM),
+    "conv1_1._conv.": (_tweaked, PP_TSM),
+    "conv9._conv.": (_mobilenet_v2, PP_TSM),
+    "last_second_conv.": (_mobilenet_v3, PP_TSM),
+    "stem.0.": (_lcnet, PP_TSM),
+}
+READER = Reader("paddle", recognizes, read)

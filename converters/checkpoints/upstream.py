@@ -15,18 +15,16 @@ from typing import Any
 
 from torch import Tensor
 
-from converters.architectures.networks import (
-    MobileNet,
-    Network,
-    ResidualBlock,
-    ResNet,
-)
-from converters.architectures.placement import OFFICIAL_DEMO, place_shifts
+from converters.architectures.mobilenet import UPSTREAM_EXPANDED, UPSTREAM_PLAIN, MobileNet
+from converters.architectures.resnet import UPSTREAM_NON_LOCAL
 from converters.checkpoints.keys import (
     BlockKey,
+    Reader,
     Tensors,
     find_head,
+    literal,
     mobilenet_v2,
+    refuse_duplicates,
     resnet,
 )
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
@@ -43,15 +41,13 @@ CONVENTION = Convention(
         "non_local_mode": "embedded_gaussian",
     },
 )
+OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}
+"""What online_demo/main.py does: OpenCV's frames as they come, every second one of a 30 fps
+camera, the sum of the last twelve logits."""
 _HEADS = ("new_fc", "fc", "classifier")
 _ARGS_BYTES = 1 << 16
 # [net.] before the block: temporal pool; [block.]: non-local's wrapper; [net.]: shift place block.
 _BLOCK = re.compile(r"^layer([1-4])\.(net\.)?(\d+)\.(block\.)?(net\.)?(.+)$")
-_NL_NAMES = {"g.0": "g", "phi.0": "phi", "theta": "theta", "W.0": "out", "W.1": "bn"}
-# Layers of an inverted residual by their index in `conv`, with and without expansion.
-_EXPANDED = {0: "expand.conv", 1: "expand.bn", 3: "depthwise.conv", 4: "depthwise.bn"}
-_EXPANDED |= {6: "project.conv", 7: "project.bn"}
-_PLAIN = {0: "depthwise.conv", 1: "depthwise.bn", 3: "project.conv", 4: "project.bn"}
 _MOBILE_SHIFT = re.compile(r"^features\.\d+\.conv\.0\.net\.")
 _NAME = re.compile(r"^TSM_(?P<dataset>.+?)_(?P<modality>RGBDiff|RGB|Flow)_(?P<arch>[^_]+)_")
 
@@ -62,54 +58,40 @@ def recognizes(keys: Iterable[str]) -> bool:
     return any(name.startswith(stems) for name in keys)
 
 
-def read(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
-    """Return the topology and the weights under canonical names.
-
-    Args:
-        tensors: the state dict, without `module.`.
-        outer: what else the file holds (`arch`).
-        path: where it lies, for names and side files.
-
-    Raises:
-        CheckpointError: not a TSM or TSN network that can be converted.
-    """
+def read(
+    tensors: Tensors, outer: Mapping[str, Any], path: Path, *, online: bool
+) -> tuple[Topology, Tensors]:
+    """See `Read`; `outer` holds `arch`, and facts where this project trained."""
     plain = {name.removeprefix("base_model."): tensor for name, tensor in tensors.items()}
-    if len(plain) != len(tensors):
-        raise CheckpointError("some weights stand there twice, with and without `base_model.`")
+    refuse_duplicates(tensors, plain, "`base_model.`")
     _refuse_others(plain)
-    if is_flat(tensors):
+    shows_shifts = any(name.startswith("base_model.") or ".net." in name for name in tensors)
+    if not shows_shifts and not online:
         raise CheckpointError(
             "no `base_model.` prefix and no shifted convolution (`.net.`): this is a plain image "
             "classifier, or an online model, which the weights cannot tell; pass --online for the "
             "latter"
         )
-    return _read(plain, outer, path)
+    topology, canonical = _read(plain, outer, path)
+    return topology if shows_shifts else _online(topology, plain), canonical
 
 
-def is_flat(names: Iterable[str]) -> bool:
-    """Return whether keys are those of an image classifier, as an online model's are."""
-    return not any(name.startswith("base_model.") or ".net." in name for name in names)
-
-
-def read_flat(tensors: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
-    """Return the topology and the weights of an online model whose file shows no shifts.
-
-    Raises:
-        CheckpointError: not a ResNet or MobileNetV2.
-    """
-    _refuse_others(tensors)
-    topology, canonical = _read(tensors, outer, path)
-    network, hints = topology.network, [*topology.hints, ("--online", {"shift_direction": "past"})]
-    if isinstance(network, MobileNet):
+def _online(topology: Topology, names: Iterable[str]) -> Topology:
+    """Return the topology of an online model, whose file does not show the shifts."""
+    hints = [*topology.hints, ("--online", {"shift_direction": "past"})]
+    if _is_mobile(names):
         hints.append(("official online demo", OFFICIAL_DEMO))
-    shifted = place_shifts(network)
-    return replace(topology, network=shifted, hints=hints, shift_source="--online"), canonical
+    network = topology.network.with_default_shifts()
+    return replace(topology, network=network, hints=hints, shift_source="--online")
+
+
+def _is_mobile(names: Iterable[str]) -> bool:
+    return any(name.startswith("features.") for name in names)
 
 
 def _read(plain: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topology, Tensors]:
     head, classes, rest = find_head(plain, _HEADS)
-    mobile = any(name.startswith("features.") for name in rest)
-    network, canonical = _mobilenet(rest) if mobile else resnet(rest, _resnet_key)
+    network, canonical = _mobilenet(rest) if _is_mobile(rest) else resnet(rest, _resnet_key)
     warnings: list[str] = []
     hints = [*_outer_hints(outer), *_args_hints(path, warnings), *_name_hints(path, warnings)]
     if isinstance(outer.get("arch"), str):
@@ -144,7 +126,7 @@ def _resnet_key(name: str, tensor: Tensor) -> BlockKey:
     if rest.startswith("nl."):
         part, _, kind = rest[3:].rpartition(".")
         flat = tensor[..., 0] if tensor.ndim == 5 and tensor.shape[-1] == 1 else tensor
-        rest, tensor = f"nl.{_NL_NAMES.get(part, part)}.{kind}", flat
+        rest, tensor = f"nl.{UPSTREAM_NON_LOCAL.get(part, part)}.{kind}", flat
     else:
         rest = _layer(rest.replace("conv1.net.", "conv1.", 1))
     return BlockKey(rest, tensor, int(stage), int(index), shift, pooled=bool(pooled))
@@ -162,8 +144,7 @@ def _mobilenet(names: Tensors) -> tuple[MobileNet, Tensors]:
     """Give the layers of inverted residuals their names; note which are shifted."""
     expands = {name.split(".")[1] for name in names if ".conv.6." in name}
     canonical = {_mobile_name(name, expands): tensor for name, tensor in names.items()}
-    if len(canonical) != len(names):
-        raise CheckpointError("some weights stand there twice, with and without `.net.`")
+    refuse_duplicates(names, canonical, "`.net.`")
     shifted = {int(name.split(".")[1]) - 1 for name in names if _MOBILE_SHIFT.match(name)}
     return mobilenet_v2(canonical, shifted), canonical
 
@@ -178,12 +159,12 @@ def _mobile_name(name: str, expands: Collection[str]) -> str:
     inner = re.match(r"^features\.(\d+)\.conv\.(\d)\.(?:net\.)?(\w+)$", name)
     if not inner:
         return f"backbone.{name}"
-    layers = _EXPANDED if inner[1] in expands else _PLAIN
+    layers = UPSTREAM_EXPANDED if inner[1] in expands else UPSTREAM_PLAIN
     layer = layers.get(int(inner[2]), inner[2])
     return f"backbone.blocks.{int(inner[1]) - 1}.{layer}.{inner[3]}"
 
 
-# --- what stands beside the weights ------------------------------------------------------------
+# --- what lies beside the weights --------------------------------------------------------------
 
 
 def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -213,7 +194,7 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
     keywords = getattr(call, "keywords", [])
     if not keywords:
         warnings.append(f"{side} is not what main.py writes and was not used")
-    args = {k.arg: _literal(k.value) for k in keywords if k.arg}
+    args = {k.arg: literal(k.value) for k in keywords if k.arg}
     names = {
         "segments": "num_segments",
         "shift_div": "shift_div",
@@ -228,14 +209,6 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
     if isinstance(args.get("shift"), bool):
         hints["shift"] = args.get("shift_place") if args["shift"] else "none"
     return [("args.txt", hints)]
-
-
-def _literal(node: ast.expr) -> Any:
-    """Return a literal's value; None for anything else (a device, infinity)."""
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None
 
 
 def _name_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -265,77 +238,4 @@ def _tokens(name: str, match: re.Match[str]) -> dict[str, Any]:
     return hints
 
 
-# --- writing upstream's format -----------------------------------------------------------------
-
-
-def refuse_strangers(network: Network) -> None:
-    """Refuse a network that upstream's code cannot build.
-
-    Raises:
-        CheckpointError: it names the network.
-    """
-    known = isinstance(network, ResNet) and not network.tweaked
-    known = known or (isinstance(network, MobileNet) and network.name == "mobilenetv2")
-    if not known:
-        raise CheckpointError(
-            f"upstream's format holds ResNet and MobileNetV2, and no {network.name}"
-        )
-
-
-def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
-    """Return canonical weights under the names upstream's own code loads (with `module.`)."""
-    return {
-        f"module.{_upstream(network, name)}": (
-            tensor[..., None] if ".nl." in name and tensor.ndim == 4 else tensor
-        )
-        for name, tensor in tensors.items()
-    }
-
-
-def _upstream(network: Network, name: str) -> str:
-    if name.startswith("head."):
-        return name.replace("head", "new_fc")
-    name = name.removeprefix("backbone.")
-    if isinstance(network, MobileNet):
-        return f"base_model.{_upstream_mobile(network, name)}"
-    refuse_strangers(network)
-    assert isinstance(network, ResNet)
-    match = re.match(r"^layer(\d)\.(\d+)\.(.+)$", name)
-    if not match:
-        return f"base_model.{_torchvision(name).replace('stem.0', 'conv1')}"
-    stage, index, rest = int(match[1]), int(match[2]), match[3]
-    pool = "net." if network.temporal_pool and stage == 2 else ""
-    block = network.stages[stage - 1][index]
-    return f"base_model.layer{stage}.{pool}{index}.{_upstream_part(block, rest)}"
-
-
-def _torchvision(name: str) -> str:
-    name = name.replace("downsample.conv", "downsample.0").replace("downsample.bn", "downsample.1")
-    name = re.sub(r"(?:conv(\d)|stem\.0)\.bn\.", lambda m: f"bn{m[1] or 1}.", name)
-    return re.sub(r"(conv\d|stem\.0)\.conv\.", r"\1.", name)
-
-
-def _upstream_part(block: ResidualBlock, rest: str) -> str:
-    """Return the name within a block with the wrappers that shift and non-local put there."""
-    if rest.startswith("nl."):
-        part, _, kind = rest[3:].rpartition(".")
-        wrapped = next(theirs for theirs, ours in _NL_NAMES.items() if ours == part)
-        return f"nl.{wrapped}.{kind}"
-    rest = _torchvision(rest)
-    if block.shift == "blockres":
-        rest = re.sub(r"^conv1\.", "conv1.net.", rest)
-    wrapper = ("block." if block.non_local else "") + ("net." if block.shift == "block" else "")
-    return wrapper + rest
-
-
-def _upstream_mobile(network: MobileNet, name: str) -> str:
-    part, _, rest = name.partition(".")
-    if part != "blocks":
-        layer, _, kind = rest.partition(".")
-        return f"features.{0 if part == 'stem' else 18}.{0 if layer == 'conv' else 1}.{kind}"
-    index, _, rest = rest.partition(".")
-    layer, _, kind = rest.rpartition(".")
-    block = network.blocks[int(index)]
-    names = {ours: i for i, ours in (_EXPANDED if block.expand else _PLAIN).items()}
-    net = ".net" if block.shift and layer == "expand.conv" else ""
-    return f"features.{int(index) + 1}.conv.{names[layer]}{net}.{kind}"
+READER = Reader("mit", recognizes, read)

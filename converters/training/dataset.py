@@ -35,7 +35,7 @@ _SCALES = (1.0, 0.875, 0.75, 0.66)
 
 
 @dataclass(frozen=True)
-class View:
+class Augmentation:
     """How a clip is cut for training: the picture size, and which random changes are allowed.
 
     `mirrored` and `reversed` give each class the class of its mirrored or backwards clip; None
@@ -48,25 +48,25 @@ class View:
     reversed: Sequence[int] | None = None
 
 
-def cut(clip: Image, label: int, view: View, random: np.random.Generator) -> Item:
-    """Return a random view of (T, S, S, 3) uint8, and its class."""
+def augment(clip: Image, label: int, how: Augmentation, random: np.random.Generator) -> Item:
+    """Return a random variation of (T, S, S, 3) uint8, and its class."""
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)
-    if view.mirrored is not None and random.random() < 0.5:
-        frames, label = frames.flip(3), view.mirrored[label]
-    if view.reversed is not None and random.random() < 0.5:
-        frames, label = frames.flip(0), view.reversed[label]
-    frames = _crop(frames, view, random) if view.multiscale else _center(frames, view.size_px)
-    return frames.reshape(-1, view.size_px, view.size_px), int(label)
+    if how.mirrored is not None and random.random() < 0.5:
+        frames, label = frames.flip(3), how.mirrored[label]
+    if how.reversed is not None and random.random() < 0.5:
+        frames, label = frames.flip(0), how.reversed[label]
+    frames = _crop(frames, how, random) if how.multiscale else _center(frames, how.size_px)
+    return frames.reshape(-1, how.size_px, how.size_px), int(label)
 
 
-def _crop(frames: Tensor, view: View, random: np.random.Generator) -> Tensor:
+def _crop(frames: Tensor, how: Augmentation, random: np.random.Generator) -> Tensor:
     """Cut a box of random place, size and aspect, the same in all frames, and resize it."""
     side = frames.shape[3]
     first = int(random.integers(len(_SCALES)))
     second = int(np.clip(first + random.integers(-1, 2), 0, len(_SCALES) - 1))
     width, height = round(side * _SCALES[first]), round(side * _SCALES[second])
     left, top = (int(random.integers(side - n + 1)) for n in (width, height))
-    return _resize(frames[..., top : top + height, left : left + width], view.size_px)
+    return _resize(frames[..., top : top + height, left : left + width], how.size_px)
 
 
 def _center(frames: Tensor, size: int) -> Tensor:
@@ -99,11 +99,11 @@ class VideoClips(Dataset[Item]):
         samples: Sequence[Sample],
         sampling: Sampling,
         preprocess: Preprocess,
-        view: View,
+        augmentation: Augmentation,
         *,
         random: bool,
     ) -> None:
-        self._samples, self._sampling, self._view = list(samples), sampling, view
+        self._samples, self._sampling, self._augmentation = list(samples), sampling, augmentation
         side = preprocess.resize.short_side_px
         self._preprocess = Preprocessor(replace(preprocess, crop_px=side))
         self._random, self.epoch = random, 0
@@ -112,7 +112,7 @@ class VideoClips(Dataset[Item]):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Item:
-        """Return one view of a clip and its class.
+        """Return one variation of a clip and its class.
 
         Raises:
             SourceError: not one of the clips can be read.
@@ -125,7 +125,7 @@ class VideoClips(Dataset[Item]):
             except SourceError:
                 continue
             clip = np.stack([self._preprocess.crop(frame.image) for frame in frames])
-            return cut(clip, sample.label, self._view, random)
+            return augment(clip, sample.label, self._augmentation, random)
         raise SourceError(f"none of the {len(self._samples)} clips can be read")
 
     def _rule(self, random: np.random.Generator) -> Callable[[int], list[int]]:
@@ -144,18 +144,18 @@ class VideoClips(Dataset[Item]):
 class GeneratedClips(Dataset[Item]):
     """Generated clips by seed, rendered once into a file that the loader's processes share."""
 
-    def __init__(self, pool: Path, first_seed: int, view: View) -> None:
+    def __init__(self, pool: Path, first_seed: int, augmentation: Augmentation) -> None:
         self._clips = np.load(pool, mmap_mode="r")
-        self._first, self._view, self.epoch = first_seed, view, 0
+        self._first, self._augmentation, self.epoch = first_seed, augmentation, 0
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> Item:
-        """Return one view of a clip and its class."""
+        """Return one variation of a clip and its class."""
         random = np.random.default_rng((self.epoch, index))
         label = label_of(self._first + index)
-        return cut(np.array(self._clips[index]), label, self._view, random)
+        return augment(np.array(self._clips[index]), label, self._augmentation, random)
 
 
 def render_pool(path: Path, seeds: range, *, segments: int, side_px: int, workers: int) -> Path:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from converters.architectures import Network
 from converters.architectures.classifier import COUNTER, VideoClassifier, check_tensors
-from converters.architectures.networks import MobileNet, Network, ResNet, Shift
-from converters.architectures.placement import place_shifts
+from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
-from converters.checkpoints.upstream import CONVENTION, refuse_strangers
+from converters.checkpoints.upstream import CONVENTION
+from converters.checkpoints.writer import refuse_strangers
 from converters.recipe import Options, preprocess_of, resolve
-from converters.training.dataset import VideoClips, View
-from converters.training.trainer import Distillation, Settings, Trainer
+from converters.training.dataset import Augmentation, VideoClips
+from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Sampling
 from edge_tsm.data.clips import Dataset
 from edge_tsm.errors import InputError
@@ -31,7 +32,7 @@ _MIRRORED_WORDS = {
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingPoint:
     """Where a fine-tuning begins: a network with weights, and what is known about them.
 
     `head` is "kept", or "new" where its shape did not fit the classes; `shifts` are "new" where the
@@ -53,12 +54,13 @@ def start_from(
     segments: int | None = None,
     online: bool = False,
     seed: int = 1,
-) -> Start:
+) -> StartingPoint:
     """Read a checkpoint, or an image classifier's file, and give it a head for `labels`.
 
     Args:
         checkpoint: TSM or TSN of any code base, or an image ResNet or MobileNetV2 under upstream's
-            or torchvision's names; where nothing is shifted, shifts are put as upstream puts them.
+            or torchvision's names; where nothing is shifted, shifts go
+            where upstream puts them.
         labels: class names in the order of the class indices.
         segments: frames per clip; by default the checkpoint's.
         online: shift from the past only, whatever the checkpoint was trained with.
@@ -74,14 +76,14 @@ def start_from(
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)
-    if not recipe.order_sensitive and isinstance(network, (ResNet, MobileNet)):
-        network = place_shifts(network)
+    if not recipe.order_sensitive:
+        network = network.with_default_shifts()
     model = VideoClassifier(network, len(labels), recipe.shift)
     initialize(model, seed=seed)
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
     shifts = "new" if flat or not recipe.order_sensitive else "kept"
-    return Start(model, network, recipe.shift, tuple(labels), head, shifts)
+    return StartingPoint(model, network, recipe.shift, tuple(labels), head, shifts)
 
 
 def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
@@ -97,31 +99,31 @@ def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
 
 
 def trainer(
-    start: Start,
+    start: StartingPoint,
     train: Dataset,
     val: Dataset,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     size_px: int = 224,
-    teacher: Start | None = None,
+    teacher: StartingPoint | None = None,
 ) -> Trainer:
     """Return a trainer of `start` on labeled clips; `teacher` distills (see `Distillation`).
 
     Raises:
-        InputError: a list has classes that the labels do not name, or a teacher was never taught.
+        InputError: a list has classes that the labels do not name, or the teacher's head is new.
     """
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
     preprocess = preprocess_of(CONVENTION, "rgb")
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
-    view = View(size_px, mirrored=mirror_map(start.labels))
-    straight = View(size_px, multiscale=False)
+    random = Augmentation(size_px, mirrored=mirror_map(start.labels))
+    plain = Augmentation(size_px, multiscale=False)
     return Trainer(
         start.model,
         preprocess,
-        VideoClips(train.samples, sampling, preprocess, view, random=True),
-        VideoClips(val.samples, sampling, preprocess, straight, random=False),
+        VideoClips(train.samples, sampling, preprocess, random, random=True),
+        VideoClips(val.samples, sampling, preprocess, plain, random=False),
         settings,
         distillation=Distillation(teacher.model) if teacher is not None else None,
     )

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from converters.architectures.networks import Network, Shift, shift_place
-from converters.checkpoints.upstream import upstream_names
+from converters.architectures.base import Network, shift_place
+from converters.architectures.shift import Shift
+from converters.checkpoints.writer import upstream_names
 from converters.training.trainer import Epoch, Trainer
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.evaluation.charts import training_chart
@@ -31,7 +32,7 @@ class RunFolder:
     """Where a training is kept.
 
     Args:
-        path: the folder; made if it is not there.
+        path: the folder; made where missing.
         network, shift, labels: what is trained.
     """
 
@@ -41,7 +42,7 @@ class RunFolder:
     labels: tuple[str, ...]
 
     def save(self, trainer: Trainer) -> None:
-        """Write the state after an epoch; every file is whole or not there.
+        """Write the state after an epoch; every file is whole or absent.
 
         Raises:
             SinkError: the folder cannot be written.
@@ -60,7 +61,7 @@ class RunFolder:
                 torch.save(content, path)
 
     def resume(self, trainer: Trainer) -> None:
-        """Put a trainer where the last epoch left it; without a saved state it starts afresh.
+        """Put a trainer where the last epoch left it; without a saved state it is left as is.
 
         Raises:
             InputError: the state is of another network or other settings.
@@ -75,9 +76,9 @@ class RunFolder:
                     raise ValueError(f"{name} was {state['facts'][name]}, now {value}")
             trainer.resume(state)
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            told = str(error).strip().splitlines() or [""]
+            reason = next(iter(str(error).strip().splitlines()), "")
             raise InputError(
-                f"{path} is of another training ({told[0]:.120}); train into another folder"
+                f"{path} is of another training ({reason:.120}); train into another folder"
             ) from error
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from edge_tsm.bundle.card import Preprocess
 from edge_tsm.errors import InputError
 from edge_tsm.system.machine import processor
 
-Network = TypeVar("Network", bound=nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 Tell = Callable[[str], None]
 WARMUP_STEPS = 200
 
 
-class Clips(Protocol):
+class TrainingClips(Protocol):
     """A dataset whose random choices depend on its `epoch`."""
 
     epoch: int
@@ -41,7 +41,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How to train. The defaults fine-tune; from scratch wants adamw, a higher rate, no dropout.
 
     `learning_rate` is the peak of one warm-up and a cosine; the head's is `head_rate` times that,
@@ -117,7 +117,7 @@ class Distillation:
 
 
 class Trainer:
-    """Trains a network on clips; a torch device and precision are chosen once, and told.
+    """Trains a network on clips; device and precision are chosen once, when it is made.
 
     Args:
         model: the network, on any device; it is moved.
@@ -131,9 +131,9 @@ class Trainer:
         self,
         model: VideoClassifier,
         preprocess: Preprocess,
-        train: Clips,
-        val: Clips,
-        settings: Settings,
+        train: TrainingClips,
+        val: TrainingClips,
+        settings: TrainingSettings,
         *,
         distillation: Distillation | None = None,
     ) -> None:
@@ -202,7 +202,7 @@ class Trainer:
         torch.set_rng_state(state["random"])
         self.history.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
 
-    def evaluate(self, clips: Clips) -> tuple[float, float]:
+    def evaluate(self, clips: TrainingClips) -> tuple[float, float]:
         """Return mean loss and top-1 on `clips`."""
         self.model.eval()
         total = _Mean()
@@ -246,7 +246,7 @@ class Trainer:
             wanted = self._distillation.teacher(batch).float()
         return _distilled(loss, logits, wanted, self._distillation), logits
 
-    def _batches(self, clips: Clips, *, shuffle: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, clips: TrainingClips, *, shuffle: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalized clips and labels on the device."""
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1000 + clips.epoch)
@@ -311,7 +311,7 @@ def _fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _placed(model: Network, device: torch.device) -> Network:
+def _placed(model: Module, device: torch.device) -> Module:
     """Move a network to its device, in the layout in which convolutions are fastest."""
     model.to(device)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -329,7 +329,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} is not there: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"device {name!r} is not available here: {str(error).splitlines()[0]}"
+        ) from error
     return device
 
 
@@ -340,7 +342,7 @@ def has_bf16(device: torch.device) -> bool:
     return "bf16" in processor().features
 
 
-def _train_mode(model: VideoClassifier, settings: Settings) -> None:
+def _train_mode(model: VideoClassifier, settings: TrainingSettings) -> None:
     model.train()
     if settings.frozen_backbone or settings.partial_bn:
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -349,7 +351,7 @@ def _train_mode(model: VideoClassifier, settings: Settings) -> None:
             norm.eval().requires_grad_(False)
 
 
-def _optimizer(model: VideoClassifier, settings: Settings) -> torch.optim.Optimizer:
+def _optimizer(model: VideoClassifier, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Return the optimizer; norms and biases are not decayed, the head learns faster."""
     model.backbone.requires_grad_(not settings.frozen_backbone)
     head = {id(p) for p in model.head.parameters()}

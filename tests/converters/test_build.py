@@ -20,8 +20,7 @@ import torch
 from torch import nn
 
 from converters.architectures.classifier import build_reference
-from converters.architectures.networks import Shift
-from converters.architectures.shift import TemporalShift
+from converters.architectures.shift import Shift, TemporalShift
 from converters.build import Settings, build, convert
 from converters.export import simplify
 from converters.export.onnx import export_onnx

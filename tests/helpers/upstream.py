@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.architectures.classifier import VideoClassifier
-from converters.architectures.networks import Shift
+from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.checkpoints.upstream import upstream_names
+from converters.checkpoints.writer import upstream_names
 
 
 def upstream_state(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from converters.architectures.networks import NonLocal, Shift
-from converters.architectures.shift import NonLocalBlock, TemporalPool, TemporalShift
+from converters.architectures.non_local import NonLocal, NonLocalBlock
+from converters.architectures.shift import Shift, TemporalPool, TemporalShift
 from tests.helpers import upstream
 
 

@@ -91,7 +91,7 @@ def test_numpy_arrays_are_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is not a checkpoint"),
         (b"hello", "is not a checkpoint"),
@@ -99,9 +99,9 @@ def test_numpy_arrays_are_not(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n", "is not a checkpoint"),
     ],
 )
-def test_files_of_other_kinds(content: bytes, told: str, tmp_path: Path) -> None:
+def test_files_of_other_kinds(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         read(tmp_path / "x.pth")
 
 
@@ -135,7 +135,7 @@ IMAGE = {
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "message"),
     [
         (_other(_flow), "takes 10 channels: an optical-flow"),
         (_other(_nan), r"not finite floats: backbone\.layer3\.0\.conv2\.conv\.weight"),
@@ -154,12 +154,12 @@ IMAGE = {
         ),
         (
             _other(lambda s: s.update({"module.conv1.weight": torch.zeros(64, 3, 7, 7)})),
-            "stand there twice",
+            "duplicate weights, with and without `base_model.`",
         ),
     ],
 )
-def test_what_is_wrong_is_said(state: Any, told: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=told):
+def test_what_is_wrong_is_said(state: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
         read(save(state, tmp_path / "x.pth"))
 
 

@@ -15,7 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from converters.architectures.classifier import VideoClassifier
-from converters.architectures.networks import Shift
+from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize, topology
 from converters.export.onnx import export_onnx
 from converters.export.simplify import simplify

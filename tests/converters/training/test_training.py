@@ -13,16 +13,30 @@ import torch
 from torch import nn
 
 from converters.architectures.classifier import VideoClassifier, build_reference
-from converters.architectures.networks import InvertedResidual, MobileNet, Shift
-from converters.architectures.topologies import initialize, mobilenet_v2, topology
+from converters.architectures.mobilenet import InvertedResidual, MobileNet, mobilenet_v2
+from converters.architectures.shift import Shift
+from converters.architectures.topologies import initialize, topology
 from converters.checkpoints.upstream import CONVENTION
 from converters.plan import plan
 from converters.recipe import Options, preprocess_of
-from converters.training.dataset import GeneratedClips, Item, VideoClips, View, cut, render_pool
+from converters.training.dataset import (
+    Augmentation,
+    GeneratedClips,
+    Item,
+    VideoClips,
+    augment,
+    render_pool,
+)
 from converters.training.finetune import mirror_map, start_from, trainer
 from converters.training.qat import simulate_int8
 from converters.training.run_folder import BEST, RunFolder, run_name
-from converters.training.trainer import Distillation, Epoch, Settings, Trainer, choose_device
+from converters.training.trainer import (
+    Distillation,
+    Epoch,
+    Trainer,
+    TrainingSettings,
+    choose_device,
+)
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.errors import CheckpointError, InputError, SourceError
 from tests.helpers.goldens import load_golden, write_golden
@@ -37,7 +51,7 @@ SMALL = MobileNet(
     32,
 )  # fmt: skip
 PREPROCESS = preprocess_of(CONVENTION, "rgb")
-QUICK = Settings(
+QUICK = TrainingSettings(
     epochs=3, batch=8, learning_rate=3e-3, optimizer="adamw", dropout=0.0, partial_bn=False,
     workers=0, device="cpu", patience=None, half=False,
 )  # fmt: skip
@@ -68,7 +82,9 @@ def model(classes: int = 2, *, network: MobileNet = SMALL, shift: Shift = SHIFT)
     return made
 
 
-def make(settings: Settings = QUICK, *, network: MobileNet = SMALL, int8: bool = False) -> Trainer:
+def make(
+    settings: TrainingSettings = QUICK, *, network: MobileNet = SMALL, int8: bool = False
+) -> Trainer:
     made = Trainer(model(network=network), PREPROCESS, Flashes(64), Flashes(16), settings)
     if int8:
         simulate_int8(made.model)
@@ -127,7 +143,7 @@ def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "folder", "told"),
+    ("settings", "folder", "message"),
     [
         ({"learning_rate": 0.1}, {}, "learning_rate was 0.003, now 0.1"),
         ({"int8": True}, {}, "simulated int8 was False, now True"),
@@ -137,13 +153,13 @@ def test_resuming_from_another_checkpoint_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_resuming_another_training_is_refused(
-    settings: dict[str, Any], folder: dict[str, Any], told: str, tmp_path: Path
+    settings: dict[str, Any], folder: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     """What was trained otherwise would be taken for the result of this command."""
     run = RunFolder(tmp_path, SMALL, SHIFT, ("a", "b"))
     make(replace(QUICK, epochs=1)).fit(run.save, tell=silent)
     int8 = settings.pop("int8", False)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         replace(run, **folder).resume(make(replace(QUICK, **settings), int8=int8))
 
 
@@ -299,7 +315,7 @@ def test_fine_tuning_reads_videos_and_skips_what_it_cannot(tmp_path: Path) -> No
     training = trainer(start_from(path, "xy"), data, data, settings, size_px=32)
     assert len(training.fit(silent, tell=silent).epochs) == 1
     only = VideoClips(
-        data.samples[1:], _sampling(), PREPROCESS, View(32), random=True
+        data.samples[1:], _sampling(), PREPROCESS, Augmentation(32), random=True
     )  # nothing to fall back on
     with pytest.raises(SourceError, match="none of the 1 clips"):
         only[0]
@@ -332,10 +348,10 @@ def test_views_keep_their_class_or_change_it_with_the_picture() -> None:
     clip = np.zeros((8, 64, 64, 3), np.uint8)
     clip[:, :, :32] = 200  # bright on the left
     clip[4:] //= 2  # and darker later
-    view = View(32, multiscale=False, mirrored=(1, 0), reversed=(0, 1))
+    view = Augmentation(32, multiscale=False, mirrored=(1, 0), reversed=(0, 1))
     seen = set()
     for seed in range(20):
-        tensor, label = cut(clip, 0, view, np.random.default_rng(seed))
+        tensor, label = augment(clip, 0, view, np.random.default_rng(seed))
         frames = tensor.reshape(8, 3, 32, 32).float()
         left = frames[..., :16].mean() > frames[..., 16:].mean()
         assert bool(left) == (label == 0)
@@ -345,7 +361,7 @@ def test_views_keep_their_class_or_change_it_with_the_picture() -> None:
 
 def test_generated_clips_are_rendered_once_and_shared(tmp_path: Path) -> None:
     pool = render_pool(tmp_path / "p.npy", range(5, 9), segments=8, side_px=48, workers=1)
-    clips = GeneratedClips(pool, 5, View(32))
+    clips = GeneratedClips(pool, 5, Augmentation(32))
     tensor, label = clips[2]
     assert tensor.shape == (24, 32, 32)
     from edge_tsm.demo.synthetic import label_of
@@ -371,7 +387,7 @@ def test_mirrors_swap_sides_or_are_not_used(
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match="device 'toaster' is not there"):
+    with pytest.raises(InputError, match="device 'toaster' is not available here"):
         choose_device("toaster")
 
 

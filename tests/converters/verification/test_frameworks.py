@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import io
 import os
 import pickle
+import re
 import sys
 import types
 from pathlib import Path
@@ -271,7 +273,7 @@ def test_safetensors(mmaction: dict[str, torch.Tensor], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("m.onnx", b"\x08\x08\x12\x07pytorch", "pass the checkpoint it was exported from"),
         ("m.pdiparams", b"\x00\x00\x00\x00", "pass the .pdparams of training"),
@@ -280,9 +282,11 @@ def test_safetensors(mmaction: dict[str, torch.Tensor], tmp_path: Path) -> None:
         ("m.pth", b"", "the file is empty"),
     ],
 )
-def test_exported_models_get_advice(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_exported_models_get_advice(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         read(tmp_path / name)
 
 
@@ -297,7 +301,10 @@ def test_the_kind_can_be_forced_and_then_must_fit(
 
 
 def test_readers_know_nothing_of_each_other() -> None:
-    for name, reader in READERS.items():
-        text = Path(reader.__file__ or "").read_text()
-        others = set(READERS) - {name}
+    modules = {name: inspect.getmodule(reader.read) for name, reader in READERS.items()}
+    assert len(set(modules.values())) == len(READERS)
+    for name, module in modules.items():
+        text = inspect.getsource(module)
+        others = {modules[other].__name__.rpartition(".")[2] for other in set(READERS) - {name}}
         assert not any(f"checkpoints.{other}" in text for other in others)
+        assert not re.search(rf"from converters.checkpoints import .*({'|'.join(others)})", text)

@@ -16,7 +16,7 @@ from edge_tsm.diagnostics.doctor import check_bundle
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, CardError
 
-PROVEN = Verification(2, 0.0, 0.0, 1e-4, 1.0, 1.0, 1.0)
+PROVEN = Verification(2, 0.0, 0.0, 1e-4, 1.0, 1.0, 1.0, 0.0)
 
 
 @pytest.fixture
