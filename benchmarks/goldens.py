@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from converters.architectures.classifier import build_reference  # noqa: E402
-from converters.build import convert  # noqa: E402
-from converters.plan import plan  # noqa: E402
+from converters.builder import convert  # noqa: E402
+from converters.planning import plan  # noqa: E402
 from converters.verification.reference import run_artifact  # noqa: E402
 from edge_tsm import load  # noqa: E402
 from tests.helpers.goldens import HERE, load_golden, options_for, write_golden  # noqa: E402

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
-from converters.build import Settings, build
-from converters.plan import plan
+from converters.builder import Settings, build
+from converters.planning import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8
 from converters.recipe import Options

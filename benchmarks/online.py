@@ -25,8 +25,8 @@ from plots import bars
 from turns import Run, in_turns
 
 from converters.architectures.classifier import build_online
-from converters.build import Settings, convert
-from converters.plan import plan
+from converters.builder import Settings, convert
+from converters.planning import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8
 from converters.recipe import Options

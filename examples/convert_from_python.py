@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import edge_tsm
-from converters.build import Settings, convert
+from converters.builder import Settings, convert
 from converters.recipe import Options
 
 checkpoint, bundle = map(Path, sys.argv[1:3])

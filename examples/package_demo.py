@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from converters.build import Settings, convert
+from converters.builder import Settings, convert
 from converters.checkpoints.upstream import CONVENTION
 from converters.quantization.calibration import ClipSet
 from converters.quantization.int8 import Int8

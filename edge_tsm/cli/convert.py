@@ -75,8 +75,8 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     Nothing is written unless every check passes.
     """
     try:
-        from converters.build import Settings, build
-        from converters.plan import default_bundle, plan
+        from converters.builder import Settings, build
+        from converters.planning import default_bundle, plan
         from converters.quantization.int8 import Int8
         from converters.recipe import Options
     except ImportError as error:

@@ -22,11 +22,11 @@ from torch import nn
 from converters.architectures.classifier import build_reference
 from converters.architectures.networks import Shift
 from converters.architectures.shift import TemporalShift
-from converters.build import Settings, build, convert
+from converters.builder import Settings, build, convert
 from converters.export import simplify
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.recipe import Options
 from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
@@ -241,7 +241,7 @@ def test_a_simplifier_that_errs_is_found_out(
         weight.raw_data = (onnx.numpy_helper.to_array(weight) * 0.9).tobytes()
         path.write_bytes(model.SerializeToString())
 
-    monkeypatch.setattr("converters.build.simplify", wrong)
+    monkeypatch.setattr("converters.builder.simplify", wrong)
     bundle = convert(checkpoint, tmp_path / "x.bundle")
     assert "onnxsim's graph is wrong" in (bundle / "report.md").read_text()
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4

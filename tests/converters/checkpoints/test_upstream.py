@@ -10,7 +10,7 @@ import torch
 from converters.architectures.classifier import build_reference
 from converters.architectures.topologies import topology
 from converters.checkpoints import read_checkpoint
-from converters.plan import default_bundle, plan
+from converters.planning import default_bundle, plan
 from converters.recipe import Options, resolve
 from edge_tsm.errors import CheckpointError
 from tests.helpers.upstream import upstream_state, write_checkpoint

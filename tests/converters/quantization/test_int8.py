@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.build import Settings, convert
+from converters.builder import Settings, convert
 from converters.quantization.calibration import ClipSet, Feeds, read_clips, split
 from converters.quantization.holdout import Judge, Verdict, compare_speed
 from converters.quantization.int8 import Int8, Quantizer

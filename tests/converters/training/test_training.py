@@ -16,7 +16,7 @@ from converters.architectures.classifier import VideoClassifier, build_reference
 from converters.architectures.networks import InvertedResidual, MobileNet, Shift
 from converters.architectures.topologies import initialize, mobilenet_v2, topology
 from converters.checkpoints.upstream import CONVENTION
-from converters.plan import plan
+from converters.planning import plan
 from converters.recipe import Options, preprocess_of
 from converters.training.dataset import GeneratedClips, Item, VideoClips, View, cut, render_pool
 from converters.training.finetune import mirror_map, start_from, trainer

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from converters.architectures.classifier import build_reference
 from converters.checkpoints import READERS
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 from tests.helpers.goldens import arrays, load_golden, write_golden

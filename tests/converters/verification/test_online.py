@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_online, build_reference
-from converters.build import convert
-from converters.plan import plan
+from converters.builder import convert
+from converters.planning import plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.holdout import Judge
 from converters.recipe import Options, Recipe

@@ -20,7 +20,7 @@ from converters.bundling import card_of, file_entry, temporary_bundle
 from converters.export.onnx import export_onnx, stamp
 from converters.export.openvino import write_ir
 from converters.export.simplify import TIMEOUT_S, simplify
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.holdout import Judge, Verdict, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
