@@ -12,20 +12,18 @@ from pathlib import Path
 
 from converters.architectures.classifier import cache_shapes
 from converters.architectures.networks import shift_place
+from converters.export import Writer
 from converters.recipe import Recipe
 from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
     Card,
-    Engine,
     File,
     Input,
     Output,
-    Precision,
     Provenance,
     Sampling,
     State,
-    Target,
     checksum,
 )
 from edge_tsm.errors import ConversionError, EdgeTsmError
@@ -51,12 +49,12 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
             "shift_div": recipe.shift.div,
             "shift_place": place,
             "shift_direction": recipe.shift.direction if place != "none" else "none",
-            "shifted_blocks": str(recipe.facts["shifted blocks"].value),
+            "shifted_blocks": recipe.facts.shifted_blocks.value,
             "non_local_blocks": network.non_local_blocks,
             "temporal_pool": network.temporal_pool,
             "consensus": "avg",
             "mode": "clip" if recipe.streaming is None else "online",
-            **({"forced_online": True} if "forced online" in recipe.facts else {}),
+            **({"forced_online": True} if recipe.facts.forced_online else {}),
         },
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
@@ -67,7 +65,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         files={},
         provenance=Provenance(
             checkpoint_sha256=checkpoint_sha256,
-            inferred={fact: found.source for fact, found in recipe.facts.items()},
+            inferred={fact: found.source for fact, found in recipe.facts.rows()},
             tools=_tools(),
         ),
         verification={},
@@ -97,18 +95,23 @@ def _tools() -> dict[str, str]:
     }
 
 
-def file_entry(path: Path, precision: Precision, engine: Engine, target: Target) -> File:
-    """Return the card's entry for a finished artifact."""
-    twin = path.with_suffix(".bin")
-    parts = {twin.name: checksum(twin)} if path.suffix == ".xml" else {}
+def file_entry(folder: Path, writer: Writer) -> File:
+    """Return the card's entry for an artifact that `writer` left in `folder`."""
     return File(
-        path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
+        path=writer.file,
+        sha256=checksum(folder / writer.file),
+        precision=writer.precision,
+        engine=writer.engine,
+        engine_version=version(writer.engine),
+        parts={name: checksum(folder / name) for name in writer.parts},
+        also={},
+        target=writer.target,
     )
 
 
 @contextmanager
 def temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside `bundle`; it becomes the bundle, or goes on failure."""
+    """Yield a hidden folder beside `bundle`; it becomes the bundle, or is removed on failure."""
     _refuse_existing(bundle, force=force)
     try:
         bundle.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,7 @@ def _refuse_existing(bundle: Path, *, force: bool) -> None:
 
 
 def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
-    """Move the finished folder into place; an old bundle goes only when the new one is there."""
+    """Move the finished folder into place; an old bundle is removed only after that."""
     _refuse_existing(bundle, force=force)
     if not bundle.exists():
         folder.rename(bundle)

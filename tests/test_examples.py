@@ -93,7 +93,7 @@ def test_untrained_checkpoint_in_the_official_format(tmp_path: Path) -> None:
     run("untrained_checkpoint.py", tmp_path, "mobilenetv2")
     [path] = tmp_path.glob("TSM_*/ckpt.best.pth.tar")
     recipe = plan(path, Options(labels=str(path.parent / "labels.txt"))).recipe
-    assert recipe.facts["segments"].source == "name of the folder"
+    assert recipe.facts.segments.source == "name of the folder"
     assert recipe.warnings == []
     assert (tmp_path / "swipe.avi").stat().st_size > 0
 

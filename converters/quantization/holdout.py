@@ -31,7 +31,7 @@ _LEAST_EFFECT = 0.25
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """One artifact on one engine against the reference, on the clips kept back.
 
     `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
@@ -62,7 +62,7 @@ class _Answers:
     latency_ms: float
 
 
-class Judge:
+class Holdout:
     """The reference's answers on clips kept back, and what artifacts answer there.
 
     `frames` is what it answers to every frame, (K, T, classes), where the model is online.
@@ -115,12 +115,12 @@ class Judge:
         groups = {"kept back": result} | self._chained(path, card, engine)
         return Check(groups, result, self._prove(path, found))
 
-    def verdict(self, path: Path, file: File, engine: str) -> Verdict:
+    def assess(self, path: Path, file: File, engine: str) -> Assessment:
         """Return how a finished artifact does."""
         found = self._answers(path, engine)
         result = self._measure(found.logits)
         labels = self._clips.labels
-        return Verdict(
+        return Assessment(
             file=path.name,
             engine=engine,
             precision=file.precision,
@@ -196,9 +196,9 @@ class Judge:
         return np.concatenate(rows)
 
 
-def compare_speed(verdicts: Sequence[Verdict], cpu: Processor) -> str:
+def compare_speed(assessments: Sequence[Assessment], cpu: Processor) -> str:
     """Return a warning where the fastest int8 artifact is slower than the fastest float one."""
-    times = [(v.precision == "int8", v.latency_ms) for v in verdicts if v.target == "any"]
+    times = [(v.precision == "int8", v.latency_ms) for v in assessments if v.target == "any"]
     int8, float_ = (min(ms for kind, ms in times if kind is wanted) for wanted in (True, False))
     if int8 <= float_:
         return ""

@@ -124,7 +124,7 @@ def test_real_clips_are_checked_too(checkpoint: Path, shared: Path, tmp_path: Pa
     (tmp_path / "clips/basket.avi").symlink_to(shared / "clips/misc/v_Basketball_g01_c01.avi")
     lines: list[str] = []
     settings = Settings(clips=tmp_path / "clips")
-    convert(checkpoint, tmp_path / "x.bundle", settings=settings, tell=lines.append)
+    convert(checkpoint, tmp_path / "x.bundle", settings=settings, progress=lines.append)
     report = json.loads((tmp_path / "x.bundle/report.json").read_text())
     assert report["steps"][1]["check"]["groups"]["real"]["clips"] == 1
     assert any("broken.mp4" in text for text in report["warnings"])
@@ -178,7 +178,7 @@ def test_a_network_whose_shift_does_nothing_is_refused(tmp_path: Path, checkpoin
             tensors[name] = torch.cat((torch.zeros_like(tensor[:, :folds]), tensor[:, folds:]), 1)
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
     with pytest.raises(VerificationError, match="reversing the frames does not change the answer"):
-        build(dead, tmp_path / "x.bundle", Settings(), tell=lambda line: None)
+        build(dead, tmp_path / "x.bundle", Settings())
     assert nothing_left(tmp_path)
 
 
@@ -190,7 +190,7 @@ def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint:
     )
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
     with pytest.raises(VerificationError, match="does not depend on the input"):
-        build(dead, tmp_path / "x.bundle", Settings(), tell=lambda line: None)
+        build(dead, tmp_path / "x.bundle", Settings())
 
 
 # --- the simplifier may fail ------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_a_failing_simplifier_is_a_reason_and_no_error(
 def test_without_simplifier_the_plain_graph_serves(checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     settings = Settings(simplify_timeout_s=0.001)
-    bundle = convert(checkpoint, tmp_path / "x.bundle", settings=settings, tell=lines.append)
+    bundle = convert(checkpoint, tmp_path / "x.bundle", settings=settings, progress=lines.append)
     assert any(line.startswith("warning: onnxsim took more than") for line in lines)
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4
     assert "unsimplified" in (bundle / "report.md").read_text()

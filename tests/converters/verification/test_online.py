@@ -21,7 +21,7 @@ from converters.architectures.classifier import build_online, build_reference
 from converters.builder import convert
 from converters.planning import plan
 from converters.quantization.calibration import ClipSet
-from converters.quantization.holdout import Judge
+from converters.quantization.holdout import Holdout
 from converters.recipe import Options, Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds
@@ -154,7 +154,7 @@ def test_online_is_the_clip_form_frame_by_frame(arch: str, tmp_path: Path) -> No
 def test_a_one_way_checkpoint_is_also_a_clip_model(tmp_path: Path) -> None:
     recipe = plan(write_past(tmp_path, "resnet18"), Options()).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts["shift direction"].source == "the checkpoint"
+    assert recipe.facts.shift_direction.source == "the checkpoint"
     assert recipe.streaming is None
 
 
@@ -229,8 +229,8 @@ def test_flat_files_are_shifted_by_upstreams_rule(
     arch: str, shifted: str, color: str, rate: tuple[float, int], tmp_path: Path
 ) -> None:
     recipe = plan(write_flat(tmp_path, arch), Options(online=True)).recipe
-    assert recipe.facts["shifted blocks"].value == shifted
-    assert recipe.facts["shift"].source == "--online"
+    assert recipe.facts.shifted_blocks.value == shifted
+    assert recipe.facts.shift.source == "--online"
     assert recipe.preprocess.color == color
     assert recipe.streaming is not None
     assert (recipe.streaming.fps, recipe.streaming.horizon) == rate
@@ -267,7 +267,7 @@ def test_what_cannot_run_online(arch: str, kind: dict[str, Any], told: str, tmp_
 def test_force_marks_what_it_made(checkpoint: Path) -> None:
     recipe = plan(checkpoint, Options(force_online=True)).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts["forced online"].value == "trained future-past"
+    assert recipe.facts.forced_online.value == "trained future-past"
     assert "answers poorly" in recipe.warnings[0]
 
 
@@ -292,7 +292,7 @@ def test_args_txt_tells_the_direction_too(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "resnet18")
     (tmp_path / "args.txt").write_text("Namespace(shift_direction='past', num_segments=4)")
     recipe = plan(path, Options(online=True)).recipe
-    assert recipe.facts["shift direction"].source == "args.txt"
+    assert recipe.facts.shift_direction.source == "args.txt"
     assert recipe.segments == 4
 
 
@@ -373,11 +373,11 @@ def test_int8_is_chained_too_and_growing_errors_are_refused() -> None:
     reference = OnlineReference(planned.recipe, planned.checkpoint.tensors, {"a clip": tensor})
 
     def check(frames: Callable[[Clips], Logits]) -> Check:
-        judge = Judge(
+        holdout = Holdout(
             reference.run, card, ClipSet(crops), max_drop=1, order_sensitive=False, frames=frames
         )
         path = bundle / "model.int8.onnx"
-        return judge.check(path, card, engine="onnxruntime", precision="int8")
+        return holdout.check(path, card, engine="onnxruntime", precision="int8")
 
     groups = check(reference.answers).groups
     assert groups.keys() == {"kept back", "24 steps"}
