@@ -83,7 +83,7 @@ _BUNDLE: tuple[Decorator, ...] = (
         "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
     ),
 )
-_FORCE = click.option("--force", is_flag=True, help="Replace an existing bundle.")
+_FORCE: Decorator = click.option("--force", is_flag=True, help="Replace an existing bundle.")
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
