@@ -65,7 +65,7 @@ class Checker(Protocol):
 class Settings:
     """How to convert: what to write, what to check with, whether to replace.
 
-    `rules`, a TOML file or a preset, say how answers become actions; the bundle keeps them.
+    `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
     Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO.
     """
 
@@ -113,7 +113,7 @@ def convert(
 
 
 class _Builder:
-    """One conversion: runs the steps, keeps what the card and the report say about them."""
+    """One conversion: runs the steps and collects what card and report hold."""
 
     def __init__(
         self, plan: Plan, card: Card, folder: Path, settings: Settings, progress: Progress

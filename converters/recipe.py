@@ -1,4 +1,4 @@
-"""What will be converted: the network of a checkpoint, and the facts its weights cannot tell."""
+"""What will be converted: the network of a checkpoint, and the facts its weights do not show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
-# What all code bases leave unsaid in the same way.
+# What no code base writes down and all do alike.
 COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ _UNKNOWN: Fact[object] = Fact(None, "default")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may say about a checkpoint; None leaves it to the other sources.
+    """What the user may state about a checkpoint; None leaves it to the other sources.
 
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
@@ -92,9 +92,10 @@ class Convention:
 
 @dataclass(frozen=True)
 class Hints:
-    """What one source says about a network. A value typed `object` is unchecked until it is used.
+    """What one source knows about a network; None is unknown.
 
-    The first five are compared with the weights or give a window; the others settle facts.
+    Values of type `object` are as a file has them, checked when a fact is made of them. The first
+    four are only compared with the weights.
     """
 
     backbone: Fact[object] | None = None
@@ -117,21 +118,23 @@ class Hints:
 
     @classmethod
     def of(cls, source: str, values: Mapping[str, Any]) -> Hints:
-        """Return what a checkpoint reader found, by name; None is no answer.
+        """Return the values of a source by name, where space and hyphen are `_`.
 
         Raises:
-            TypeError: a name that is no field (with `_` for a space).
+            TypeError: an unknown name.
         """
         return cls(
             **{
-                name.replace(" ", "_"): None if value is None else Fact(value, source)
+                name.replace(" ", "_").replace("-", "_"): None
+                if value is None
+                else Fact(value, source)
                 for name, value in values.items()
             }
         )
 
     @classmethod
     def of_options(cls, options: Options) -> Hints:
-        """Return what the user says."""
+        """Return what the user has chosen."""
         return cls(
             segments=_given(options.segments, "option --segments"),
             shift_div=_given(options.shift_div, "option --shift-div"),
@@ -150,7 +153,7 @@ class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
     `hints` are (source, values by name) pairs in order of trust, see `Hints`; `head` is the weight
-    that gives the class count, `shift_source` what says which blocks are shifted.
+    that gives the class count, `shift_source` what shows which blocks are shifted.
     """
 
     network: Network
@@ -275,7 +278,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
 
 
 def _sources(topology: Topology, options: Options) -> list[Hints]:
-    """Return what everybody says, in order of trust."""
+    """Return the hints of every source, in order of trust."""
     return [
         Hints.of_options(options),
         *(Hints.of(source, values) for source, values in topology.hints),
@@ -372,7 +375,7 @@ def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Directi
 
 def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] | None:
     """Return how many frames are shifted together, where that is not the whole clip."""
-    # Of a clip of a length that the user chose, a file's part says nothing.
+    # A file's parts belong to a clip of its own length, not to one the user chose.
     trusted = sources[:1] if segments.source == "option --segments" else sources
     for part in (hints.shift_segments for hints in trusted):
         if part is None or part.value == segments.value:
@@ -389,7 +392,7 @@ def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] 
 def _non_local(
     network: Network, sources: Sequence[Hints]
 ) -> tuple[Network, Fact[NonLocalMode] | None]:
-    """Settle how non-local blocks relate positions, which their weights only half tell."""
+    """Settle how non-local blocks relate positions, which their weights show in part."""
     if not isinstance(network, ResNet) or not network.non_local_blocks:
         return network, None
     spec = network.non_local
@@ -505,7 +508,7 @@ def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Fac
 
 
 def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
-    """Compare what names and side files say about the topology with the weights, which win."""
+    """Compare hints about the topology with the weights, which win."""
     for hints in sources:
         for name, claim, found in (
             ("backbone", hints.backbone, facts.backbone),

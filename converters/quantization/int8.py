@@ -1,4 +1,4 @@
-"""The int8 step: calibrate, quantize, keep float what hurts, judge on clips kept back."""
+"""The int8 step: calibrate, quantize, keep sensitive layers float, check on clips kept back."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("import os; os.abort()", "ended with code -6"),
         ("import time; time.sleep(60)", "took more than 0.5 s"),
@@ -206,7 +206,7 @@ def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint:
     ],
 )
 def test_a_failing_simplifier_is_a_reason_and_no_error(
-    code: str, told: str, tmp_path: Path
+    code: str, message: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", code]
     reason = simplify.simplify(
@@ -216,7 +216,7 @@ def test_a_failing_simplifier_is_a_reason_and_no_error(
         command=command,
     )
     assert reason is not None
-    assert told in reason
+    assert message in reason
     assert nothing_left(tmp_path)
 
 

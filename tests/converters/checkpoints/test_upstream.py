@@ -183,7 +183,7 @@ def test_args_are_never_evaluated(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (Options(segments=0), "segments is 0"),
         (Options(segments=1), "segments is 1"),
@@ -193,8 +193,8 @@ def test_args_are_never_evaluated(
         (Options(batch=0), "batch is 0"),
     ],
 )
-def test_options_that_cannot_be_served(options: Options, told: str, checkpoint: Path) -> None:
-    with pytest.raises(CheckpointError, match=told):
+def test_options_that_cannot_be_served(options: Options, message: str, checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
         plan(checkpoint, options)
 
 

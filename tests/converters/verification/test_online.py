@@ -249,7 +249,7 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arch", "kind", "told"),
+    ("arch", "kind", "message"),
     [
         ("resnet18", {}, r"looks both ways \(future-past\).*--force-online"),
         ("resnet18", {"shift": "none"}, "no temporal shift"),
@@ -258,9 +258,11 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
         ("resnet50", {"non_local": True}, "non-local"),
     ],
 )
-def test_what_cannot_run_online(arch: str, kind: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_what_cannot_run_online(
+    arch: str, kind: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     path = write_checkpoint(tmp_path, arch, **kind)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         plan(path, Options(online=True, shift_direction="past" if kind else None))
 
 
@@ -272,7 +274,7 @@ def test_force_marks_what_it_made(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"fps": 15}, "--fps is for online models"),
         ({"horizon": 15}, "--horizon is for online models"),
@@ -283,8 +285,8 @@ def test_force_marks_what_it_made(checkpoint: Path) -> None:
         ({"shift_direction": "sideways"}, "shift_direction is 'sideways'"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=told):
+def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
         plan(write_past(tmp_path, "resnet18"), Options(**options))
 
 
