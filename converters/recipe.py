@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from converters.architectures.networks import (
     DIRECTIONS,
@@ -14,10 +14,10 @@ from converters.architectures.networks import (
     NonLocalMode,
     ResNet,
     Shift,
-    ShiftPlace,
     shift_place,
 )
 from converters.architectures.placement import refuse_offline
+from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
@@ -34,20 +34,6 @@ MOST_FPS = 1000
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What no code base writes down and all do alike.
 COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True)
-class Fact(Generic[T_co]):
-    """A value and where it came from."""
-
-    value: T_co
-    source: str
-
-
-_UNKNOWN: Fact[object] = Fact(None, "default")
 
 
 @dataclass(frozen=True)
@@ -91,64 +77,6 @@ class Convention:
 
 
 @dataclass(frozen=True)
-class Hints:
-    """What one source knows about a network; None is unknown.
-
-    Values of type `object` are as a file has them, checked when a fact is made of them. The first
-    four are only compared with the weights.
-    """
-
-    backbone: Fact[object] | None = None
-    shift: Fact[object] | None = None
-    non_local: Fact[object] | None = None
-    temporal_pool: Fact[object] | None = None
-    dataset: Fact[object] | None = None
-    dense: Fact[object] | None = None
-    segments: Fact[object] | None = None
-    shift_div: Fact[object] | None = None
-    shift_segments: Fact[object] | None = None
-    shift_direction: Fact[object] | None = None
-    consensus: Fact[object] | None = None
-    color: Fact[object] | None = None
-    non_local_mode: Fact[object] | None = None
-    non_local_scale: Fact[object] | None = None
-    labels: Fact[Sequence[str]] | None = None
-    fps: Fact[float] | None = None
-    horizon: Fact[int] | None = None
-
-    @classmethod
-    def of(cls, source: str, values: Mapping[str, Any]) -> Hints:
-        """Return the values of a source by name, where space and hyphen are `_`.
-
-        Raises:
-            TypeError: an unknown name.
-        """
-        return cls(
-            **{
-                name.replace(" ", "_").replace("-", "_"): None
-                if value is None
-                else Fact(value, source)
-                for name, value in values.items()
-            }
-        )
-
-    @classmethod
-    def of_options(cls, options: Options) -> Hints:
-        """Return what the user has chosen."""
-        return cls(
-            segments=_given(options.segments, "option --segments"),
-            shift_div=_given(options.shift_div, "option --shift-div"),
-            shift_segments=_given(options.shift_segments, "option"),
-            shift_direction=_given(options.shift_direction, "option --shift-direction"),
-            consensus=_given(options.consensus, "option --consensus"),
-            color=_given(options.color, "option --color"),
-            non_local_mode=_given(options.non_local_mode, "option"),
-            fps=_given(options.fps, "option --fps"),
-            horizon=_given(options.horizon, "option --horizon"),
-        )
-
-
-@dataclass(frozen=True)
 class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
@@ -163,54 +91,6 @@ class Topology:
     convention: Convention
     warnings: tuple[str, ...] = ()
     shift_source: str = "weights"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known about a network and where from, in the order in which it is shown.
-
-    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions.
-    """
-
-    format: Fact[str]
-    backbone: Fact[str]
-    shift: Fact[ShiftPlace]
-    shifted_blocks: Fact[str]
-    non_local: Fact[int]
-    temporal_pool: Fact[bool]
-    classes: Fact[int]
-    segments: Fact[int]
-    shift_div: Fact[int]
-    consensus: Fact[str]
-    color: Fact[Color]
-    shift_segments: Fact[int] | None
-    non_local_mode: Fact[NonLocalMode] | None
-    shift_direction: Fact[Direction]
-    sampling: Fact[str]
-    resize: Fact[str]
-    window_s: Fact[float]
-    labels: Fact[str]
-    batch: Fact[int]
-    mode: Fact[str] | None = None
-    fps: Fact[float] | None = None
-    horizon: Fact[int] | None = None
-    forced_online: Fact[str] | None = None
-
-    def rows(self) -> list[tuple[str, Fact[object]]]:
-        """Return the known facts under the names by which tables and the card show them."""
-        found = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return [(_SHOWN.get(name, name), fact) for name, fact in found if fact is not None]
-
-
-_SHOWN = {
-    "shifted_blocks": "shifted blocks",
-    "non_local": "non-local",
-    "temporal_pool": "temporal pool",
-    "shift_segments": "shift segments",
-    "non_local_mode": "non-local mode",
-    "shift_direction": "shift direction",
-    "forced_online": "forced online",
-}
 
 
 @dataclass(frozen=True)
@@ -280,10 +160,25 @@ def resolve(topology: Topology, options: Options) -> Recipe:
 def _sources(topology: Topology, options: Options) -> list[Hints]:
     """Return the hints of every source, in order of trust."""
     return [
-        Hints.of_options(options),
+        _chosen(options),
         *(Hints.of(source, values) for source, values in topology.hints),
         Hints.of("default", topology.convention.defaults),
     ]
+
+
+def _chosen(options: Options) -> Hints:
+    """Return what the user has chosen."""
+    return Hints(
+        segments=given(options.segments, "option --segments"),
+        shift_div=given(options.shift_div, "option --shift-div"),
+        shift_segments=given(options.shift_segments, "option"),
+        shift_direction=given(options.shift_direction, "option --shift-direction"),
+        consensus=given(options.consensus, "option --consensus"),
+        color=given(options.color, "option --color"),
+        non_local_mode=given(options.non_local_mode, "option"),
+        fps=given(options.fps, "option --fps"),
+        horizon=given(options.horizon, "option --horizon"),
+    )
 
 
 def _clip_facts(
@@ -298,7 +193,7 @@ def _clip_facts(
     place, shifted = shift_place(network), [where != "none" for where in network.shifts]
     segments = _segments(network, sources)
     by_segments = Fact(segments.value, f"{convention.name}: segments")
-    shift_div = _first((hints.shift_div for hints in sources), by_segments)
+    shift_div = first((hints.shift_div for hints in sources), by_segments)
     return Facts(
         format=Fact(convention.name, "key names"),
         backbone=Fact(network.name, "weights"),
@@ -308,9 +203,9 @@ def _clip_facts(
         temporal_pool=Fact(network.temporal_pool, "weights"),
         classes=Fact(topology.classes, topology.head),
         segments=segments,
-        shift_div=_integer("shift_div", shift_div, 2, 128),
+        shift_div=integer("shift_div", shift_div, 2, 128),
         consensus=_consensus(sources),
-        color=_one_of("color", _first((hints.color for hints in sources), _UNKNOWN), _COLORS),
+        color=one_of("color", first((hints.color for hints in sources), UNKNOWN), _COLORS),
         shift_segments=_shift_segments(segments, sources),
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
@@ -325,40 +220,17 @@ def _clip_facts(
 # --- single facts --------------------------------------------------------------------------------
 
 
-def _given(value: T | None, source: str) -> Fact[T] | None:
-    return None if value is None else Fact(value, source)
-
-
-def _first(claims: Iterable[Fact[T] | None], default: Fact[T]) -> Fact[T]:
-    return next((claim for claim in claims if claim is not None), default)
-
-
-def _integer(name: str, claim: Fact[object], low: int, high: int) -> Fact[int]:
-    value = claim.value
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise CheckpointError(f"{name} is {value!r} ({claim.source}); it must be {low} to {high}")
-    return Fact(value, claim.source)
-
-
-def _one_of(name: str, claim: Fact[object], choices: Sequence[T]) -> Fact[T]:
-    for choice in choices:
-        if claim.value == choice:
-            return Fact(choice, claim.source)
-    known = ", ".join(map(str, choices))
-    raise CheckpointError(f"{name} is {claim.value!r} ({claim.source}); it must be {known}")
-
-
 def _segments(network: Network, sources: Sequence[Hints]) -> Fact[int]:
     fewest = 1 if shift_place(network) == "none" else 2
-    claim = _first((hints.segments for hints in sources), _UNKNOWN)
-    segments = _integer("segments", claim, fewest, 128)
+    claim = first((hints.segments for hints in sources), UNKNOWN)
+    segments = integer("segments", claim, fewest, 128)
     if network.temporal_pool and segments.value % 2:
         raise CheckpointError(f"temporal pooling halves the segments; {segments.value} is odd")
     return segments
 
 
 def _consensus(sources: Sequence[Hints]) -> Fact[str]:
-    claim = _first((hints.consensus for hints in sources), _UNKNOWN)
+    claim = first((hints.consensus for hints in sources), UNKNOWN)
     if claim.value != "avg":
         raise CheckpointError(
             f"consensus {claim.value!r} ({claim.source}) leaves one answer per frame; pass "
@@ -369,8 +241,8 @@ def _consensus(sources: Sequence[Hints]) -> Fact[str]:
 
 def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Direction]:
     usual: Fact[object] = Fact(convention.shift_direction, convention.name)
-    claim = _first((hints.shift_direction for hints in sources), usual)
-    return _one_of("shift_direction", claim, DIRECTIONS)
+    claim = first((hints.shift_direction for hints in sources), usual)
+    return one_of("shift_direction", claim, DIRECTIONS)
 
 
 def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] | None:
@@ -398,14 +270,14 @@ def _non_local(
     spec = network.non_local
     for hints in () if spec.mode == "gaussian" else sources:
         if hints.non_local_mode is not None:
-            mode = _one_of("non-local mode", hints.non_local_mode, _WEIGHTED_MODES)
+            mode = one_of("non-local mode", hints.non_local_mode, _WEIGHTED_MODES)
             scale = hints.non_local_scale is not None and bool(hints.non_local_scale.value)
             return replace(network, non_local=replace(spec, mode=mode.value, scale=scale)), mode
     return network, Fact(spec.mode, "weights")
 
 
 def _window(options: Options, sources: Sequence[Hints]) -> Fact[float]:
-    window = _given(options.window_s, "option --window") or _trained_window(sources)
+    window = given(options.window_s, "option --window") or _trained_window(sources)
     if not 0 < window.value < 3600:
         raise CheckpointError(f"window is {window.value} s; it must be between 0 and 3600")
     return window
@@ -422,7 +294,7 @@ def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
 
 def _batch(options: Options) -> Fact[int]:
     source = "option --batch" if options.batch != 1 else "default"
-    return _integer("batch", Fact(options.batch, source), 1, 1024)
+    return integer("batch", Fact(options.batch, source), 1, 1024)
 
 
 def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> Labels:
@@ -491,12 +363,12 @@ def _online(network: Network, options: Options, facts: Facts, sources: Sequence[
 def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Facts:
     """Settle steps per second, how many of them an answer averages, and the seconds these span."""
     window_s, segments = facts.window_s.value, facts.segments.value
-    horizon = _first((hints.horizon for hints in sources), Fact(segments, "segments"))
+    horizon = first((hints.horizon for hints in sources), Fact(segments, "segments"))
     if options.window_s is not None and options.fps is None:
         fps = Fact(round(horizon.value / window_s, 3), "horizon in --window")
     else:
         default = Fact(round(segments / window_s, 3), f"segments in {window_s:g} s")
-        fps = _first((hints.fps for hints in sources), default)
+        fps = first((hints.fps for hints in sources), default)
     for name, value in (("fps", fps.value), ("horizon", horizon.value)):
         if not 0 < value <= MOST_FPS:
             raise CheckpointError(f"{name} is {value}; it must be more than 0, at most {MOST_FPS}")

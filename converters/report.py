@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.facts import Facts
 from converters.quantization.holdout import Assessment
-from converters.recipe import Facts
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
 from edge_tsm.evaluation.latency_chart import Bar, latency_chart

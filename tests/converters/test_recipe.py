@@ -9,7 +9,8 @@ import pytest
 from converters import Options, plan
 from converters.architectures.topologies import topology
 from converters.checkpoints.upstream import CONVENTION
-from converters.recipe import Hints, Topology, resolve
+from converters.facts import Hints
+from converters.recipe import Topology, resolve
 from edge_tsm.errors import CheckpointError
 from tests.helpers.upstream import write_checkpoint
 

@@ -75,10 +75,6 @@ def test_a_toy_artifact_is_written_proven_and_loaded(
     with load(bundle, engine="openvino", variant="model.toy.onnx") as recognizer:
         assert Golden.read(bundle).replay(recognizer, tolerance=1e-4).top1_agreement == 1
 
-    again = Settings(ir=False, force=True)  # a bundle with a toy is still one to replace
-    monkeypatch.delitem(WRITERS, "toy")
-    assert list(Card.read(convert(checkpoint, bundle, SHORT, again)).files) == ["model.onnx"]
-
 
 def test_a_toy_artifact_that_errs_leaves_no_bundle(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
