@@ -105,8 +105,21 @@ def convert(
 ) -> Path:
     """Convert a checkpoint file into a proven bundle folder, and return the folder.
 
+    Args:
+        checkpoint: a file of any code base that `converters.checkpoints` reads.
+        bundle: the folder to make; one that exists is replaced with `Settings(force=True)` only.
+        options: what to state about the checkpoint.
+        settings: which artifacts to write, and what to check them with.
+        progress: gets a line per step, as `build` says.
+
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
+
+    Example:
+        from converters import Options, Settings, convert
+
+        settings = Settings(f16=True)
+        convert(Path("ckpt.pth.tar"), Path("x.bundle"), Options(segments=8), settings)
     """
     planned = plan(checkpoint, options or Options())
     return build(planned, bundle, settings or Settings(), progress=progress)
