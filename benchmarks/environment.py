@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tsm.backends import versions
-from edge_tsm.system.machine import processor
+from edge_tsm.system.machine import processor, usable_cores
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "nncf", "onnx", "opencv-python-headless", "numpy")
 
@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
     """Return the machine and the versions that the figures belong to."""
     return {
         "cpu": processor().model,
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": usable_cores(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": versions(PACKAGES),

@@ -26,13 +26,14 @@ from converters import ClipSet, Int8, Options, Settings, build, plan
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
 from converters.verification.clips import generated_clip
-from edge_tsm.backends import RuntimeOptions
+from edge_tsm.backends import ENGINES, RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.inference.recognizer import Recognizer, open_variant
+from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Variant
 from tests.helpers.upstream import write_checkpoint
 
-ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+ENGINE_NAMES = {name: engine.title for name, engine in ENGINES.items()}
 CALIBRATION_CLIPS = 8
 Measure = Callable[[str, Path, int], dict[str, Any]]  # arch, folder, rounds
 

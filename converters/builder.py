@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -30,11 +29,10 @@ from converters.verification.clips import Clips, generated_clip, random_clips, r
 from converters.verification.online import OnlineReference
 from converters.verification.reference import Check, Logits, Reference
 from edge_tsm.actions.rules import RULES_FILE, write_rules
-from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.backends import ENGINES, RuntimeOptions, open_backend, readers
 from edge_tsm.bundle.card import (
     CARD_FILE,
     Card,
-    Engine,
     File,
     Precision,
     Verification,
@@ -42,13 +40,13 @@ from edge_tsm.bundle.card import (
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import BackendError, VerificationError
+from edge_tsm.inference.loading import load
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
-_ENGINE_NAMES: dict[Engine, str] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 Progress = Callable[[str], None]
 
@@ -242,19 +240,19 @@ class _Builder:
         path = self._folder / writer.file
         with self._step(writer.step, path, checker, writer.precision, writer.engine):
             writer.write(self._sources[writer.source](), self._card, path)
-        also: dict[str, str] = {}
-        for engine in () if self._settings.ir else writer.also:
+        others = [name for name in readers(path) if name != writer.engine]
+        also = others if writer.target == "any" and not self._settings.ir else []
+        for engine in also:
             check = checker.check(path, self._card, engine=engine, precision=writer.precision)
-            on = f"on {_ENGINE_NAMES[engine]}"
+            on = f"on {ENGINES[engine].title}"
             self._steps.append(Step(f"{writer.step} {on}", path.name, 0.0, check))
             self._progress(f"{f'  {on}':<20}{'':8}  {_summary(check.total)}")
-            also[engine] = version(engine)
-        self._files[path.name] = dataclasses.replace(file_entry(self._folder, writer), also=also)
+        self._files[path.name] = file_entry(path, writer, also)
         self._sources[form] = lambda: path
 
     @contextmanager
     def _step(
-        self, name: str, path: Path, checker: Checker, precision: Precision, engine: Engine
+        self, name: str, path: Path, checker: Checker, precision: Precision, engine: str
     ) -> Iterator[None]:
         """Time what happens inside, verify the file it writes, report both."""
         self._progress(f"{path.name} …")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from converters.architectures.classifier import cache_shapes
 from converters.architectures.networks import shift_place
 from converters.export import Writer
 from converters.recipe import Recipe
+from edge_tsm.backends import artifact_parts
 from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
@@ -95,16 +96,16 @@ def _tools() -> dict[str, str]:
     }
 
 
-def file_entry(folder: Path, writer: Writer) -> File:
-    """Return the card's entry for an artifact that `writer` left in `folder`."""
+def file_entry(path: Path, writer: Writer, also: Iterable[str]) -> File:
+    """Return the entry of a finished artifact; `also` are further engines it is proven on."""
     return File(
-        path=writer.file,
-        sha256=checksum(folder / writer.file),
+        path=path.name,
+        sha256=checksum(path),
         precision=writer.precision,
         engine=writer.engine,
         engine_version=version(writer.engine),
-        parts={name: checksum(folder / name) for name in writer.parts},
-        also={},
+        parts={part.name: checksum(part) for part in artifact_parts(path, writer.engine)},
+        also={engine: version(engine) for engine in also},
         target=writer.target,
     )
 

@@ -17,7 +17,8 @@ from edge_tsm.errors import (
     SinkError,
     SourceError,
 )
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.loading import load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.sources import open_source
 

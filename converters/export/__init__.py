@@ -14,7 +14,7 @@ from typing import Protocol
 
 from converters.export.onnx import stamp
 from converters.export.openvino import write_ir
-from edge_tsm.bundle.card import Card, Engine, Precision, Target
+from edge_tsm.bundle.card import Card, Precision, Target
 
 # The graphs that a conversion makes on its way; they carry no card and stay out of the bundle.
 GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH = "graph", "int8 graph", "symmetric int8 graph"
@@ -53,20 +53,18 @@ class Writer:
     """One form of artifact: how a conversion's steps call it, its file, who wants and writes it.
 
     `source` is the graph above, or the form in `WRITERS`, that `write(source, card, path)` starts
-    from. `parts` are the files that belong to `file`. The artifact is verified on `engine`, in a
-    bundle without IR on the engines in `also` too.
+    from. The artifact is verified on `engine`; one for any target also on the other engines that
+    read it, where the bundle holds no IR.
     """
 
     step: str
     file: str
     precision: Precision
-    engine: Engine
+    engine: str
     source: str
     write: Callable[[Path, Card, Path], Path]
     wanted: Callable[[Choices], bool]
     target: Target = "any"
-    parts: tuple[str, ...] = ()
-    also: tuple[Engine, ...] = ()
 
 
 WRITERS: dict[str, Writer] = {
@@ -78,7 +76,6 @@ WRITERS: dict[str, Writer] = {
         source=GRAPH,
         write=stamp,
         wanted=lambda choices: True,
-        also=("openvino",),
     ),
     "ir": Writer(
         step="OpenVINO IR",
@@ -88,7 +85,6 @@ WRITERS: dict[str, Writer] = {
         source="onnx",
         write=write_ir,
         wanted=lambda choices: choices.ir,
-        parts=("model.bin",),
     ),
     "ir-f16": Writer(
         step="OpenVINO IR",
@@ -98,7 +94,6 @@ WRITERS: dict[str, Writer] = {
         source="onnx",
         write=partial(write_ir, f16=True),
         wanted=lambda choices: choices.f16,
-        parts=("model.f16.bin",),
     ),
     "int8-onnx": Writer(
         step="int8",
@@ -108,7 +103,6 @@ WRITERS: dict[str, Writer] = {
         source=INT8_GRAPH,
         write=stamp,
         wanted=lambda choices: choices.int8 is not None,
-        also=("openvino",),
     ),
     "int8-ir": Writer(
         step="int8 IR",
@@ -118,7 +112,6 @@ WRITERS: dict[str, Writer] = {
         source="int8-onnx",
         write=write_ir,
         wanted=lambda choices: choices.int8 is not None and choices.ir,
-        parts=("model.int8.bin",),
     ),
     "int8-tensorrt": Writer(
         step="int8 for TensorRT",

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from converters.quantization.observer import Feed
 from converters.verification.clips import Clips
-from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
-from edge_tsm.inference.streaming import chain
 from edge_tsm.sources import ImageFolder, VideoFile, list_videos
 
 MOST_CLIPS = 256
@@ -54,14 +54,11 @@ class Feeds:
     source: Path
 
     def __iter__(self) -> Iterator[Feed]:
-        if not self.card.online:
-            for clips in self._batches():
-                yield {self.card.input.name: clips}
-            return
-        backend = open_backend("onnxruntime", self.source, RuntimeOptions())
+        backend = open_backend(engine_of(self.source), self.source, RuntimeOptions())
         try:
+            runner = runner_of(self.card, backend)
             for clips in self._batches():
-                yield from (inputs for inputs, _ in chain(self.card, backend, clips))
+                yield from runner.inputs(clips)
         finally:
             backend.close()
 

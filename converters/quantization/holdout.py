@@ -13,7 +13,7 @@ from converters.quantization.calibration import ClipSet
 from converters.verification.clips import Clips
 from converters.verification.online import STEPS, prove_chain
 from converters.verification.reference import Check, Logits, Proof, compare
-from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image
@@ -89,12 +89,12 @@ class Holdout:
 
     def agreement(self, path: Path) -> float:
         """Return the share of clips on which a file answers the reference's class."""
-        answers, _ = self._run(path, "onnxruntime", self._clips.crops)
+        answers, _ = self._run(path, engine_of(path), self._clips.crops)
         return float(np.mean(answers.argmax(1) == self._logits.argmax(1)))
 
     def distance(self, path: Path, clips: int) -> float:
         """Return the mean squared difference of logits on the first `clips` clips."""
-        answers, _ = self._run(path, "onnxruntime", self._clips.crops[:clips])
+        answers, _ = self._run(path, engine_of(path), self._clips.crops[:clips])
         return float(np.mean((answers - self._logits[:clips]) ** 2))
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -20,6 +19,7 @@ from converters.training.dataset import Item
 from converters.training.qat import simulates_int8
 from edge_tsm.bundle.card import Preprocess
 from edge_tsm.errors import InputError
+from edge_tsm.system.machine import processor
 
 Network = TypeVar("Network", bound=nn.Module)
 Tell = Callable[[str], None]
@@ -337,8 +337,7 @@ def has_bf16(device: torch.device) -> bool:
     """Return whether bf16 is computed by the hardware, and so faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    return flags.is_file() and "avx512_bf16" in flags.read_text()
+    return "bf16" in processor().features
 
 
 def _train_mode(model: VideoClassifier, settings: Settings) -> None:

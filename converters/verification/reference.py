@@ -20,8 +20,8 @@ from converters.verification.clips import Clips
 from edge_tsm.backends import Backend, RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import measure
-from edge_tsm.errors import VerificationError
-from edge_tsm.inference.streaming import chain
+from edge_tsm.errors import CardError, VerificationError
+from edge_tsm.inference.runner import runner_of
 
 Array = NDArray[np.float32]
 Logits = Array  # (K, classes); online (K, T, classes), an answer per frame
@@ -195,17 +195,15 @@ def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
 
 
 def run_batch(backend: Backend, card: Card, clips: Clips) -> Logits:
-    """Run one batch, an online artifact frame by frame from a fresh state."""
-    if card.online:
-        return np.stack([_logits(card, o) for _, o in chain(card, backend, clips)], axis=1)
-    return _logits(card, backend.run({card.input.name: clips}))
+    """Return the logits of one batch, of an online artifact those of every frame.
 
-
-def _logits(card: Card, outputs: Mapping[str, Array]) -> Logits:
-    answer, shape = outputs[card.output.name], (card.input.shape[0], len(card.labels))
-    if answer.shape != shape:
-        raise VerificationError(f"the graph answers {answer.shape}, not {shape}")
-    return answer.copy()
+    Raises:
+        VerificationError: the graph does not answer what the card says.
+    """
+    try:
+        return runner_of(card, backend).logits(clips)
+    except CardError as error:
+        raise VerificationError(f"the graph answers something else: {error}") from error
 
 
 def _total(results: Collection[Verification]) -> Verification:

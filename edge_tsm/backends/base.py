@@ -1,10 +1,9 @@
-"""What every inference engine offers, and the options all of them understand."""
+"""What every inference engine offers, and the options that all of them understand."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,6 +21,9 @@ class RuntimeOptions:
     `precision`: arithmetic the engine may use; the default f32 keeps answers as verified, where
     engines left alone choose f16 or bf16. `cache_dir`: compiled engines (TensorRT, iGPU), by
     default the user's cache folder.
+
+    >>> RuntimeOptions(threads=2).device
+    'cpu'
     """
 
     device: str = "cpu"
@@ -31,14 +33,22 @@ class RuntimeOptions:
 
 
 class Backend(Protocol):
-    """An opened model: tensors in, tensors out, no state of its own (R5)."""
+    """An opened model: tensors in, tensors out, no state of its own.
+
+    `engine` and `device` name what it runs on; `card_text` is the card embedded in the file, None
+    without one.
+    """
 
     engine: str
     device: str
     card_text: str | None
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return every output by name."""
+        """Return every output by name.
+
+        Raises:
+            BackendError: the model is closed, or the engine fails.
+        """
         ...
 
     def close(self) -> None:
@@ -46,21 +56,43 @@ class Backend(Protocol):
         ...
 
 
-def default_threads() -> int:
-    """Return the number of physical cores this process may run on.
+class EngineModule(Protocol):
+    """What the module of an engine offers; its import needs the engine's package."""
 
-    From the affinity mask and not the host's count: in a container the host's is wrong, and ONNX
-    Runtime fails to pin threads outside the mask (onnxruntime #8313). Hyper-threads are counted
-    once: convolutions keep a core busy alone.
+    def open_model(self, path: Path, options: RuntimeOptions) -> Backend:
+        """Open an artifact.
+
+        Raises:
+            BackendError: the device is not available, or the file is refused.
+        """
+        ...
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices of this machine that the engine offers, as `device` names them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An inference engine: everything the runtime decides by the kind of engine.
+
+    `module` implements it (see `EngineModule`) and is imported when a model is opened; `package`
+    is the top-level module it needs, `distributions` are what may bring that package, the usual
+    one first, and `install` is what to pass to pip. `suffixes` of files it reads start with its
+    native one; `parts` are the suffixes of files that accompany one of a suffix. It serves
+    `devices`, and with `any_device` all that no other engine names. `title` is its name in text.
+    `int8_saturates`: on an x86 CPU without VNNI its int8 sums may saturate. `preferred_on_x86`:
+    there it comes before others that serve the same device.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    return len({_core(cpu) for cpu in os.sched_getaffinity(0)})
 
-
-def _core(cpu: int) -> str:
-    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-    try:
-        return "/".join((topology / n).read_text() for n in ("physical_package_id", "core_id"))
-    except OSError:
-        return str(cpu)
+    title: str
+    module: str
+    package: str
+    distributions: tuple[str, ...]
+    install: str
+    suffixes: tuple[str, ...]
+    devices: tuple[str, ...]
+    any_device: bool = False
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    int8_saturates: bool = False
+    preferred_on_x86: bool = False

@@ -9,11 +9,11 @@ from typing import Any
 import onnxruntime
 import platformdirs
 
-from edge_tsm.backends.base import RuntimeOptions, default_threads
+from edge_tsm.backends.base import Backend, RuntimeOptions
 from edge_tsm.bundle.card import METADATA_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
-from edge_tsm.system.machine import Processor, processor
+from edge_tsm.system.machine import Processor, physical_cores, processor
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -64,7 +64,8 @@ class OnnxRuntimeBackend:
         here = devices()
         if self.device not in here:
             raise BackendError(
-                f"device {self.device!r} is not there; ONNX Runtime here offers {', '.join(here)}"
+                f"device {self.device!r} is not available; ONNX Runtime here offers "
+                f"{', '.join(here)}"
             )
         return PROVIDERS[self.device]
 
@@ -83,6 +84,11 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
+def open_model(path: Path, options: RuntimeOptions) -> Backend:
+    """Open an ONNX file; see `EngineModule`."""
+    return OnnxRuntimeBackend(path, options)
+
+
 def devices() -> tuple[str, ...]:
     """Return the devices that the installed ONNX Runtime was built for."""
     built = onnxruntime.get_available_providers()
@@ -92,11 +98,11 @@ def devices() -> tuple[str, ...]:
 def session_options(options: RuntimeOptions, cpu: Processor) -> onnxruntime.SessionOptions:
     """Return ONNX Runtime's session options for `options` on `cpu`."""
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or default_threads()
+    settings.intra_op_num_threads = options.threads or physical_cores()
     settings.log_severity_level = 3
     # Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits and saturate
     # (onnxruntime #6004, #14642). This makes weights uint8, where they are not 7-bit. Not with
-    # VNNI, where it is heeded too: ResNet-18's int8 then takes 3.4 times as long (measured).
+    # VNNI, where it takes effect too: ResNet-18's int8 then takes 3.4 times as long (measured).
     if not cpu.has_fast_int8:
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

@@ -9,10 +9,11 @@ from typing import Any
 
 import openvino
 
-from edge_tsm.backends.base import RuntimeOptions, default_threads
+from edge_tsm.backends.base import Backend, RuntimeOptions
 from edge_tsm.bundle.card import METADATA_KEY, TARGET_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
+from edge_tsm.system.machine import physical_cores
 
 _MATH = ("f32", "f16", "bf16")
 
@@ -64,6 +65,11 @@ class OpenVinoBackend:
         self._request = None
 
 
+def open_model(path: Path, options: RuntimeOptions) -> Backend:
+    """Open an IR or ONNX file; see `EngineModule`."""
+    return OpenVinoBackend(path, options)
+
+
 def devices() -> tuple[str, ...]:
     """Return the devices that OpenVINO finds."""
     return tuple(name.lower() for name in openvino.Core().available_devices)
@@ -78,7 +84,9 @@ def _device(core: openvino.Core, wanted: str) -> str:
     if first:
         return first[0]
     offered = ", ".join(name.lower() for name in here)
-    raise BackendError(f"device {wanted!r} is not there; OpenVINO here offers {offered} and auto")
+    raise BackendError(
+        f"device {wanted!r} is not available; OpenVINO here offers {offered} and auto"
+    )
 
 
 def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": options.precision,
     }
     if device == "CPU":
-        properties["INFERENCE_NUM_THREADS"] = options.threads or default_threads()
+        properties["INFERENCE_NUM_THREADS"] = options.threads or physical_cores()
     if options.cache_dir is not None:
         properties["CACHE_DIR"] = str(options.cache_dir)
     return properties

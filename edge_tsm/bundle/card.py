@@ -22,14 +22,12 @@ from edge_tsm.errors import CardError
 SCHEMA = 1
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
-METADATA_KEY = (
-    "edge_tsm.bundle.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
-)
+METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
 TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alone
 
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
-Engine = Literal["onnxruntime", "openvino"]
+Engine = str
 Target = Literal["any", "tensorrt"]
 
 

@@ -13,9 +13,10 @@ from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.run import run
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.loading import load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.sinks import Terminal, check_video_path, write_annotated
-from edge_tsm.sources.base import opencv
+from edge_tsm.system.opencv import opencv
 
 FPS, FRAMES, SHORT_SIDE_PX = 25.0, 50, 240
 

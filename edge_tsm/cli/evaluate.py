@@ -15,7 +15,7 @@ from typing import Any
 import click
 from PIL.Image import Image
 
-from edge_tsm.backends import RuntimeOptions
+from edge_tsm.backends import RuntimeOptions, artifact_parts, readers
 from edge_tsm.bundle.card import CARD_FILE, checksum
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.cli.progress import Progress
@@ -26,7 +26,8 @@ from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
 from edge_tsm.evaluation.journal import Results
 from edge_tsm.evaluation.views import CROPS, Method, Protocol
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.loading import load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.sampling import TEST_RULES
 from edge_tsm.system.files import whole_file
 
@@ -221,7 +222,7 @@ def _named(bundles: Sequence[Path]) -> dict[str, Path]:
 
 def _name(path: Path) -> str:
     path = path.absolute()
-    if path.suffix in (".onnx", ".xml"):
+    if readers(path):
         return f"{path.parent.name.removesuffix('.bundle')}/{path.name}"
     return path.name.removesuffix(".bundle")
 
@@ -229,8 +230,9 @@ def _name(path: Path) -> str:
 def _fingerprint(path: Path, model: Recognizer, options: RuntimeOptions) -> str:
     """Return what decides a model's answers: its card, its file, engine, device, arithmetic."""
     engine, device = model.backend.engine, model.backend.device
-    files = [path, path.with_suffix(".bin")]
-    if model.variant is not None:
+    if model.variant is None:
+        files = [path, *artifact_parts(path, engine)]
+    else:
         files = [path / name for name in (model.variant.file.path, *model.variant.file.parts)]
     sums = "".join(checksum(file) for file in files if file.is_file())
     digest = hashlib.sha256((model.card.embedded() + sums).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from edge_tsm.data.catalog import Catalog, Clip, Skipped, hold_out, read_catalog
 from edge_tsm.data.extract import Cut, Cutter
 from edge_tsm.data.lists import SKIPPED_FILE, FrameLists
 from edge_tsm.errors import InputError, SourceError
+from edge_tsm.system.machine import usable_cores
 
 MOST_NAMES = 3
 
@@ -87,7 +87,7 @@ def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
         _check_apart(target, [options["videos"], *sources])
         cut = Cut(options["short_side"], options["quality"], options["fps"])
         lists = FrameLists(target, catalog, cut)
-        cutter = Cutter(target, cut, workers=options["workers"] or os.cpu_count() or 1)
+        cutter = Cutter(target, cut, workers=options["workers"] or usable_cores())
         lines, failed = _cut(cutter, catalog)
         skipped = [*catalog.skipped, *failed]
         note = f" cut, {len(cutter.kept)} of them by an earlier run" if cutter.kept else " cut"

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge_tsm.backends import ENGINES, RuntimeOptions
+from edge_tsm.backends import ENGINES, RuntimeOptions, find_engine
 from edge_tsm.bundle.card import CARD_FILE
 from edge_tsm.errors import CardError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def _known_engine(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    """Return the name of an engine of edge-tsm, or of one that another package brings."""
+    if name is None or find_engine(name) is not None:
+        return name
+    raise click.BadParameter(f"{name!r} is no engine here; choose {' or '.join(ENGINES)}")
+
+
 engine_option: Decorator = click.option(
-    "--engine", type=click.Choice(ENGINES), help="Default: any installed one."
+    "--engine",
+    callback=_known_engine,
+    metavar=f"[{'|'.join(ENGINES)}]",
+    help="Default: any installed one.",
+)
+threads_option: Decorator = click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: cores]"
 )
 _RUNTIME: tuple[Decorator, ...] = (
     click.option(
@@ -24,7 +39,7 @@ _RUNTIME: tuple[Decorator, ...] = (
         show_default=True,
         help="cpu, gpu (Intel iGPU), auto, cuda, tensorrt, or a name OpenVINO lists.",
     ),
-    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: cores]"),
+    threads_option,
     click.option(
         "--precision",
         type=click.Choice(["f32", "f16", "bf16", "int8"]),
@@ -46,8 +61,8 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def collect(arguments: dict[str, Any]) -> RuntimeOptions:
-    """Take the runtime options out of a command's arguments."""
-    names = ("device", "threads", "precision", "cache_dir")
+    """Take the runtime options that a command has out of its arguments."""
+    names = [option.name for option in fields(RuntimeOptions) if option.name in arguments]
     return RuntimeOptions(**{name: arguments.pop(name) for name in names})
 
 

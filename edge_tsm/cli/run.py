@@ -20,7 +20,8 @@ from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.inference.recognizer import Recognizer, load
+from edge_tsm.inference.loading import load
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import Feed, OnFrame

@@ -20,7 +20,7 @@ from pathlib import Path
 from edge_tsm.data.catalog import Clip, Skipped
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import SinkError, SourceError
-from edge_tsm.sources import Progress, Recording, VideoFile, Wanted, open_recording
+from edge_tsm.sources import OnProgress, Recording, TimeFilter, VideoFile, open_recording
 
 FRAME_NAME = "img_{:05d}.jpg"  # upstream's image_tmpl; counted from 1
 SCRATCH = ".cutting"
@@ -58,7 +58,7 @@ class Cutter:
         self._number = count()
         self.kept: list[Clip] = []  # those of an earlier run
 
-    def run(self, clips: Sequence[Clip], *, progress: Progress | None = None) -> list[Outcome]:
+    def run(self, clips: Sequence[Clip], *, progress: OnProgress | None = None) -> list[Outcome]:
         """Return for each clip the number of its frames, or why it has none.
 
         Folders of an earlier run are counted and left as they are.
@@ -142,7 +142,7 @@ def _span(clip: Clip, source: Recording) -> tuple[float, float]:
     return clip.span_s if source.claimed_s > end_s - start_s + CUT_SLACK_S else (0.0, inf)
 
 
-def _wanted(start_s: float, fps: float | None) -> Wanted:
+def _wanted(start_s: float, fps: float | None) -> TimeFilter:
     """Return a rule that takes frames from `start_s` on, the first in every 1/fps seconds."""
     last = -1
 

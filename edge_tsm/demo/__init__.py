@@ -1,15 +1,10 @@
-"""The demo model that comes with the package, in clip and in online form.
+"""The demo model, and the generated video that it was trained on.
 
-Trained from scratch on generated video (`edge_tsm.demo.synthetic`) by examples/train_demo.py; it
-tells how something moves: swipes, zooms, turns, or nothing in particular.
+It recognizes how something moves: swipes, zooms, turns, or nothing in particular. It was trained
+from scratch by examples/train_demo.py on the video of `edge_tsm.demo.synthetic`, which needs
+OpenCV.
 """
 
-from __future__ import annotations
+from edge_tsm.demo.bundles import bundle
 
-from pathlib import Path
-from typing import Literal
-
-
-def bundle(form: Literal["clip", "online"] = "clip") -> Path:
-    """Return the folder of the demo bundle."""
-    return Path(__file__).parent / ("demo.bundle" if form == "clip" else "demo-online.bundle")
+__all__ = ["bundle"]

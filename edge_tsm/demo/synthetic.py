@@ -3,8 +3,8 @@
 A textured object or a hand-like blob, more or less upright, over a textured, noisy, drifting
 background swipes, zooms or turns, or does nothing in particular. Place, size and angle of the
 object have the same distribution in every class, frame by frame: what does not move stands still at
-a random moment of a motion like the others. So a single frame tells nothing, and a clip played
-backwards is of the opposite class.
+a random moment of a motion like the others. So a single frame says nothing about the class, and a
+clip played backwards is of the opposite class.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is right and wrong with an installation, and what to do about it."""
+"""What is right and wrong with an installation, or with a bundle on it, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from typing import Literal
 
 import platformdirs
 
-from edge_tsm.backends import ENGINES, ORTS, devices, installed, versions
-from edge_tsm.errors import BackendError
+from edge_tsm.backends import ENGINES, Engine, RuntimeOptions, devices, installed, versions
+from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.golden import Golden
+from edge_tsm.diagnostics.verify import Replay, Status, listed_variants, verify_variant
+from edge_tsm.errors import BackendError, CardError
 from edge_tsm.inference.variants import CACHE_VARIABLE
 from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
 
-Status = Literal["ok", "warning", "problem"]
+Severity = Literal["ok", "warning", "problem"]
 TESTED = ((3, 10), (3, 13))
 LITTLE_MB, TOO_LITTLE_MB = 1000, 100
 OPENCVS = (
@@ -33,7 +36,7 @@ OPENCVS = (
 class Finding:
     """One line: what was looked at, how it is, what was found, and the remedy if it is not ok."""
 
-    status: Status
+    status: Severity
     name: str
     found: str
     remedy: str = ""
@@ -43,7 +46,7 @@ def examine(cache_dir: Path | None = None) -> Iterator[Finding]:
     """Look at everything but a bundle."""
     yield check_python(sys.version_info[:2])
     yield check_opencv(versions(OPENCVS))
-    yield from check_engines(versions(ORTS))
+    yield from check_engines()
     yield from check_accelerators(Path("/"))
     yield check_processor(processor())
     yield from check_cameras(video_devices())
@@ -76,33 +79,38 @@ def check_opencv(found: Mapping[str, str]) -> Finding:
         return Finding("problem", "OpenCV", f"does not load ({error})", remedy)
     build = cv2.getBuildInformation()
     parts = {name: _built_with(build, name) for name in ("GUI", "FFMPEG", "GStreamer")}
-    told = ", ".join(f"{name} {'yes' if has else 'no'}" for name, has in parts.items())
-    text = f"{cv2.__version__} ({next(iter(found), 'not from pip')}): {told}"
+    built = ", ".join(f"{name} {'yes' if has else 'no'}" for name, has in parts.items())
+    text = f"{cv2.__version__} ({next(iter(found), 'not from pip')}): {built}"
     if not parts["FFMPEG"] and not parts["GStreamer"]:
         remedy = "use the opencv-python wheel: this build reads no video files"
         return Finding("warning", "OpenCV", text, remedy)
     return Finding("ok", "OpenCV", text)
 
 
-def check_engines(runtimes: Mapping[str, str]) -> Iterator[Finding]:
-    """Does every installed engine load, and is there only one ONNX Runtime?"""
-    if len(runtimes) > 1:
+def check_engines() -> Iterator[Finding]:
+    """Does every installed engine load, and does only one distribution bring it?"""
+    for engine in ENGINES.values():
+        yield from check_distributions(engine, versions(engine.distributions))
+    found = list(filter(installed, ENGINES))
+    yield from map(_engine, found)
+    if not found:
+        remedy = " or ".join(f"'{engine.install}'" for engine in ENGINES.values())
+        yield Finding("problem", "engine", "none is installed", f"pip install {remedy}")
+
+
+def check_distributions(engine: Engine, found: Mapping[str, str]) -> Iterator[Finding]:
+    """Do several distributions bring an engine, and overwrite each other's files?"""
+    if len(found) > 1:
         yield Finding(
             "problem",
-            "ONNX Runtime",
-            " and ".join(runtimes) + ", which overwrite each other",
-            f"pip uninstall -y {' '.join(runtimes)}, then pip install the one you need",
+            engine.title,
+            " and ".join(found) + ", which overwrite each other",
+            f"pip uninstall -y {' '.join(found)}, then pip install the one you need",
         )
-    here = [engine for engine in ENGINES if installed(engine)]
-    for engine in here:
-        yield _engine(engine)
-    if not here:
-        remedy = "pip install 'edge-tsm[openvino]' or 'edge-tsm[onnx]'"
-        yield Finding("problem", "engine", "none is installed", remedy)
 
 
 def check_accelerators(root: Path) -> Iterator[Finding]:
-    """Is there a GPU that no engine uses, or that we may not use?"""
+    """Is there a GPU that no engine uses, or that this user may not use?"""
     offered = {d for engine in ENGINES if installed(engine) for d in _devices(engine)}
     if any((root / "dev").glob("nvidia[0-9]*")) or (root / "etc/nv_tegra_release").exists():
         yield _nvidia(offered, jetson=(root / "etc/nv_tegra_release").exists())
@@ -125,7 +133,7 @@ def check_processor(cpu: Processor) -> Finding:
 
 
 def check_cameras(cameras: list[VideoDevice]) -> Iterator[Finding]:
-    """Which cameras are there, and may we open them?"""
+    """Which cameras does this machine have, and may this user open them?"""
     if not cameras:
         yield Finding("ok", "camera", "none on this machine (files and streams need none)")
     for camera in cameras:
@@ -139,32 +147,68 @@ def check_cameras(cameras: list[VideoDevice]) -> Iterator[Finding]:
 
 def check_cache(folder: Path) -> Finding:
     """Can compiled engines be kept, and is there room?"""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    nearest = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         remedy = "pass --cache-dir FOLDER that this user may write to"
         return Finding("warning", "cache", f"{folder} cannot be written", remedy)
-    free_mb = shutil.disk_usage(there).free // 1_000_000
-    status: Status = "ok" if free_mb >= LITTLE_MB else "warning"
+    free_mb = shutil.disk_usage(nearest).free // 1_000_000
+    status: Severity = "ok" if free_mb >= LITTLE_MB else "warning"
     if free_mb < TOO_LITTLE_MB:
         status = "problem"
-    remedy = "" if status == "ok" else "make room: an engine takes up to some hundred MB"
+    remedy = (
+        "" if status == "ok" else "free some space: a compiled engine takes up to some hundred MB"
+    )
     return Finding(status, "cache", f"{folder}, {free_mb} MB free", remedy)
 
 
-def _engine(engine: str) -> Finding:
+def check_bundle(bundle: Path, options: RuntimeOptions) -> Iterator[Finding]:
+    """Does every artifact that an installed engine reads answer the golden clips as proven?"""
     try:
-        found = devices(engine)
+        card, golden = Card.read(bundle), Golden.read(bundle)
+    except CardError as error:
+        yield Finding("problem", "bundle", str(error), "copy it again, or convert again")
+        return
+    listed = listed_variants(card, list(filter(installed, ENGINES)))
+    if not listed:
+        engines = {engine for file in card.files.values() for engine in file.engines}
+        remedy = f"install {' or '.join(sorted(engines))}"
+        yield Finding("problem", "bundle", "no installed engine reads its artifacts", remedy)
+    for variant in listed:
+        yield _replayed(verify_variant(bundle, card, variant, golden, options))
+
+
+_REPLAYED: dict[Status, tuple[Severity, str]] = {
+    Status.AGREE: ("ok", ""),
+    Status.SKIPPED: ("ok", ""),
+    Status.DRIFTED: ("warning", "pass --precision f32, or use another device"),
+    Status.BROKEN: ("problem", "copy the bundle again"),
+}
+
+
+def _replayed(replay: Replay) -> Finding:
+    status, remedy = _REPLAYED[replay.status]
+    name = f"{replay.variant.file.path} {replay.variant.engine}"
+    return Finding(status, name, replay.summary, remedy)
+
+
+def _engine(name: str) -> Finding:
+    distributions = ENGINES[name].distributions
+    try:
+        found = devices(name)
     except BackendError as error:
-        return Finding("problem", engine, str(error), f"pip install --force-reinstall {engine}")
-    version = next(iter(versions((engine,) if engine == "openvino" else ORTS).values()), "")
-    return Finding("ok", engine, f"{version} on {', '.join(found)}".strip())
+        remedy = f"pip install --force-reinstall {distributions[0]}"
+        return Finding("problem", name, str(error), remedy)
+    version = next(iter(versions(distributions).values()), "")
+    return Finding("ok", name, f"{version} on {', '.join(found)}".strip())
 
 
 def _devices(engine: str) -> tuple[str, ...]:
     try:
         return devices(engine)
     except BackendError:
-        return ()  # told by check_engines
+        return ()  # which check_engines reports
 
 
 def _nvidia(offered: set[str], *, jetson: bool) -> Finding:
@@ -174,7 +218,7 @@ def _nvidia(offered: set[str], *, jetson: bool) -> Finding:
         return Finding("ok", name, f"--device {' or '.join(used)}")
     wheel = "NVIDIA's onnxruntime-gpu wheel for this JetPack" if jetson else "onnxruntime-gpu"
     remedy = f"pip uninstall -y onnxruntime, then pip install {wheel}"
-    return Finding("warning", name, "is there, but no engine uses it", remedy)
+    return Finding("warning", name, "present, but no engine uses it", remedy)
 
 
 def _join_group(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +18,8 @@ from edge_tsm.evaluation.journal import Outcome, Results
 from edge_tsm.evaluation.metrics import Figures, Logits, figures, fuse
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
 from edge_tsm.evaluation.views import Classifier, Protocol, Shower, Shown, column_name
-from edge_tsm.sources import Progress, Recording, open_source
+from edge_tsm.sources import OnProgress, Recording, open_source
+from edge_tsm.system.machine import usable_cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +89,7 @@ class Evaluation:
 
 def default_workers() -> int:
     """Return the threads that decode: one per core the process may use, at most four."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, 4)
+    return min(usable_cores(), 4)
 
 
 def evaluate(
@@ -100,7 +99,7 @@ def evaluate(
     *,
     workers: int | None = None,
     results: Results | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Evaluation:
     """Show every clip of `dataset` to every model; each video is decoded once.
 

@@ -16,7 +16,7 @@ def read_logits(card: Card, outputs: Mapping[str, Tensor]) -> NDArray[np.float32
     """Return a copy of the logits among a model's outputs, (N, classes).
 
     Raises:
-        CardError: they are not there, or not of the card's shape.
+        CardError: they are missing, or not of the card's shape.
     """
     output, shape = outputs.get(card.output.name), (card.input.shape[0], len(card.labels))
     if output is None or output.shape != shape:

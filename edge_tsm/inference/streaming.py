@@ -1,4 +1,4 @@
-"""Online models, step by step: state is a value that goes in and comes out by name (R5)."""
+"""Online models, step by step: state is a value that goes in and comes out by name."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ class Stream:
     engine, and nothing else. `push_together` steps several in one run of the engine.
     """
 
-    def __init__(self, card: Card, backend: Backend, preprocess: Preprocessor) -> None:
-        if card.streaming is None:
-            raise InputError(f"{card.name} answers clips, not single frames; convert it --online")
+    def __init__(
+        self, card: Card, backend: Backend, preprocess: Preprocessor, *, horizon: int
+    ) -> None:
         self.card = card
         self._backend, self._preprocess = backend, preprocess
-        fresh, horizon = _places(fresh_state(card)), card.streaming.horizon
+        fresh = _places(fresh_state(card))
         self._videos = [_Place(state, deque(maxlen=horizon)) for state in fresh]
 
     def push(self, crop: Image) -> Prediction:

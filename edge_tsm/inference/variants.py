@@ -6,18 +6,17 @@ import hashlib
 import json
 import logging
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
 
-from edge_tsm.backends import ORTS, RuntimeOptions, versions
+from edge_tsm.backends import RuntimeOptions, engine, versions
 from edge_tsm.bundle.card import Card, File
 from edge_tsm.errors import CardError, SinkError
 from edge_tsm.system.files import whole_file
-from edge_tsm.system.machine import Processor
+from edge_tsm.system.machine import Processor, processor_identity
 
 CACHE_VARIABLE = "EDGE_TSM_CACHE"
 _log = logging.getLogger("edge_tsm")
@@ -35,8 +34,8 @@ class Variant:
 
     def may_saturate(self, cpu: Processor) -> bool:
         """Whether its int8 sums saturate on `cpu`, unless the file's weights are 7-bit."""
-        int8 = self.file.precision == "int8" and self.engine == "openvino"
-        return int8 and cpu.int8_saturates
+        int8 = self.file.precision == "int8"
+        return int8 and cpu.int8_saturates and engine(self.engine).int8_saturates
 
 
 def variants(card: Card, bundle: Path, engines: Sequence[str], device: str) -> list[Variant]:
@@ -70,8 +69,8 @@ def named(found: Sequence[Variant], name: str) -> Variant:
     for variant in found:
         if name in (variant.file.path, variant.engine):
             return variant
-    told = ", ".join(dict.fromkeys(v.file.path for v in found))
-    raise CardError(f"no variant {name!r} serves here; there are {told}, or pass auto")
+    files = ", ".join(dict.fromkeys(v.file.path for v in found))
+    raise CardError(f"no variant {name!r} serves here; choose {files}, or pass auto")
 
 
 class Choice:
@@ -85,8 +84,8 @@ class Choice:
         cache = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
         known = {
             "card": asdict(card),
-            "engines": versions((*ORTS, "openvino")),
-            "cpu": _cpu_model(),
+            "engines": versions(name for v in found for name in engine(v.engine).distributions),
+            "cpu": processor_identity(),
             "options": [options.device, options.threads, options.precision],
             "variants": list(map(str, found)),
         }
@@ -96,10 +95,10 @@ class Choice:
     def recall(self, found: Sequence[Variant]) -> Variant | None:
         """Return the remembered one of `found`, if there is one."""
         try:
-            told = json.loads(self._path.read_text(encoding="utf-8"))
+            remembered = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return next((variant for variant in found if str(variant) == told), None)
+        return next((variant for variant in found if str(variant) == remembered), None)
 
     def remember(self, variant: Variant) -> None:
         """Write down the choice, where the cache can be written."""
@@ -115,13 +114,3 @@ def _serves(file: File, device: str) -> bool:
     if device.lower() == "tensorrt":
         return file.precision != "int8" or file.target == "tensorrt"
     return file.target == "any"
-
-
-def _cpu_model() -> str:
-    """Return the CPU's name and features, which decide how fast and how exact int8 is."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    told = ("model name", "flags", "Features", "CPU part", "Hardware", "Model")
-    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(told)))

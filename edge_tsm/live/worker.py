@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from edge_tsm.datatypes import Counts, Frame, Image
 from edge_tsm.live.assembler import Assembler, Clip
 from edge_tsm.live.capture import Capture, CaptureOptions
-from edge_tsm.sources import Progress, Source
+from edge_tsm.sources import OnProgress, Source
 from edge_tsm.system.clock import Condition, Handover
 
 OnFrame = Callable[[Frame], None]
@@ -26,7 +26,7 @@ class Feed:
 
     source: Source
     on_frame: OnFrame | None = None
-    progress: Progress | None = None
+    progress: OnProgress | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,22 +1,24 @@
 """Where frames come from: files, folders, cameras, networks, pipes, applications, recordings.
 
-A source says whether it is `live`: a file gives every frame, a camera the latest (R6).
+A source says whether it is `live`: a file gives every frame, a camera the latest. Every kind that
+has an address is an entry in SCHEMES.
 """
 
 from __future__ import annotations
 
 import re
+from glob import iglob
 from pathlib import Path
 
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources.base import (
-    Choose,
-    Progress,
+    FrameChooser,
+    OnProgress,
     Recording,
+    Scheme,
     Source,
     SourceOptions,
-    Wanted,
-    check_name,
+    TimeFilter,
 )
 from edge_tsm.sources.faulty import Fault, FaultySource
 from edge_tsm.sources.files import (
@@ -28,48 +30,170 @@ from edge_tsm.sources.files import (
     list_videos,
     open_recording,
 )
-from edge_tsm.sources.gstreamer import gstreamer, open_csi
-from edge_tsm.sources.opencv import Camera, network_stream
+from edge_tsm.sources.opencv import Camera, open_camera, open_network
 from edge_tsm.sources.pattern import TestPattern, open_pattern
 from edge_tsm.sources.push import PushSource
-from edge_tsm.sources.replay import LIST_FILE, Recorder, Replay
-from edge_tsm.sources.stdin import Pipe
-from edge_tsm.sources.transform import View
+from edge_tsm.sources.replay import Recorder, Replay, open_replay
+from edge_tsm.sources.stdin import Pipe, open_pipe
+from edge_tsm.sources.transform import TransformedSource
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.opencv import check_name
+from edge_tsm.system.plugins import plugin
 from edge_tsm.system.redact import redact
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "SCHEMES",
     "VIDEO_SUFFIXES",
     "Camera",
-    "Choose",
     "Fault",
     "FaultySource",
+    "FrameChooser",
     "ImageFolder",
+    "OnProgress",
     "Pipe",
-    "Progress",
     "PushSource",
     "Recorder",
     "Recording",
     "Replay",
+    "Scheme",
     "Source",
     "SourceOptions",
     "TestPattern",
+    "TimeFilter",
     "VideoFile",
-    "Wanted",
     "list_videos",
-    "network_stream",
     "open_recording",
     "open_source",
+    "scheme_of",
     "takes_rate",
 ]
 
-NETWORK = ("rtsp", "rtsps", "rtmp", "http", "https", "tcp", "udp", "rtp", "srt")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_FORMS = (
-    "a video, a folder or pattern of images, a camera (0, /dev/v4l/by-id/…, csi://0), a stream "
-    f"({', '.join(NETWORK)}), a GStreamer pipeline, - (stdin), test:// or replay:RECORDING"
-)
+_NAME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_URL = re.compile(_NAME.pattern + "//")
+_NETWORK = re.compile(r"(?i)(rtsps?|rtmp|https?|tcp|udp|rtp|srt)://")
+
+
+def _path(text: str) -> Path | None:
+    """Return the file, folder or pattern that `text` names, None where it is another address."""
+    local = text.removeprefix("file://")
+    return None if _URL.match(local) else Path(local)
+
+
+def _is_camera(text: str) -> bool:
+    # A folder called 12345 is a folder: data sets name them so.
+    return text.startswith("/dev/") or (text.isdecimal() and not Path(text).exists())
+
+
+def _is_images(text: str) -> bool:
+    path = _path(text)
+    if path is None or not is_images(str(path)):
+        return False
+    # `name:x?y=1` may be the address of another package; it is a pattern where it matches files.
+    return not _NAME.match(text) or path.is_dir() or any(iglob(str(path)))  # noqa: PTH207
+
+
+def _is_file(text: str) -> bool:
+    path = _path(text)
+    return path is not None and path.exists()
+
+
+def _open_csi(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    from edge_tsm.sources.gstreamer import open_csi
+
+    return open_csi(uri, options, clock)
+
+
+def _open_pipeline(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    from edge_tsm.sources.gstreamer import open_pipeline
+
+    return open_pipeline(uri, options, clock)
+
+
+def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    from edge_tsm.sources.pyav import open_av
+
+    return open_av(uri, options, clock)
+
+
+def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
+    return open_recording(Path(uri.removeprefix("file://")), fps=options.fps or 25.0)
+
+
+# The first kind that matches an address opens it.
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(
+            "camera",
+            "0, /dev/v4l/by-id/…",
+            "a camera",
+            open_camera,
+            recognizes=_is_camera,
+            takes_size=True,
+            takes_rate=True,
+        ),
+        Scheme(
+            "stdin",
+            "-",
+            "pictures on stdin",
+            open_pipe,
+            recognizes=lambda text: text == "-",
+            takes_size=True,
+            takes_rate=True,
+        ),
+        Scheme(
+            "csi",
+            "csi://0",
+            "a CSI camera",
+            _open_csi,
+            recognizes=lambda text: text.startswith("csi://"),
+            takes_size=True,
+            takes_rate=True,
+        ),
+        Scheme(
+            "test",
+            "test://640x480/30",
+            "a test pattern",
+            open_pattern,
+            recognizes=lambda text: text.startswith("test://"),
+            takes_size=True,
+            takes_rate=True,
+        ),
+        Scheme(
+            "gstreamer",
+            "v4l2src ! videoconvert",
+            "a GStreamer pipeline",
+            _open_pipeline,
+            recognizes=lambda text: " ! " in text,
+            takes_rate=True,
+        ),
+        Scheme(
+            "replay",
+            "replay:FOLDER, replay:clip.mp4",
+            "a recorded live stream",
+            open_replay,
+            virtual_time=True,
+        ),
+        Scheme("av", "av:URI", "a video or stream through PyAV", _open_av),
+        Scheme(
+            "network",
+            "rtsp://…, http://…, tcp://…, udp://…",
+            "a network stream",
+            open_network,
+            recognizes=lambda text: _NETWORK.match(text) is not None,
+        ),
+        Scheme(
+            "images",
+            "frames/, frames/*.png, frames/img_%05d.jpg",
+            "a folder or pattern of images",
+            _open_local,
+            recognizes=_is_images,
+            takes_rate=True,
+        ),
+        Scheme("video", "clip.mp4", "a video", _open_local, recognizes=_is_file),
+    )
+}
 
 
 def open_source(
@@ -79,95 +203,100 @@ def open_source(
 
     | `uri` | |
     | --- | --- |
-    | `clip.mp4`, `frames/`, `frames/*.png`, `frames/img_%05d.jpg` | a recording |
-    | `0`, `/dev/v4l/by-id/…` | a local camera |
-    | `csi://0` | a CSI camera: nvarguscamerasrc on a Jetson, else libcamera |
-    | `rtsp://`, `http://`, `tcp://`, `udp://`, … | a network stream |
-    | `v4l2src ! videoconvert` | a GStreamer pipeline without its sink |
-    | `av:` before a video or a stream | the same through PyAV, with exact times |
+    | `0`, `/dev/v4l/by-id/…` | a camera |
     | `-` | PPM pictures on stdin, or raw frames with `options.size` |
+    | `csi://0` | a CSI camera: nvarguscamerasrc on a Jetson, else libcamera |
     | `test://640x480/30` | a test pattern |
-    | `replay:RECORDING` | a recorder's folder, or a video, as the live stream that it was |
+    | `v4l2src ! videoconvert` | a GStreamer pipeline without its sink |
+    | `replay:FOLDER`, `replay:clip.mp4` | a recording or a video as a live stream |
+    | `av:URI` | a video or a stream through PyAV, with exact times |
+    | `rtsp://…`, `http://…`, `tcp://…`, `udp://…` | a network stream |
+    | `frames/`, `frames/*.png`, `frames/img_%05d.jpg` | images in a folder |
+    | `clip.mp4` | a video file |
+
+    An `int` is always a camera; a number as text is one where no file or folder has that name.
+    Files and folders may be written with `file://` before their path.
+
+    Any other `NAME://…` or `NAME:…` is looked up among the entry points of the group
+    `edge_tsm.sources`. The entry point NAME of another package is a function
+    `(uri, options, clock) -> Source`, or a `Scheme` where it takes a size or a rate.
 
     Raises:
-        SourceError: nothing there, not readable, or no pictures in it.
-        InputError: an option that this kind of source does not have.
+        SourceError: it does not exist, cannot be read, or holds no pictures.
+        InputError: a size or rate is asked of a kind that does not take it.
+
+    >>> from itertools import islice
+    >>> source = open_source("test://64x48/100", options=SourceOptions(rotate=90))
+    >>> [frame.image.shape for frame in islice(source, 2)]
+    [(64, 48, 3), (64, 48, 3)]
+    >>> source.close()
     """
-    options = options or SourceOptions()
-    source = _open(uri, options, clock)
-    return View(source, options) if options.rotate or options.crop else source
-
-
-def _open(uri: str | int | Path, options: SourceOptions, clock: Clock) -> Source:
-    text = str(uri)
+    options, text = options or SourceOptions(), str(uri)
     check_name(text)
-    if isinstance(uri, int) or _is_camera(text):
-        return Camera(int(text) if text.isdecimal() else text, options=options, clock=clock)
-    if text == "-":
-        return Pipe(options=options, clock=clock)
-    if text.startswith("csi://"):
-        return open_csi(text, options, clock)
-    if text.startswith("test://"):
-        return open_pattern(text, options, clock)
-    _refuse_size(text, options)
-    if " ! " in text:
-        return gstreamer(text, fps=options.fps, clock=clock)
-    _refuse_rate(text, options)
-    if text.startswith("replay:"):
-        return _replay(Path(text.removeprefix("replay:")), clock)
-    if text.startswith("av:"):
-        return _with_pyav(text.removeprefix("av:"), options, clock)
-    scheme = _SCHEME.match(text)
-    return _stream(scheme[1], text, options, clock) if scheme else _recording(Path(text), options)
+    scheme = scheme_of(uri)
+    if options.size and not scheme.takes_size:
+        raise _refusal("size", text, [s for s in SCHEMES.values() if s.takes_size])
+    if options.fps and not scheme.takes_rate:
+        raise _refusal("rate", text, [s for s in SCHEMES.values() if s.takes_rate])
+    source = scheme.open(text, options, clock)
+    return TransformedSource(source, options) if options.rotate or options.crop else source
 
 
-def _is_camera(text: str) -> bool:
-    # A folder called 12345 is a folder: data sets name them so. An int is always a camera.
-    return text.startswith("/dev/") or (text.isdecimal() and not Path(text).exists())
+def scheme_of(uri: str | int | Path) -> Scheme:
+    """Return the kind of source that `uri` is the address of.
 
+    Raises:
+        SourceError: no kind recognizes it; the message lists those there are.
 
-def _refuse_size(text: str, options: SourceOptions) -> None:
-    if options.size:
-        raise InputError(
-            f"a size cannot be asked of {redact(text)}; it is for cameras, test:// and raw frames"
-        )
+    >>> scheme_of(0).name, scheme_of("rtsp://camera/1").name
+    ('camera', 'network')
+    >>> scheme_of("replay:recording").virtual_time
+    True
+    """
+    scheme = _find(uri)
+    if scheme is None:
+        raise _unknown(str(uri))
+    return scheme
 
 
 def takes_rate(uri: str | int | Path) -> bool:
-    """Return whether `SourceOptions.fps` means something to this source."""
+    """Return whether `SourceOptions.fps` means something to this source.
+
+    >>> takes_rate(0), takes_rate("clip.mp4")
+    (True, False)
+    """
+    scheme = _find(uri)
+    return scheme is not None and scheme.takes_rate
+
+
+def _find(uri: str | int | Path) -> Scheme | None:
     text = str(uri)
-    made = text == "-" or text.startswith(("csi://", "test://")) or " ! " in text
-    return made or isinstance(uri, int) or _is_camera(text) or is_images(text)
+    if isinstance(uri, int):
+        return SCHEMES["camera"]
+    return next((s for s in SCHEMES.values() if s.matches(text)), None) or _plugin(text)
 
 
-def _refuse_rate(text: str, options: SourceOptions) -> None:
-    if options.fps and not takes_rate(text):
-        raise InputError(
-            f"a rate cannot be asked of {redact(text)}; it is for cameras, test:// and images"
-        )
+def _plugin(text: str) -> Scheme | None:
+    """Return the kind of source that another package brings for this address."""
+    named = _NAME.match(text)
+    if named is None:
+        return None
+    name, found = named[1], plugin("sources", named[1])
+    if found is None or isinstance(found, Scheme):
+        return found
+    return Scheme(name, f"{name}:…", "a source of another package", found)
 
 
-def _stream(scheme: str, text: str, options: SourceOptions, clock: Clock) -> Source:
-    if scheme == "file":
-        return _recording(Path(text.removeprefix("file://")), options)
-    if scheme.lower() not in NETWORK:
-        raise SourceError(f"{redact(text)}: scheme {scheme!r} is unknown; pass {_FORMS}")
-    return network_stream(text, options=options, clock=clock)
+def _unknown(text: str) -> SourceError:
+    path = _path(text)
+    if path is None:
+        problem = f"{redact(text)}: scheme {text.partition('://')[0]!r} is unknown"
+    else:
+        problem = f"{path} does not exist"
+    forms = ", ".join(f"{scheme.summary} ({scheme.form})" for scheme in SCHEMES.values())
+    return SourceError(f"{problem}; pass {forms}")
 
 
-def _recording(path: Path, options: SourceOptions | None = None) -> Recording:
-    if not path.exists() and not is_images(str(path)):
-        raise SourceError(f"{path} does not exist; pass {_FORMS}")
-    return open_recording(path, fps=(options and options.fps) or 25.0)
-
-
-def _replay(path: Path, clock: Clock) -> Replay:
-    return Replay(path if (path / LIST_FILE).is_file() else _recording(path), clock=clock)
-
-
-def _with_pyav(text: str, options: SourceOptions, clock: Clock) -> Source:
-    from edge_tsm.sources.pyav import AvFile, AvStream
-
-    if _SCHEME.match(text):
-        return AvStream(text, options=options, clock=clock)
-    return AvFile(Path(text))
+def _refusal(what: str, text: str, takers: list[Scheme]) -> InputError:
+    kinds = ", ".join(scheme.summary for scheme in takers)
+    return InputError(f"a {what} cannot be asked of {redact(text)}; it is for {kinds}")

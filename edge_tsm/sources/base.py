@@ -1,22 +1,19 @@
-"""What a source is, how it may be asked for, and OpenCV imported late."""
+"""What a source is, what it can be asked for, and what a kind of source is."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import inf
-from types import ModuleType
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from edge_tsm.datatypes import Frame
-from edge_tsm.errors import InputError, SourceError
+from edge_tsm.errors import InputError
+from edge_tsm.system.clock import Clock
 
-Capture = Any  # cv2.VideoCapture; OpenCV is imported when first needed
-Choose = Callable[[int], Sequence[int]]
-Progress = Callable[[int, int], None]
-Wanted = Callable[[float], bool]
+FrameChooser = Callable[[int], Sequence[int]]  # from the number of frames to the indices wanted
+TimeFilter = Callable[[float], bool]  # whether the frame at so many seconds is wanted
+OnProgress = Callable[[int, int], None]  # is given the frames done and the frames in all
 PixelFormat = Literal["bgr24", "rgb24", "gray", "nv12", "yuyv"]
 Size = tuple[int, int]  # width, height in pixels
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
@@ -27,9 +24,11 @@ LARGEST_PX = 16384
 class Source(Protocol):
     """Frames in time order.
 
+    Any class with these members is a source. `fps` is the nominal rate; frames carry their own
+    times. `live` sources give the latest frame, others every frame.
+
     A live source that can be opened again after a `SourceError`, by iterating it anew, says so
-    with an attribute `reopens = True`; without it the first error is final. An own source is any
-    class with these members.
+    with an attribute `reopens = True`; without it the first error is final.
     """
 
     uri: str
@@ -48,11 +47,11 @@ class Source(Protocol):
 class Recording(Source, Protocol):
     """A source that can be read again: a file or a folder."""
 
-    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
-        """Return the frames that `choose(frame count)` picks, in its order, repeats included."""
+    def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
+        """Return the frames that `choose(frame count)` picks, in its order, with repeats."""
         ...
 
-    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+    def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield, in time order, the frames for which `wanted(seconds)` holds, up to `until_s`."""
         ...
 
@@ -61,13 +60,13 @@ class Recording(Source, Protocol):
 class SourceOptions:
     """What is asked of a source, beyond its address.
 
-    `size` (width, height) and `fps` are asked of cameras, test patterns and GStreamer's CSI
-    elements; raw frames on stdin need `size` and `pixel_format`. `rotate` is clockwise, `crop`
-    (left, top, width, height) is of the rotated picture. `timeout_s` bounds opening and reading
+    `size` (width, height in pixels) and `fps` are for the kinds that take them; raw frames on
+    stdin need `size` and `pixel_format`. `rotate` is in degrees clockwise, `crop` (left, top,
+    width, height in pixels) is of the rotated picture. `timeout_s` bounds opening and reading
     where the library beneath can.
 
     Raises:
-        InputError: a value that makes no sense.
+        InputError: a value out of its range.
     """
 
     size: Size | None = None
@@ -91,27 +90,25 @@ class SourceOptions:
             raise InputError(f"timeout_s is {self.timeout_s}; it must be in (0, 3600]")
 
 
-def check_name(text: str) -> None:
-    """Refuse a name that is no valid UTF-8: OpenCV would crash on it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise SourceError(f"{text!r} is no valid UTF-8 name; rename it") from error
+@dataclass(frozen=True)
+class Scheme:
+    """One kind of source: the addresses it recognizes, how it opens them, what they may be asked.
 
+    `form` is an example of its addresses and `summary` says what they are, both for help and
+    messages. Without `recognizes`, addresses that begin with `NAME:` are its own. `virtual_time`
+    marks recordings that play as live sources in a time of their own, which need not be waited
+    for; their source says with an attribute `start_s` when that time begins.
+    """
 
-@cache
-def opencv() -> ModuleType:
-    """Import OpenCV when the first picture is needed; its chatter, and FFmpeg's, is kept quiet."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    quiet = "OPENCV_LOG_LEVEL" not in os.environ
-    try:
-        import cv2
-    except ImportError as error:
-        raise SourceError(
-            "OpenCV is needed to read video: pip install 'edge-tsm[camera]' "
-            f"or opencv-python-headless ({error})"
-        ) from error
-    if quiet:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    module: ModuleType = cv2
-    return module
+    name: str
+    form: str
+    summary: str
+    open: Callable[[str, SourceOptions, Clock], Source]
+    recognizes: Callable[[str], bool] | None = None
+    takes_size: bool = False
+    takes_rate: bool = False
+    virtual_time: bool = False
+
+    def matches(self, text: str) -> bool:
+        """Return whether `text` is an address of this kind."""
+        return self.recognizes(text) if self.recognizes else text.startswith(f"{self.name}:")

@@ -1,4 +1,4 @@
-"""A source with faults, for tests of whatever must survive a camera's life."""
+"""A source with faults, for tests of whatever must survive a real camera."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class FaultySource:
 
         Raises:
             SourceError: unplugged.
-            ValueError: the fault is to raise one.
+            ValueError: a fault of kind `raise`.
         """
         if self._clock.now() < self._plugged_s:
-            raise SourceError(f"{self.uri} is not there")
+            raise SourceError(f"{self.uri} is unplugged")
         for frame in self._source:
             number, self._count = self._count, self._count + 1
             for fault in self._faults:
@@ -80,7 +80,7 @@ class FaultySource:
                 yield frame
 
     def close(self) -> None:
-        """End whatever waits, and the source beneath."""
+        """End any wait, and close the source beneath."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

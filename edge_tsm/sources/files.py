@@ -10,7 +10,8 @@ from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Capture, Choose, Progress, Recording, Wanted, check_name, opencv
+from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, TimeFilter
+from edge_tsm.system.opencv import VideoCapture, check_name, opencv
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -32,7 +33,7 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 
 
 class VideoFile:
-    """A video file read by OpenCV. Frame counts in containers lie: the decoded frames count."""
+    """A video file read by OpenCV. Frame counts of containers are often wrong: decoding tells."""
 
     live = False
 
@@ -54,7 +55,7 @@ class VideoFile:
         """Yield every frame that can be decoded."""
         return self.pick(lambda _: True)
 
-    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+    def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield the wanted frames; only those are converted to pictures."""
         capture, index = self._open(), 0
         try:
@@ -68,10 +69,10 @@ class VideoFile:
         finally:
             capture.release()
 
-    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+    def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; only those are converted to pictures.
 
-        One pass when the container tells the truth, a second one with the real count when not.
+        One pass when the container's frame count is right, else a second one with the real count.
 
         Raises:
             SourceError: no frame can be decoded.
@@ -89,7 +90,7 @@ class VideoFile:
         """Nothing is held open between passes."""
 
     def _pass(
-        self, wanted: Sequence[int], progress: Progress | None
+        self, wanted: Sequence[int], progress: OnProgress | None
     ) -> tuple[int, dict[int, Frame]]:
         """Decode to the end; return the real frame count and the wanted frames."""
         capture, frames, count = self._open(), dict[int, Frame](), 0
@@ -105,7 +106,7 @@ class VideoFile:
             capture.release()
         return count, frames
 
-    def _open(self) -> Capture:
+    def _open(self) -> VideoCapture:
         try:
             if self._path.stat().st_size == 0:
                 raise SourceError(f"{self.uri} is empty")
@@ -114,18 +115,18 @@ class VideoFile:
         check_name(self.uri)
         cv2 = opencv()
         threads = [cv2.CAP_PROP_N_THREADS, self._threads] if self._threads else []
-        capture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG, threads)
+        capture: VideoCapture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG, threads)
         if not capture.isOpened():
             raise SourceError(f"{self.uri} holds no video that OpenCV can read")
         return capture
 
-    def _frame(self, capture: Capture, index: int) -> Frame:
+    def _frame(self, capture: VideoCapture, index: int) -> Frame:
         ok, image = capture.retrieve()
         if not ok:
             raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
         return Frame(image, index, self._time_s(capture, index))
 
-    def _time_s(self, capture: Capture, index: int) -> float:
+    def _time_s(self, capture: VideoCapture, index: int) -> float:
         """Return the time of the frame just grabbed."""
         stamp_s = float(capture.get(opencv().CAP_PROP_POS_MSEC)) / 1000
         return stamp_s if stamp_s > 0 else index / self.fps
@@ -134,8 +135,20 @@ class VideoFile:
 class ImageFolder:
     """Frames as images in one folder, in order of the numbers in their names.
 
-    Instead of a folder, `path` may be a pattern: `clip/*.png`, or `clip/img_%05d.jpg` as upstream
-    and FFmpeg write it.
+    Instead of a folder, `path` may be a pattern: `clip/*.png`, or `clip/img_%05d.jpg` as FFmpeg
+    writes it. Images carry no times, so `fps` sets them.
+
+    Raises:
+        SourceError: there are no images.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     for i in (1, 2, 10):
+    ...         Image.new("RGB", (64, 48)).save(f"{folder}/{i}.png")
+    ...     frames = list(ImageFolder(Path(folder), fps=10))
+    >>> [(frame.index, frame.time_s, frame.image.shape) for frame in frames]
+    [(0, 0.0, (48, 64, 3)), (1, 0.1, (48, 64, 3)), (2, 0.2, (48, 64, 3))]
     """
 
     live = False
@@ -152,12 +165,12 @@ class ImageFolder:
         """Yield every image."""
         return self.pick(lambda _: True)
 
-    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
-        """Yield the wanted images, taken to be `fps` a second; only those are read."""
+    def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the wanted images, `fps` of them a second; only those are read."""
         times_s = (i / self.fps for i in range(len(self._files)))
         return (self._frame(i) for i, t in enumerate(times_s) if t < until_s and wanted(t))
 
-    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+    def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; each file is read once."""
         wanted = choose(len(self._files))
         frames = {i: self._frame(i) for i in dict.fromkeys(wanted)}
@@ -184,8 +197,11 @@ def list_videos(folder: Path) -> list[Path]:
 def open_recording(path: Path, *, fps: float = 25.0, threads: int | None = None) -> Recording:
     """Open a video file, a folder of images or a pattern of them, whatever its name.
 
-    `fps` is the rate of images. `threads` decode one file, by default as many as OpenCV likes: 1
-    where several are read at once.
+    `fps` is the rate of images. `threads` decode one video file, by default as many as OpenCV
+    chooses; pass 1 where several files are read at once.
+
+    Raises:
+        SourceError: it does not exist, or there are no images or no video in it.
     """
     if is_images(str(path)):
         return ImageFolder(path, fps=fps)
@@ -193,7 +209,7 @@ def open_recording(path: Path, *, fps: float = 25.0, threads: int | None = None)
 
 
 def is_images(text: str) -> bool:
-    """Return whether `text` is a folder or, if no file is called so, a pattern."""
+    """Return whether `text` is a folder or, if there is no such file, a pattern."""
     path = Path(text)
     return path.is_dir() or (not path.exists() and glob.has_magic(_glob(text)))
 

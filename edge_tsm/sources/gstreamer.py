@@ -13,10 +13,11 @@ from typing import IO
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Capture, Source, SourceOptions, opencv
+from edge_tsm.sources.base import Source, SourceOptions
 from edge_tsm.sources.opencv import OpenCvStream
 from edge_tsm.sources.stdin import read_ppm
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.opencv import VideoCapture, opencv
 from edge_tsm.system.redact import redact
 
 JETSON = Path("/etc/nv_tegra_release")
@@ -24,21 +25,21 @@ KILL_AFTER_S = 0.5
 END = ("!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "pnmenc", "!", "fdsink", "fd=1")
 
 
-def gstreamer(pipeline: str, *, fps: float | None = None, clock: Clock = SYSTEM_CLOCK) -> Source:
+def open_pipeline(pipeline: str, options: SourceOptions, clock: Clock) -> Source:
     """Open a pipeline that ends in raw video, without its sink: `v4l2src ! videoconvert`.
 
     Raises:
-        SourceError: it does not start, or neither form of GStreamer is there.
+        SourceError: it does not start, or GStreamer is not installed.
     """
     if _in_opencv():
         return OpenCvStream(redact(pipeline), lambda: _capture(pipeline), clock)
-    return GStreamerChild(pipeline, fps=fps, clock=clock)
+    return GStreamerChild(pipeline, fps=options.fps, clock=clock)
 
 
 def csi_pipeline(camera: int, options: SourceOptions, *, jetson: bool) -> str:
     """Return the pipeline of CSI camera number `camera`: Jetson's nvarguscamerasrc, or libcamera.
 
-    By default 1280x720 at 30 frames a second, which every CSI camera has a mode near to.
+    By default 1280x720 at 30 frames a second, close to a mode of every CSI camera.
     """
     width, height = options.size or (1280, 720)
     rate = f"framerate={round(options.fps or 30)}/1"
@@ -52,23 +53,22 @@ def csi_pipeline(camera: int, options: SourceOptions, *, jetson: bool) -> str:
     return f"libcamerasrc ! video/x-raw,{size},{rate}"
 
 
-def open_csi(text: str, options: SourceOptions, clock: Clock) -> Source:
+def open_csi(uri: str, options: SourceOptions, clock: Clock) -> Source:
     """Open `csi://N`.
 
     Raises:
-        SourceError: no such camera, or no number.
+        SourceError: N is not a number, or more than 0 where libcamera has no numbers.
     """
-    number = text.removeprefix("csi://") or "0"
+    number = uri.removeprefix("csi://") or "0"
     if not number.isdecimal():
-        raise SourceError(f"{text} is no CSI camera; write csi://0")
+        raise SourceError(f"{uri} is not a CSI camera; write csi://0")
     jetson = JETSON.exists()
     if int(number) > 0 and not jetson:
         raise SourceError(
-            f"{text}: libcamera names its cameras; pass a pipeline instead: "
+            f"{uri}: libcamera names its cameras; pass a pipeline instead: "
             "'libcamerasrc camera-name=NAME ! videoconvert'"
         )
-    pipeline = csi_pipeline(int(number), options, jetson=jetson)
-    return gstreamer(pipeline, fps=options.fps, clock=clock)
+    return open_pipeline(csi_pipeline(int(number), options, jetson=jetson), options, clock)
 
 
 class GStreamerChild:
@@ -120,16 +120,16 @@ class GStreamerChild:
 
 
 class _Child:
-    """A running gst-launch-1.0: its pictures, and what it complained about."""
+    """A running gst-launch-1.0: its pictures, and what it wrote to stderr."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self._told = tempfile.TemporaryFile()  # noqa: SIM115, a pipe that nobody reads would block
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, a pipe that nobody reads would block
         # A group of its own: Ctrl-C in the terminal is for edge-tsm, which then ends the child.
         self.process = subprocess.Popen(
             ["gst-launch-1.0", "-q", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=self._told,
+            stderr=self._stderr,
             start_new_session=True,
         )
         assert self.process.stdout is not None
@@ -143,19 +143,21 @@ class _Child:
             self.process.kill()
             self.process.wait()
         self.pictures.close()
-        self._told.close()
+        self._stderr.close()
 
     def reason(self) -> str:
         """Return the first complaint, or the exit code."""
         self.process.wait()
-        self._told.seek(0)
-        lines = self._told.read().decode(errors="replace").splitlines()
-        said = [line for line in lines if re.match(r"(ERROR|WARNING|.*no element)", line)]
-        return redact(said[0]) if said else f"gst-launch-1.0 gave {self.process.returncode}"
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines()
+        complaints = [line for line in lines if re.match(r"(ERROR|WARNING|.*no element)", line)]
+        if complaints:
+            return redact(complaints[0])
+        return f"gst-launch-1.0 exited with code {self.process.returncode}"
 
 
 def _arguments(pipeline: str) -> list[str]:
-    """Return the pipeline as arguments of gst-launch-1.0, with our end on it."""
+    """Return the pipeline as arguments of gst-launch-1.0, with the end that writes PPM pictures."""
     try:
         own = shlex.split(pipeline)
     except ValueError as error:
@@ -167,10 +169,10 @@ def _in_opencv() -> bool:
     return bool(re.search(r"GStreamer:\s+YES", opencv().getBuildInformation()))
 
 
-def _capture(pipeline: str) -> Capture:
+def _capture(pipeline: str) -> VideoCapture:
     cv2 = opencv()
     end = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
-    capture = cv2.VideoCapture(f"{pipeline} ! {end}", cv2.CAP_GSTREAMER)
+    capture: VideoCapture = cv2.VideoCapture(f"{pipeline} ! {end}", cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()
         raise SourceError(f"{redact(pipeline)} does not start; try it with gst-launch-1.0")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Capture, SourceOptions, check_name, opencv
+from edge_tsm.sources.base import SourceOptions
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.opencv import VideoCapture, check_name, opencv
 from edge_tsm.system.redact import redact
 
 MOST_CAMERAS = 1000
@@ -27,11 +28,11 @@ class OpenCvStream:
     reopens = True
 
     def __init__(
-        self, uri: str, connect: Callable[[], Capture], clock: Clock, *, backlog: bool = False
+        self, uri: str, connect: Callable[[], VideoCapture], clock: Clock, *, backlog: bool = False
     ) -> None:
         self.uri, self._connect, self._clock = uri, connect, clock
         self._backlog, self._closed, self._opened_s = backlog, False, clock.now()
-        self._first: list[Capture] = [connect()]
+        self._first: list[VideoCapture] = [connect()]
         rate = self._first[0].get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < FASTEST_FPS else 30.0
 
@@ -57,7 +58,7 @@ class OpenCvStream:
         finally:
             capture.release()
 
-    def _catch_up(self, capture: Capture) -> None:
+    def _catch_up(self, capture: VideoCapture) -> None:
         """Skip frames that come faster than they were taken, at most those of the time passed."""
         for _ in range(int((self._clock.now() - self._opened_s) * self.fps)):
             before_s = self._clock.now()
@@ -87,22 +88,22 @@ class Camera(OpenCvStream):
         uri = f"camera {device}" if isinstance(device, int) else device
         super().__init__(uri, self._open, clock)
 
-    def _open(self) -> Capture:
+    def _open(self) -> VideoCapture:
         cv2, device = opencv(), self._device
         if isinstance(device, str):
             check_name(device)
             # The link of a camera that was plugged in again leads to another /dev/videoN.
             device = str(Path(device).resolve())
         known = isinstance(device, str) or device < MOST_CAMERAS
-        capture = cv2.VideoCapture(device if known else -1)
+        capture: VideoCapture = cv2.VideoCapture(device if known else -1)
         if not known or not capture.isOpened():
             capture.release()
             uri = f"camera {device}" if isinstance(device, int) else self._device
-            raise SourceError(f"{uri} cannot be opened; cameras here: {cameras_here()}")
+            raise SourceError(f"{uri} cannot be opened; cameras here: {_cameras_here()}")
         self._ask(capture)
         return capture
 
-    def _ask(self, capture: Capture) -> None:
+    def _ask(self, capture: VideoCapture) -> None:
         """Ask for size and rate; a driver may choose others, and says so in its frames."""
         cv2 = opencv()
         # Honored by some drivers only; the capture thread is what keeps up.
@@ -114,32 +115,34 @@ class Camera(OpenCvStream):
             capture.set(cv2.CAP_PROP_FPS, self._options.fps)
 
 
-def cameras_here() -> str:
+def open_camera(uri: str, options: SourceOptions, clock: Clock) -> Camera:
+    """Open a camera by its index or its device path."""
+    return Camera(int(uri) if uri.isdecimal() else uri, options=options, clock=clock)
+
+
+def _cameras_here() -> str:
     """Return the device files of cameras on this machine, for a message."""
     stable = sorted(Path("/dev/v4l/by-id").glob("*")) or sorted(Path("/dev").glob("video*"))
     return ", ".join(map(str, stable)) or "none"
 
 
-def network_stream(
-    uri: str, *, options: SourceOptions | None = None, clock: Clock = SYSTEM_CLOCK
-) -> OpenCvStream:
+def open_network(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:
     """Open rtsp://, http(s)://, tcp://, udp:// and the like through OpenCV's FFmpeg.
 
     Raises:
-        SourceError: nobody answers within `timeout_s`, or it is no video.
+        SourceError: nobody answers within `timeout_s`, or the answer is not a video.
     """
-    timeout_s = (options or SourceOptions()).timeout_s
     shown = redact(uri)
 
-    def connect() -> Capture:
+    def connect() -> VideoCapture:
         cv2 = opencv()
         check_name(uri)
-        limit_ms = round(timeout_s * 1000)
+        limit_ms = round(options.timeout_s * 1000)
         limits = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms),
         ]
-        capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
+        capture: VideoCapture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"{shown} cannot be opened; is it reachable, and a video stream?")

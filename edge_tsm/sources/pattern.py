@@ -20,9 +20,14 @@ class TestPattern:
 
     It ends after `frames` pictures, by default never. Like a camera it does not wait: a reader
     that is too slow misses pictures.
+
+    >>> from edge_tsm.system.clock import VirtualClock
+    >>> source = TestPattern(size=(64, 48), fps=10, frames=3, clock=VirtualClock())
+    >>> [(frame.index, frame.time_s, frame.image.shape) for frame in source]
+    [(0, 0.0, (48, 64, 3)), (1, 0.1, (48, 64, 3)), (2, 0.2, (48, 64, 3))]
     """
 
-    __test__ = False  # no test class, whatever pytest thinks
+    __test__ = False  # pytest would take it for a test class
     live = True
     reopens = True
 
@@ -72,7 +77,7 @@ def open_pattern(uri: str, options: SourceOptions, clock: Clock) -> TestPattern:
     """
     match = _URI.fullmatch(uri)
     if not match:
-        raise SourceError(f"{uri} is no test pattern; write test:// or test://640x480/30")
+        raise SourceError(f"{uri} is not a test pattern; write test:// or test://640x480/30")
     width, height, fps = match.groups()
     named = (int(width), int(height)) if width else None
     asked = SourceOptions(size=named or options.size, fps=float(fps) if fps else options.fps)

@@ -14,10 +14,14 @@ from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 class PushSource:
     """A live source that the application feeds, from any thread.
 
-    source = PushSource()
-    Pipeline(source, recognizer).start(print)
-    source.push(image)          # (H, W, 3) uint8 BGR; never blocks, newest wins
-    source.close()
+    `push` never blocks; a frame that nobody has read yet gives way to a newer one.
+
+    >>> source = PushSource()
+    >>> for level in (10, 20):
+    ...     source.push(np.full((48, 64, 3), level, np.uint8), time_s=level / 10)
+    >>> source.close()
+    >>> [(frame.index, frame.time_s, int(frame.image.max())) for frame in source]
+    [(1, 2.0, 20)]
     """
 
     live = True
@@ -58,7 +62,7 @@ class PushSource:
             yield frame
 
     def close(self) -> None:
-        """End the stream after the frame that waits."""
+        """End the stream after the frame that is waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,27 +1,38 @@
-"""Videos and streams through PyAV (extra `[av]`): the container's own times, exactly."""
+"""Videos and streams through PyAV (extra `[av]`), with the exact times of the container."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from math import inf
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from edge_tsm.datatypes import Frame
+from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Choose, Progress, SourceOptions, Wanted, check_name
+from edge_tsm.sources.base import FrameChooser, OnProgress, Source, SourceOptions, TimeFilter
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.opencv import check_name
 from edge_tsm.system.redact import redact
 
-try:
-    import av
-except ImportError as missing:
-    raise SourceError(f"av: needs PyAV: pip install 'edge-tsm[av]' ({missing})") from missing
-
 JUMP_S = 10.0
+
+
+def open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    """Open `av:` before the path of a video or the address of a stream.
+
+    Raises:
+        SourceError: PyAV is not installed, or cannot read it.
+    """
+    address = uri.removeprefix("av:")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", address):
+        return AvStream(address, options=options, clock=clock)
+    return AvFile(Path(address))
 
 
 class AvFile:
@@ -42,7 +53,7 @@ class AvFile:
         """Yield every frame that can be decoded."""
         return self.pick(lambda _: True)
 
-    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
+    def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield the wanted frames; only those are converted to pictures."""
         with _container(self.uri, self.uri) as (container, stream):
             for index, picture in enumerate(_decoded(container, stream)):
@@ -52,7 +63,7 @@ class AvFile:
                 if wanted(time_s):
                     yield Frame(_image(picture), index, time_s)
 
-    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
+    def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; see `VideoFile.sample`.
 
         Raises:
@@ -71,7 +82,7 @@ class AvFile:
         """Nothing is held open between passes."""
 
     def _pass(
-        self, wanted: frozenset[int], progress: Progress | None
+        self, wanted: frozenset[int], progress: OnProgress | None
     ) -> tuple[int, dict[int, Frame]]:
         frames, count = dict[int, Frame](), 0
         with _container(self.uri, self.uri) as (container, stream):
@@ -127,15 +138,27 @@ class AvStream:
         """End the iteration after the frame being read."""
         self._closed = True
 
-    def _opened(self) -> Any:
+    def _opened(self) -> AbstractContextManager[tuple[Any, Any]]:
         limits = (self._timeout_s, self._timeout_s)
         options = {"rtsp_transport": "tcp"} if self._uri.startswith("rtsp") else {}
         return _container(self._uri, self.uri, timeout=limits, options=options)
 
 
+@cache
+def _pyav() -> ModuleType:
+    """Import PyAV when it is first needed."""
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(f"av: needs PyAV: pip install 'edge-tsm[av]' ({error})") from error
+    module: ModuleType = av
+    return module
+
+
 @contextmanager
 def _container(address: str, shown: str, **how: Any) -> Iterator[tuple[Any, Any]]:
     """Open a container and its first video stream; PyAV's errors become SourceError."""
+    av = _pyav()
     try:
         with av.open(address, **how) as container:
             if not container.streams.video:
@@ -148,16 +171,16 @@ def _container(address: str, shown: str, **how: Any) -> Iterator[tuple[Any, Any]
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield decoded pictures, past damaged packets, as OpenCV goes past them."""
+    """Yield decoded pictures, skipping damaged packets as OpenCV does."""
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except _pyav().error.InvalidDataError:
             continue
 
 
-def _image(picture: Any) -> Any:
-    image = picture.to_ndarray(format="bgr24")
+def _image(picture: Any) -> Image:
+    image: Image = picture.to_ndarray(format="bgr24")
     turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -4,70 +4,61 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SinkError, SourceError
-from edge_tsm.sources.base import Recording, check_name, opencv
+from edge_tsm.sources.base import Recording, SourceOptions
+from edge_tsm.sources.files import open_recording
 from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
+from edge_tsm.system.opencv import check_name, opencv
 
 LIST_FILE = "frames.jsonl"
 PNG_LEVEL = 1  # ten times as fast as the default, a tenth larger
 
 
-class Recorder:
-    """Writes frames with their times into a new folder, for `replay:FOLDER`.
+@dataclass(frozen=True)
+class FrameRecord:
+    """One line of a recording's LIST_FILE: a picture's file in the folder, and its frame's facts.
 
-    Pictures are PNG, so that a replay shows what the camera showed, to the bit. `most_mib` bounds
-    the folder; what comes later is left out.
+    >>> line = FrameRecord("00000007.png", 7, 0.25).to_line()
+    >>> FrameRecord.from_line(line)
+    FrameRecord(file='00000007.png', index=7, time_s=0.25, gap=False)
     """
 
-    def __init__(self, folder: Path, *, most_mib: float = 4096.0) -> None:
-        self._folder, self._left = folder, most_mib * 2**20
-        self._list: IO[str] | None = None
+    file: str
+    index: int
+    time_s: float
+    gap: bool = False
 
-    def write(self, frame: Frame) -> None:
-        """Append one frame.
+    def to_line(self) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> FrameRecord:
+        """Read one line.
 
         Raises:
-            SinkError: the folder exists already, or cannot be written.
+            ValueError: it is not a record.
         """
-        if self._left <= 0:
-            return
-        cv2 = opencv()
         try:
-            stream = self._list or self._open()
-            name = f"{frame.index:08d}.png"
-            _, data = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
-            (self._folder / name).write_bytes(data)
-            record = {"file": name, "index": frame.index, "time_s": frame.time_s, "gap": frame.gap}
-            stream.write(json.dumps(record) + "\n")
-            stream.flush()
-        except OSError as error:
-            raise SinkError(f"{self._folder}: cannot be recorded to ({error})") from error
-        self._left -= len(data)
-
-    def close(self) -> None:
-        """Finish the list."""
-        if self._list is not None:
-            self._list.close()
-
-    def _open(self) -> IO[str]:
-        self._folder.mkdir(parents=True)
-        self._list = (self._folder / LIST_FILE).open("w", encoding="utf-8")
-        return self._list
+            return cls(**json.loads(line))
+        except TypeError as error:
+            raise ValueError(f"{line!r} is not the record of a frame") from error
 
 
 class Replay:
     """A recording of `Recorder`, or a video, played as the live source that it was.
 
     Frames come when they are due by the clock: in real time, or at once with a `VirtualClock`. A
-    clock that starts at `start_s` gives them the times that they had, to the bit.
+    clock that starts at `start_s`, the time of the first frame in seconds, gives every frame the
+    time that it had, to the bit.
 
     Raises:
-        SourceError: the folder is no recording.
+        SourceError: the folder is not a recording.
     """
 
     live = True
@@ -100,19 +91,72 @@ class _Recorded:
         self.uri, self._folder = str(folder), folder
         try:
             lines = (folder / LIST_FILE).read_text(encoding="utf-8").splitlines()
-            self._records = [json.loads(line) for line in lines if line.endswith("}")]
+            # The last line of a recording that was cut off may be torn.
+            self._records = [FrameRecord.from_line(line) for line in lines if line.endswith("}")]
         except (OSError, ValueError) as error:
-            raise SourceError(f"{folder} is no recording of edge-tsm ({error})") from error
+            raise SourceError(f"{folder} is not a recording of edge-tsm ({error})") from error
         if not self._records:
             raise SourceError(f"{folder} is a recording without a frame")
-        times_s = [record["time_s"] for record in self._records]
-        self.fps = (len(times_s) - 1) / ((times_s[-1] - times_s[0]) or 1.0) or 30.0
+        first_s, last_s = self._records[0].time_s, self._records[-1].time_s
+        self.fps = (len(self._records) - 1) / ((last_s - first_s) or 1.0) or 30.0
 
     def __iter__(self) -> Iterator[Frame]:
         for record in self._records:
-            path = self._folder / record["file"]
+            path = self._folder / record.file
             check_name(str(path))
             image = opencv().imread(str(path))
             if image is None:
                 raise SourceError(f"{path} cannot be decoded")
-            yield Frame(image, record["index"], record["time_s"], record["gap"])
+            yield Frame(image, record.index, record.time_s, record.gap)
+
+
+def open_replay(uri: str, _options: SourceOptions, clock: Clock) -> Replay:
+    """Open `replay:` before a recorder's folder, or before whatever `open_recording` takes.
+
+    Raises:
+        SourceError: it does not exist, or is neither.
+    """
+    path = Path(uri.removeprefix("replay:"))
+    return Replay(path if (path / LIST_FILE).is_file() else open_recording(path), clock=clock)
+
+
+class Recorder:
+    """Writes frames with their times into a new folder, for `replay:FOLDER`.
+
+    Pictures are PNG, so that a replay shows what the camera showed, to the bit. `most_mib` bounds
+    the folder; what comes later is left out.
+    """
+
+    def __init__(self, folder: Path, *, most_mib: float = 4096.0) -> None:
+        self._folder, self._left = folder, most_mib * 2**20
+        self._list: IO[str] | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame.
+
+        Raises:
+            SinkError: the folder exists already, or cannot be written.
+        """
+        if self._left <= 0:
+            return
+        cv2 = opencv()
+        try:
+            stream = self._list or self._open()
+            record = FrameRecord(f"{frame.index:08d}.png", frame.index, frame.time_s, frame.gap)
+            _, data = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+            (self._folder / record.file).write_bytes(data)
+            stream.write(record.to_line())
+            stream.flush()
+        except OSError as error:
+            raise SinkError(f"{self._folder}: cannot be recorded to ({error})") from error
+        self._left -= len(data)
+
+    def close(self) -> None:
+        """Finish the list."""
+        if self._list is not None:
+            self._list.close()
+
+    def _open(self) -> IO[str]:
+        self._folder.mkdir(parents=True)
+        self._list = (self._folder / LIST_FILE).open("w", encoding="utf-8")
+        return self._list

@@ -11,8 +11,9 @@ import numpy as np
 
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.sources.base import LARGEST_PX, PixelFormat, Size, SourceOptions, opencv
+from edge_tsm.sources.base import LARGEST_PX, PixelFormat, Size, SourceOptions
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.opencv import opencv
 
 STDIN = 0
 GLANCE_S = 0.2
@@ -79,8 +80,17 @@ class Pipe:
         return read_raw(self._stream, self._options.size, self._options.pixel_format)
 
 
+def open_pipe(_uri: str, options: SourceOptions, clock: Clock) -> Pipe:
+    """Open this process's standard input.
+
+    Raises:
+        InputError: it is a terminal.
+    """
+    return Pipe(options=options, clock=clock)
+
+
 class _Descriptor:
-    """Reads a file descriptor whole, and gives up within a moment when it is closed.
+    """Reads exactly as many bytes as asked of a file descriptor, and gives up soon when closed.
 
     Python's own buffered stdin would abort the interpreter if it ended during a read.
     """
@@ -115,11 +125,11 @@ def read_ppm(stream: Readable, where: str) -> Iterator[Image]:
     while magic := stream.read(len(_MAGIC)):
         if magic != _MAGIC:
             raise SourceError(
-                f"{where} holds no PPM pictures; for raw frames give --size and --pixel-format"
+                f"{where} holds no PPM pictures; raw frames need a size and a pixel format"
             )
         width, height, depth = (_number(stream, where) for _ in range(3))
         if depth != 255 or not (0 < width <= LARGEST_PX and 0 < height <= LARGEST_PX):
-            raise SourceError(f"{where}: a PPM of {width}x{height}, depth {depth}, is not read")
+            raise SourceError(f"{where}: cannot read a PPM of {width}x{height} and depth {depth}")
         data = stream.read(width * height * 3)
         if len(data) < width * height * 3:
             return  # cut off in the middle of a picture
@@ -141,7 +151,7 @@ def _number(stream: Readable, where: str) -> int:
 
 
 def read_raw(stream: Readable, size: Size, pixel_format: PixelFormat) -> Iterator[Image]:
-    """Yield raw frames of `size` (width, height) as (H, W, 3) uint8 BGR; a torn last one is left.
+    """Yield raw frames of `size` (width, height) as (H, W, 3) uint8 BGR, but not a torn last one.
 
     Raises:
         InputError: a size that the format cannot have.
@@ -157,7 +167,7 @@ def _layout(size: Size, pixel_format: PixelFormat) -> tuple[int, int, Callable[[
     """Return rows and bytes per pixel in memory, and the conversion to BGR."""
     width, height = size
     if pixel_format in ("nv12", "yuyv") and (width % 2 or height % 2):
-        raise InputError(f"{pixel_format} has no {width}x{height}; both must be even")
+        raise InputError(f"{pixel_format} cannot be {width}x{height}; both must be even")
     if pixel_format == "bgr24":
         return height, 3, np.copy
     cv2 = opencv()

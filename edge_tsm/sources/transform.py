@@ -1,4 +1,4 @@
-"""A source turned and cropped."""
+"""A source whose pictures are rotated and cropped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ import numpy as np
 
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import Choose, Progress, Recording, Source, SourceOptions, Wanted
+from edge_tsm.sources.base import (
+    FrameChooser,
+    OnProgress,
+    Recording,
+    Source,
+    SourceOptions,
+    TimeFilter,
+)
 
 
-class View:
+class TransformedSource:
     """The pictures of `source`, rotated clockwise and then cropped, as the options say."""
 
     def __init__(self, source: Source, options: SourceOptions) -> None:
@@ -23,27 +30,27 @@ class View:
         self.source, self._options = source, options
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the source's frames, changed.
+        """Yield the source's frames, transformed.
 
         Raises:
             SourceError: the crop lies outside the picture.
         """
-        return map(self._change, self.source)
+        return map(self._transformed, self.source)
 
-    def sample(self, choose: Choose, *, progress: Progress | None = None) -> list[Frame]:
-        """Return the changed frames that `choose` picks, of a recording."""
+    def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
+        """Return the transformed frames that `choose` picks, of a recording."""
         recording = cast("Recording", self.source)
-        return [self._change(frame) for frame in recording.sample(choose, progress=progress)]
+        return [self._transformed(frame) for frame in recording.sample(choose, progress=progress)]
 
-    def pick(self, wanted: Wanted, *, until_s: float = inf) -> Iterator[Frame]:
-        """Yield the changed frames that are wanted, of a recording."""
-        return map(self._change, cast("Recording", self.source).pick(wanted, until_s=until_s))
+    def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
+        """Yield the transformed frames that are wanted, of a recording."""
+        return map(self._transformed, cast("Recording", self.source).pick(wanted, until_s=until_s))
 
     def close(self) -> None:
         """Close the source."""
         self.source.close()
 
-    def _change(self, frame: Frame) -> Frame:
+    def _transformed(self, frame: Frame) -> Frame:
         turned = np.rot90(frame.image, -(self._options.rotate // 90))
         return replace(frame, image=np.ascontiguousarray(self._cropped(turned)))
 

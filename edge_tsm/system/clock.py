@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge_tsm.errors import EdgeTsmError
 
@@ -19,16 +19,22 @@ from edge_tsm.errors import EdgeTsmError
 class Condition(Protocol):
     """What is used of `threading.Condition`; hold it with `with` to wait or notify."""
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> object:
         """Acquire the lock."""
         ...
 
-    def __exit__(self, *raised: Any) -> Any:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
         """Release the lock."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until notified; False when `timeout` seconds of this clock passed before."""
+        """Wait until notified; False when `timeout` seconds of this clock pass first."""
         ...
 
     def notify_all(self) -> None:
@@ -37,14 +43,14 @@ class Condition(Protocol):
 
 
 class Clock(Protocol):
-    """Monotonic seconds, conditions to wait on, and threads that the clock knows of."""
+    """Monotonic seconds, conditions to wait on, and threads that take part in the clock."""
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""
         ...
 
     def condition(self) -> Condition:
-        """Return a new condition whose timeouts are of this clock."""
+        """Return a new condition whose timeouts are in this clock's seconds."""
         ...
 
     def start(self, target: Callable[[], None], *, name: str) -> None:
@@ -75,7 +81,7 @@ class VirtualClock:
     """Time that jumps to the next deadline when every thread waits, and stands still otherwise.
 
     The thread that makes the clock and those it starts take part; work costs no time. When all of
-    them wait for ever, each wait raises `EdgeTsmError` instead of hanging.
+    them wait forever, each wait raises `EdgeTsmError` instead of hanging.
     """
 
     def __init__(self, start_s: float = 0.0) -> None:
@@ -117,7 +123,7 @@ class VirtualClock:
             if waiter.woken is None:  # Ctrl-C
                 self._wake([waiter], "interrupted")
         if waiter.woken == "stuck":
-            raise EdgeTsmError("every thread of the virtual clock waits for ever")
+            raise EdgeTsmError("every thread of the virtual clock waits forever")
         return waiter.woken == "notified"
 
     def _leave(self) -> None:
@@ -159,7 +165,7 @@ class _VirtualCondition:
         self._clock._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        # A timeout too small to change the sum must move time on all the same, or loops never end.
+        # A timeout too small to change the sum must still move time on, or loops never end.
         now_s = self._clock.now()
         until_s = (
             math.inf if timeout is None else max(now_s + timeout, math.nextafter(now_s, math.inf))
@@ -172,7 +178,7 @@ class _VirtualCondition:
 
 
 class Alarm:
-    """Waits for moments of a clock, until it is closed from any thread."""
+    """Waits for points in time of a clock, until it is closed from any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock, self._changed, self._closed = clock, clock.condition(), False
@@ -192,7 +198,7 @@ class Alarm:
 
 
 class Handover:
-    """Ends a thread: whatever it raised goes to its owner and not to stderr."""
+    """Ends a thread: whatever it raised, or None, goes to its owner and not to stderr."""
 
     def __init__(self, deliver: Callable[[BaseException | None], None]) -> None:
         self._deliver = deliver

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name, renamed at the end."""
+"""Files written whole or not at all: under a temporary name, renamed at the end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edge_tsm.errors import SinkError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a new empty file beside `path` that takes its place when the block ends well.
+    """Yield a new empty file beside `path` that replaces it when the block ends without an error.
 
     Raises:
-        SinkError: the folder or the disk does not take it.
+        SinkError: the file cannot be written.
     """
     temporary = temporary_beside(path)
     try:

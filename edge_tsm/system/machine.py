@@ -1,8 +1,9 @@
-"""What Linux tells about the machine: processor, limits of a container, cameras."""
+"""What Linux says about the machine: processor, cores, limits of a container, cameras."""
 
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Processor:
 
     @property
     def has_fast_int8(self) -> bool:
-        """Whether it multiplies and adds bytes in one step; no, where the system does not tell."""
+        """Whether it multiplies and adds bytes in one step; False where that is unknown."""
         return bool(_FAST_INT8.intersection(self.features))
 
     @property
@@ -57,16 +58,51 @@ class VideoDevice:
 
 
 def processor(root: Path = Path("/")) -> Processor:
-    """Read /proc/cpuinfo and the cgroup below `root`; what is not there is left out."""
+    """Read /proc/cpuinfo and the cgroup below `root`; what is missing is left out."""
     lines = _text(root / "proc/cpuinfo").splitlines()
     pairs = [line.split(":", 1) for line in lines if ":" in line]
     facts = {key.strip(): value.strip() for key, value in reversed(pairs)}
     flags = set(facts.get("flags", facts.get("Features", "")).split())
     model = facts.get("model name") or _text(root / "proc/device-tree/model").strip("\0\n ")
     names = dict.fromkeys(name for flag, name in _FEATURES.items() if flag in flags)
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return Processor(model or "unknown processor", tuple(names), cores, _quota(root))
+    return Processor(model or "unknown processor", tuple(names), usable_cores(), _quota(root))
+
+
+def processor_identity(root: Path = Path("/")) -> str:
+    """Return the CPU's name and all its features, which decide how fast and how exact int8 is."""
+    lines = _text(root / "proc/cpuinfo").splitlines()
+    kept = ("model name", "flags", "Features", "CPU part", "Hardware", "Model")
+    found = dict.fromkeys(line for line in lines if line.startswith(kept))
+    return "\n".join(found) or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return the number of logical cores this process may run on: for threads that wait a lot."""
+    return len(_cpus())
+
+
+def physical_cores() -> int:
+    """Return the number of physical cores this process may run on: for threads that compute.
+
+    From the affinity mask and not the host's count: in a container the host's is wrong, and ONNX
+    Runtime fails to pin threads outside the mask (onnxruntime #8313). Hyper-threads are counted
+    once: convolutions keep a core busy alone.
+    """
+    return len({_core(cpu) for cpu in _cpus()})
+
+
+def _cpus() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _core(cpu: int) -> str:
+    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        return "/".join((topology / n).read_text() for n in ("physical_package_id", "core_id"))
+    except OSError:
+        return str(cpu)
 
 
 def video_devices(root: Path = Path("/")) -> list[VideoDevice]:

@@ -19,7 +19,7 @@ from edge_tsm.bundle.card import (
     State,
     Streaming,
 )
-from edge_tsm.datatypes import Frame, Tensor
+from edge_tsm.datatypes import Frame, Image, Tensor
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.system.clock import VirtualClock
 
@@ -141,3 +141,9 @@ def frames_at(times_s: Iterable[float], size: tuple[int, int] = (240, 320)) -> l
     return [
         Frame(np.full((*size, 3), i % 256, np.uint8), i, time_s) for i, time_s in enumerate(times_s)
     ]
+
+
+def random_pictures(count: int) -> list[Image]:
+    """Noise of one size, the same for every `count`."""
+    generator = np.random.default_rng(count)
+    return [generator.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(count)]

@@ -48,7 +48,6 @@ TOY = Writer(
     source="onnx",
     write=write_toy,
     wanted=unless_ir,
-    also=("openvino",),
 )
 
 

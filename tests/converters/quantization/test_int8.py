@@ -200,11 +200,11 @@ def test_every_fourth_clip_is_kept_back() -> None:
         split(clips[:1], warn=warnings.append)
 
 
-def test_feeds_fill_the_batch() -> None:
+def test_feeds_fill_the_batch(quantized: Path) -> None:
     card = make_card(batch=2)
     crops = np.zeros((3, 8, 224, 224, 3), np.uint8)
     crops[2] = 255
-    first, second = list(Feeds(card, crops, Path("model.onnx")))
+    first, second = list(Feeds(card, crops, quantized / "model.onnx"))
     assert first["clip"].shape == second["clip"].shape == (2, 24, 224, 224)
     assert np.array_equal(second["clip"][0], second["clip"][1])
     assert not np.array_equal(first["clip"][1], second["clip"][0])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from edge_tsm import backends
 from edge_tsm.backends import RuntimeOptions, candidates
-from edge_tsm.backends.base import default_threads
 from edge_tsm.errors import BackendError
 from edge_tsm.system.machine import Processor
 
@@ -34,16 +32,6 @@ def test_the_preferred_engine(machine: str, first: str, monkeypatch: pytest.Monk
     assert candidates("cpu")[0] == first
     assert candidates("CUDA") == ("onnxruntime",)
     assert candidates("gpu") == ("openvino",)
-
-
-def test_threads_follow_the_affinity() -> None:
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert default_threads() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-    assert 1 <= default_threads() <= len(allowed)
 
 
 def test_tensorrt_keeps_its_engines(tmp_path: Path) -> None:
@@ -82,7 +70,7 @@ def test_precision_that_is_not_offered(device: str, precision: str) -> None:
         provider_options(RuntimeOptions(device, precision=precision))  # type: ignore[arg-type]
 
 
-def test_openvino_is_held_to_f32_unless_told_otherwise(bundle: Path) -> None:
+def test_openvino_is_held_to_f32_unless_asked_otherwise(bundle: Path) -> None:
     openvino = pytest.importorskip("openvino")
     from edge_tsm.backends.openvino import OpenVinoBackend
 

@@ -128,7 +128,7 @@ def test_verify_notices_damage(damage: str, bundle: Path, tmp_path: Path) -> Non
         (["run", "B", "--source", "nope.mp4"], 4, "nope.mp4 does not exist"),
         (["run", "B", "--camera", "97"], 4, "camera 97 cannot be opened"),
         (["run", "nope.bundle", "--source", "V"], 3, "nope.bundle does not exist"),
-        (["run", "B", "--source", "V", "--device", "toaster"], 5, "'toaster' is not there"),
+        (["run", "B", "--source", "V", "--device", "toaster"], 5, "'toaster' is not available"),
         (["run", "B"], 2, "pass --source FILE or --camera 0"),
         (["run", "B", "--source", "V", "--sauce", "x"], 2, "No such option"),
         (["run", "B", "--source", "V", "--every", "0"], 2, "x>0"),

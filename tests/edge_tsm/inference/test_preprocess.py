@@ -120,7 +120,7 @@ def test_bgr_and_rgb_meet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((10, 10), np.uint8), r"this one has \(10, 10\)"),
         (np.zeros((10, 10, 4), np.uint8), "convert gray or BGRA"),
@@ -129,6 +129,6 @@ def test_bgr_and_rgb_meet() -> None:
         ([[0]], "this one is list"),
     ],
 )
-def test_what_is_no_picture_is_said(image: Any, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_what_is_no_picture_is_said(image: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         PREPROCESS.crop(image)

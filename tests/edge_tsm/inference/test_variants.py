@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -71,7 +68,7 @@ def test_a_variant_is_named_by_file_or_engine(card: Card, tmp_path: Path) -> Non
     found = variants(card, tmp_path, ("openvino", "onnxruntime"), "cpu")
     assert str(named(found, "onnxruntime")) == "model.onnx on onnxruntime"
     assert str(named(found, "model.xml")) == "model.xml on openvino"
-    with pytest.raises(CardError, match=r"no variant 'model\.int9\.onnx' serves here; there are"):
+    with pytest.raises(CardError, match=r"no variant 'model\.int9\.onnx' serves here; choose"):
         named(found, "model.int9.onnx")
 
 
@@ -91,7 +88,7 @@ def test_a_choice_is_remembered(
         assert changed.recall(found) is None
 
 
-@pytest.mark.parametrize("name", ["versions", "_cpu_model"])
+@pytest.mark.parametrize("name", ["versions", "processor_identity"])
 def test_a_choice_is_made_anew_for_other_engines_and_processors(
     name: str, card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +104,7 @@ def test_int8_on_openvino_may_saturate_without_vnni() -> None:
     int8, f32 = a_file("model.int8.xml", "int8"), a_file("model.xml")
     assert Variant(int8, "openvino").may_saturate(old)
     assert not Variant(int8, "openvino").may_saturate(new)
-    assert not Variant(int8, "onnxruntime").may_saturate(old)  # there it is told to be exact
+    assert not Variant(int8, "onnxruntime").may_saturate(old)  # there it is made exact
     assert not Variant(f32, "openvino").may_saturate(old)
 
 
@@ -159,22 +156,6 @@ def test_every_device_of_an_engine_is_listed() -> None:
     assert "cpu" in devices("onnxruntime")
     with pytest.raises(BackendError, match="unknown"):
         devices("caffe")
-
-
-def test_bench_measures_every_artifact(bundle: Path) -> None:
-    command = [sys.executable, "-m", "edge_tsm", "bench", str(bundle), "--runs", "1"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert {row["file"] for row in rows} <= set(Card.read(bundle).files)
-    for row in rows:
-        assert row["agreement"]["max_rel_diff"] <= row["agreement"]["tolerance"]
-        assert 0 < row["median_ms"] <= row["p95_ms"]
-        assert row["clips_per_s"] == pytest.approx(1000 / row["median_ms"])
-        assert row["peak_mib"] > 20
-    missing = subprocess.run([*command, "--device", "toaster"], capture_output=True, text=True)
-    assert missing.returncode == 5
-    assert "device 'toaster' is not there" in missing.stderr
 
 
 def test_bars_are_as_long_as_latencies() -> None:

@@ -37,10 +37,10 @@ def test_iteration_gives_every_frame(tmp_path: Path) -> None:
     assert (source.live, source.fps) == (False, 25.0)
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(eight, progress=lambda *a: told.append(a))
-    assert told == [(i, 5) for i in range(1, 6)]
+def test_progress_is_reported(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    VideoFile(write_video(tmp_path / "x.avi", 5)).sample(eight, progress=lambda *a: calls.append(a))
+    assert calls == [(i, 5) for i in range(1, 6)]
 
 
 class LyingFile(VideoFile):
@@ -192,7 +192,7 @@ def test_a_folder_called_by_a_number_is_a_folder(
 def test_a_name_that_is_no_utf8_is_an_error_not_a_crash(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xfcn.avi"))
     shutil.copy(write_video(tmp_path / "x.avi", 3), path)
-    with pytest.raises(SourceError, match="no valid UTF-8"):
+    with pytest.raises(SourceError, match="not valid UTF-8"):
         open_source(path)
 
 

@@ -55,12 +55,12 @@ def test_a_file_address_is_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "message"),
     [
         ("gopher://x/y", "scheme 'gopher' is unknown"),
         ("ftp://bob:hunter2@x/y", r"ftp://\*\*\*@x/y: scheme"),
-        ("test://huge", "is no test pattern"),
-        ("csi://left", "is no CSI camera"),
+        ("test://huge", "is not a test pattern"),
+        ("csi://left", "is not a CSI camera"),
         ("csi://1", "libcamera names its cameras"),
         ("replay:nothing-here", "does not exist"),
         ("/dev/v4l/by-id/usb-nothing", "cannot be opened; cameras here: none"),
@@ -68,8 +68,8 @@ def test_a_file_address_is_the_file(tmp_path: Path) -> None:
         ("clips/*.png", "holds no images"),
     ],
 )
-def test_addresses_that_lead_nowhere(uri: str, told: str) -> None:
-    with pytest.raises(SourceError, match=told):
+def test_addresses_that_lead_nowhere(uri: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
         open_source(uri, options=SourceOptions(timeout_s=2))
 
 
@@ -224,6 +224,21 @@ def test_a_recording_at_another_time_keeps_its_pace(tmp_path: Path) -> None:
     assert [f.time_s for f in replay] == [100.0, 100.5, 102.0]
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "is a recording without a frame"),
+        ('{"file": "1.png", "index": 0', "is a recording without a frame"),
+        ('{"index": 0}', "is not a recording of edge-tsm"),
+        ("{no json}", "is not a recording of edge-tsm"),
+    ],
+)
+def test_a_list_that_is_no_recording(lines: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "frames.jsonl").write_text(lines)
+    with pytest.raises(SourceError, match=message):
+        open_source(f"replay:{tmp_path}")
+
+
 def test_a_recording_of_bounded_size(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recording", most_mib=0.0001)
     for frame in frames_at(range(100), (48, 64)):
@@ -257,7 +272,7 @@ def test_a_gstreamer_pipeline_in_a_child() -> None:
     pipeline = "videotestsrc pattern=blue num-buffers=5 ! video/x-raw,width=62,height=46"
     source = GStreamerChild(pipeline)
     frames: list[Frame] = []
-    with pytest.raises(SourceError, match=r"ended: gst-launch-1\.0 gave 0"):
+    with pytest.raises(SourceError, match=r"ended: gst-launch-1\.0 exited with code 0"):
         frames.extend(iter_into(source, frames))
     assert [f.image.shape for f in frames] == [(46, 62, 3)] * 5
     assert frames[0].image[5, 5].tolist() == pytest.approx([255, 0, 0], abs=3)

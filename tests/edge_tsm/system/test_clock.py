@@ -21,7 +21,7 @@ def test_a_wait_of_an_hour_is_over_at_once() -> None:
 
 
 def test_threads_take_turns_by_their_deadlines() -> None:
-    clock, told = VirtualClock(), list[tuple[str, float]]()
+    clock, ticks = VirtualClock(), list[tuple[str, float]]()
     done = clock.condition()
     ended: list[str] = []
 
@@ -30,7 +30,7 @@ def test_threads_take_turns_by_their_deadlines() -> None:
         for _ in range(3):
             with own:
                 own.wait(period_s)
-            told.append((name, clock.now()))
+            ticks.append((name, clock.now()))
         with done:
             ended.append(name)
             done.notify_all()
@@ -40,7 +40,7 @@ def test_threads_take_turns_by_their_deadlines() -> None:
     with done:
         while len(ended) < 2:
             assert done.wait(100.0)
-    assert told == [
+    assert ticks == [
         *[("fast", 1.0), ("fast", 2.0), ("slow", 2.5), ("fast", 3.0)],
         *[("slow", 5.0), ("slow", 7.5)],
     ]
@@ -71,7 +71,7 @@ def test_time_stands_still_while_someone_works() -> None:
 
 def test_waiting_for_ever_is_an_error_and_no_hang() -> None:
     clock = VirtualClock()
-    with pytest.raises(EdgeTsmError, match="waits for ever"), (condition := clock.condition()):
+    with pytest.raises(EdgeTsmError, match="waits forever"), (condition := clock.condition()):
         condition.wait()
 
 
