@@ -20,9 +20,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from converters import convert, plan  # noqa: E402
 from converters.architectures.classifier import build_reference  # noqa: E402
-from converters.build import convert  # noqa: E402
-from converters.plan import plan  # noqa: E402
 from converters.verification.reference import run_artifact  # noqa: E402
 from edge_tsm import load  # noqa: E402
 from tests.helpers.goldens import HERE, load_golden, options_for, write_golden  # noqa: E402
@@ -46,14 +45,14 @@ def measure(name: str, shared: Path, recipe: object) -> dict[str, object]:
         for engine in ("onnxruntime", "openvino"):
             with load(bundle, engine=engine) as recognizer:
                 answers[engine] = run_artifact(recognizer.backend, recognizer.card, clips)
-    facts = {key: str(fact.value) for key, fact in planned.recipe.facts.items()}
-    extra = [facts["shift"]]
-    extra += [facts["non-local mode"]] if "non-local mode" in facts else []
-    extra += ["temporal pool"] if facts["temporal pool"] == "True" else []
+    facts = planned.recipe.facts
+    extra = [facts.shift.value]
+    extra += [facts.non_local_mode.value] if facts.non_local_mode else []
+    extra += ["temporal pool"] if facts.temporal_pool.value else []
     spread = float(np.ptp(expected))
     return {
-        "source": facts["format"],
-        "network": f"{facts['backbone']}, {segments} frames, {', '.join(extra)}",
+        "source": facts.format.value,
+        "network": f"{facts.backbone.value}, {segments} frames, {', '.join(extra)}",
         **{key: float(np.abs(a - expected).max() / spread) for key, a in answers.items()},
     }
 

@@ -17,7 +17,7 @@ from networks import answer, make_bundle, opened
 from plots import lines
 from turns import Run, in_turns
 
-from converters.recipe import Options
+from converters import Options
 
 BATCHES, SEGMENTS, THREADS, SIZES = (1, 2, 4, 8), (8, 16), (1, 2), (112, 160, 224, 256)
 Curves = dict[str, dict[int, float]]

@@ -22,13 +22,9 @@ from turns import Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from converters import ClipSet, Int8, Options, Settings, build, plan
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
-from converters.build import Settings, build
-from converters.plan import plan
-from converters.quantization.calibration import ClipSet
-from converters.quantization.int8 import Int8
-from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm.backends import ENGINES, RuntimeOptions
 from edge_tsm.bundle.card import Card
@@ -81,7 +77,7 @@ def make_bundle(
     clips = range(CALIBRATION_CLIPS)
     crops = [generated_clip(seed, planned.recipe.segments, size_px) for seed in clips]
     int8 = Int8(ClipSet(np.stack(crops)), keep_float="none", max_drop=1 - 1e-9)
-    return checkpoint, build(planned, bundle, Settings(int8=int8), tell=lambda line: None)
+    return checkpoint, build(planned, bundle, Settings(int8=int8))
 
 
 def opened(bundle: Path, *, threads: int | None = None) -> Iterator[tuple[str, Recognizer]]:

@@ -24,12 +24,8 @@ from networks import CALIBRATION_CLIPS, ENGINE_NAMES, answer, opened
 from plots import bars
 from turns import Run, in_turns
 
+from converters import ClipSet, Int8, Options, Settings, convert, plan
 from converters.architectures.classifier import build_online
-from converters.build import Settings, convert
-from converters.plan import plan
-from converters.quantization.calibration import ClipSet
-from converters.quantization.int8 import Int8
-from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import LABELS, generate

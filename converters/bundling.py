@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from converters.architectures.base import shift_place
 from converters.architectures.classifier import cache_shapes
+from converters.export import Writer
 from converters.recipe import Recipe
 from edge_tsm.backends import artifact_parts
 from edge_tsm.bundle.card import (
@@ -23,11 +24,9 @@ from edge_tsm.bundle.card import (
     File,
     Input,
     Output,
-    Precision,
     Provenance,
     Sampling,
     Streaming,
-    Target,
     checksum,
 )
 from edge_tsm.errors import ConversionError, EdgeTsmError
@@ -54,11 +53,11 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
             "shift_div": recipe.shift.div,
             "shift_place": place,
             "shift_direction": recipe.shift.direction if place != "none" else "none",
-            "shifted_blocks": str(recipe.facts["shifted blocks"].value),
+            "shifted_blocks": recipe.facts.shifted_blocks.value,
             "non_local_blocks": network.non_local_blocks,
             "temporal_pool": network.temporal_pool,
             "consensus": "avg",
-            **({"forced_online": True} if "forced online" in recipe.facts else {}),
+            **({"forced_online": True} if recipe.facts.forced_online else {}),
         },
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
@@ -68,7 +67,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         files={},
         provenance=Provenance(
             checkpoint_sha256=checkpoint_sha256,
-            inferred={fact: found.source for fact, found in recipe.facts.items()},
+            inferred={fact: found.source for fact, found in recipe.facts.rows()},
             tools=_tools(),
         ),
         verification={},
@@ -95,17 +94,23 @@ def _tools() -> dict[str, str]:
     }
 
 
-def file_entry(path: Path, precision: Precision, engine: str, target: Target) -> File:
-    """Return the card's entry for a finished artifact."""
-    parts = {part.name: checksum(part) for part in artifact_parts(path)}
+def file_entry(path: Path, writer: Writer, also: Iterable[str]) -> File:
+    """Return the entry of a finished artifact; `also` are further engines it is proven on."""
     return File(
-        path.name, checksum(path), precision, engine, version(engine), parts, also={}, target=target
+        path=path.name,
+        sha256=checksum(path),
+        precision=writer.precision,
+        engine=writer.engine,
+        engine_version=version(writer.engine),
+        parts={part.name: checksum(part) for part in artifact_parts(path, writer.engine)},
+        also={engine: version(engine) for engine in also},
+        target=writer.target,
     )
 
 
 @contextmanager
 def temporary_bundle(bundle: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside `bundle`; it becomes the bundle, or goes on failure."""
+    """Yield a hidden folder beside `bundle`; it becomes the bundle, or is removed on failure."""
     _refuse_existing(bundle, force=force)
     try:
         bundle.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +142,7 @@ def _refuse_existing(bundle: Path, *, force: bool) -> None:
 
 
 def _replace(folder: Path, bundle: Path, *, force: bool) -> None:
-    """Move the finished folder into place; an old bundle goes only when the new one is there."""
+    """Move the finished folder into place; an old bundle is removed only after that."""
     _refuse_existing(bundle, force=force)
     if not bundle.exists():
         folder.rename(bundle)

@@ -1,13 +1,16 @@
-"""What will be converted: the network of a checkpoint, and the facts its weights cannot tell."""
+"""What will be converted: the network of a checkpoint, and the facts its weights do not show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from converters.architectures.base import Network, refuse_offline, shift_place
-from converters.architectures.shift import DIRECTIONS, Shift
+from converters.architectures.non_local import NonLocalMode
+from converters.architectures.shift import DIRECTIONS, Direction, Shift
+from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
@@ -17,25 +20,18 @@ from edge_tsm.errors import CheckpointError
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}
 _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
+_COLORS: tuple[Color, ...] = ("rgb", "bgr")
+_WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
-# What all code bases leave unsaid in the same way.
+# What no code base writes down and all do alike.
 COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
-Hints = Sequence[tuple[str, Mapping[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A value and where it came from."""
-
-    value: Any
-    source: str
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may say about a checkpoint; None leaves it to the other sources.
+    """What the user may state about a checkpoint; None leaves it to the other sources.
 
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
@@ -47,7 +43,7 @@ class Options:
     shift_direction: str | None = None
     consensus: str | None = None
     color: str | None = None
-    labels: str | None = None
+    labels: str | Path | None = None
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
@@ -62,7 +58,7 @@ class Options:
 class Convention:
     """What a code base does the same way for all its networks, and puts into no checkpoint.
 
-    `defaults` are facts by name; a `shift_div` of None is the number of segments.
+    `defaults` are hints by name (see `Hints`); a `shift_div` of None is the number of segments.
     """
 
     name: str
@@ -77,42 +73,24 @@ class Convention:
 class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
-    `hints` are (source, facts) pairs in order of trust; `head` is where the class count stood,
-    `shift_source` what says which blocks are shifted.
+    `hints` are (source, values by name) pairs in order of trust, see `Hints`; `head` is the weight
+    that gives the class count, `shift_source` what shows which blocks are shifted.
     """
 
     network: Network
     classes: int
     head: str
-    hints: Hints
+    hints: Sequence[tuple[str, Mapping[str, Any]]]
     convention: Convention
     warnings: tuple[str, ...] = ()
     shift_source: str = "weights"
-
-    @property
-    def facts(self) -> dict[str, Fact]:
-        """What the weights say."""
-        network = self.network
-        shifted = [place != "none" for place in network.shifts]
-        told = {
-            "backbone": network.name,
-            "shift": shift_place(network),
-            "shifted blocks": f"{sum(shifted)} of {len(shifted)}",
-            "non-local": network.non_local_blocks,
-            "temporal pool": network.temporal_pool,
-        }
-        facts = {"format": Fact(self.convention.name, "key names")}
-        facts |= {name: Fact(value, "weights") for name, value in told.items()}
-        for name in ("shift", "shifted blocks"):
-            facts[name] = replace(facts[name], source=self.shift_source)
-        return facts | {"classes": Fact(self.classes, self.head)}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything needed to build the reference network and to write the card.
 
-    `streaming` is there for the online form only.
+    `streaming` is set for the online form only.
     """
 
     network: Network
@@ -124,7 +102,7 @@ class Recipe:
     window_s: float
     batch: int
     labels: Labels
-    facts: dict[str, Fact]
+    facts: Facts
     warnings: list[str] = field(default_factory=list)
     streaming: Streaming | None = None
 
@@ -140,135 +118,193 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     Raises:
         CheckpointError: facts that contradict the weights or cannot be served.
         InputError: an unreadable label file.
+        TypeError: a reader's hint has an unknown name.
     """
-    convention, facts = topology.convention, topology.facts
-    sources = [("option", vars(options)), *topology.hints, ("default", convention.defaults)]
-    for name in ("segments", "shift_div", "consensus", "color"):
-        facts[name] = _first(name, sources, Fact(convention.defaults.get(name), "default"))
-    if facts["shift_div"].value is None:
-        facts["shift_div"] = replace(facts["segments"], source=f"{convention.name}: segments")
-    facts |= _shift_segments(facts["segments"], sources)
-    network = _non_local(topology.network, facts, sources)
-    facts["shift direction"] = _direction(sources, convention)
-    facts["sampling"] = Fact(convention.sampling, convention.name)
-    facts["resize"] = Fact(_describe(convention.resize), convention.name)
-    facts["window_s"] = _window(options, topology)
-    labels = _labels(topology, options)
-    facts["labels"] = Fact(_shorten(labels.names), labels.source)
-    facts["batch"] = Fact(options.batch, "option --batch" if options.batch != 1 else "default")
-    _check(topology, facts)
-    facts |= _online(network, options, facts, sources)
+    sources = _sources(topology, options)
+    labels = _labels(topology, options, sources)
+    network, mode = _non_local(topology.network, sources)
+    facts = _clip_facts(topology, options, sources, labels, mode)
+    if options.online or options.force_online:
+        facts = _online(network, options, facts, sources)
+    else:
+        _refuse_online_options(options)
     return Recipe(
         network=network,
         classes=topology.classes,
-        segments=facts["segments"].value,
+        segments=facts.segments.value,
         shift=Shift(
-            facts.get("shift segments", facts["segments"]).value,
-            facts["shift_div"].value,
-            facts["shift direction"].value,
+            (facts.shift_segments or facts.segments).value,
+            facts.shift_div.value,
+            facts.shift_direction.value,
         ),
-        sampling=convention.sampling,
-        preprocess=preprocess_of(convention, facts["color"].value),
-        window_s=facts["window_s"].value,
-        batch=options.batch,
+        sampling=facts.sampling.value,
+        preprocess=preprocess_of(topology.convention, facts.color.value),
+        window_s=facts.window_s.value,
+        batch=facts.batch.value,
         labels=labels,
         facts=facts,
-        warnings=[*topology.warnings, *_contradictions(topology), *_forced(facts)],
+        warnings=[*topology.warnings, *_contradictions(facts, sources), *_forced(facts)],
         streaming=(
-            Streaming(facts["fps"].value, facts["horizon"].value, caches=())
-            if "fps" in facts
+            Streaming(facts.fps.value, facts.horizon.value, caches=())
+            if facts.fps and facts.horizon
             else None
         ),
     )
 
 
-def _first(name: str, sources: Hints, default: Fact) -> Fact:
-    for source, values in sources:
-        if values.get(name) is not None:
-            named = f"option --{name.replace('_', '-')}" if source == "option" else source
-            return Fact(values[name], named)
-    return default
+def _sources(topology: Topology, options: Options) -> list[Hints]:
+    """Return the hints of every source, in order of trust."""
+    return [
+        _chosen(options),
+        *(Hints.of(source, values) for source, values in topology.hints),
+        Hints.of("default", topology.convention.defaults),
+    ]
 
 
-def _direction(sources: Hints, convention: Convention) -> Fact:
-    found = _first("shift_direction", sources, Fact(convention.shift_direction, convention.name))
-    if found.value not in DIRECTIONS:
+def _chosen(options: Options) -> Hints:
+    """Return what the user has chosen."""
+    return Hints(
+        segments=given(options.segments, "option --segments"),
+        shift_div=given(options.shift_div, "option --shift-div"),
+        shift_segments=given(options.shift_segments, "option"),
+        shift_direction=given(options.shift_direction, "option --shift-direction"),
+        consensus=given(options.consensus, "option --consensus"),
+        color=given(options.color, "option --color"),
+        non_local_mode=given(options.non_local_mode, "option"),
+        fps=given(options.fps, "option --fps"),
+        horizon=given(options.horizon, "option --horizon"),
+    )
+
+
+def _clip_facts(
+    topology: Topology,
+    options: Options,
+    sources: Sequence[Hints],
+    labels: Labels,
+    mode: Fact[NonLocalMode] | None,
+) -> Facts:
+    """Settle what describes the clip form."""
+    network, convention = topology.network, topology.convention
+    place, shifted = shift_place(network), [where != "none" for where in network.shifts]
+    segments = _segments(network, sources)
+    by_segments = Fact(segments.value, f"{convention.name}: segments")
+    shift_div = first((hints.shift_div for hints in sources), by_segments)
+    return Facts(
+        format=Fact(convention.name, "key names"),
+        backbone=Fact(network.name, "weights"),
+        shift=Fact(place, topology.shift_source),
+        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", topology.shift_source),
+        non_local=Fact(network.non_local_blocks, "weights"),
+        temporal_pool=Fact(network.temporal_pool, "weights"),
+        classes=Fact(topology.classes, topology.head),
+        segments=segments,
+        shift_div=integer("shift_div", shift_div, 2, 128),
+        consensus=_consensus(sources),
+        color=one_of("color", first((hints.color for hints in sources), UNKNOWN), _COLORS),
+        shift_segments=_shift_segments(segments, sources),
+        non_local_mode=mode,
+        shift_direction=_direction(convention, sources),
+        sampling=Fact(convention.sampling, convention.name),
+        resize=Fact(_describe(convention.resize), convention.name),
+        window_s=_window(options, sources),
+        labels=Fact(_shorten(labels.names), labels.source),
+        batch=_batch(options),
+    )
+
+
+# --- single facts --------------------------------------------------------------------------------
+
+
+def _segments(network: Network, sources: Sequence[Hints]) -> Fact[int]:
+    fewest = 1 if shift_place(network) == "none" else 2
+    claim = first((hints.segments for hints in sources), UNKNOWN)
+    segments = integer("segments", claim, fewest, 128)
+    if network.temporal_pool and segments.value % 2:
+        raise CheckpointError(f"temporal pooling halves the segments; {segments.value} is odd")
+    return segments
+
+
+def _consensus(sources: Sequence[Hints]) -> Fact[str]:
+    claim = first((hints.consensus for hints in sources), UNKNOWN)
+    if claim.value != "avg":
         raise CheckpointError(
-            f"shift_direction is {found.value!r} ({found.source}); it must be "
-            f"{', '.join(DIRECTIONS)}"
+            f"consensus {claim.value!r} ({claim.source}) leaves one answer per frame; pass "
+            "--consensus avg to average them"
         )
-    return found
+    return Fact("avg", claim.source)
 
 
-def _online(
-    network: Network, options: Options, facts: Mapping[str, Fact], sources: Hints
-) -> dict[str, Fact]:
-    """Return the facts of the online form, if that is asked for."""
-    if not options.online and not options.force_online:
-        given = [name for name in ("fps", "horizon") if getattr(options, name) is not None]
-        if given:
-            raise CheckpointError(f"--{given[0]} is for online models; add --online")
-        return {}
-    trained = facts["shift direction"]
-    refuse_offline(network, trained.value, force=options.force_online)
-    if "shift segments" in facts:
-        raise CheckpointError("an online model shifts from frame to frame, not in parts of a clip")
-    found = {"mode": Fact("online", "option"), **_rates(options, facts, sources)}
-    if trained.value != "past":
-        found["shift direction"] = Fact("past", "--force-online")
-        found["forced online"] = Fact(f"trained {trained.value}", trained.source)
-    return found
+def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Direction]:
+    usual: Fact[object] = Fact(convention.shift_direction, convention.name)
+    claim = first((hints.shift_direction for hints in sources), usual)
+    return one_of("shift_direction", claim, DIRECTIONS)
 
 
-def _rates(options: Options, facts: Mapping[str, Fact], sources: Hints) -> dict[str, Fact]:
-    """Settle steps per second, how many of them an answer averages, and the seconds these span."""
-    window_s, segments = facts["window_s"].value, facts["segments"]
-    horizon = _first("horizon", sources, replace(segments, source="segments"))
-    fps = Fact(round(segments.value / window_s, 3), f"segments in {window_s:g} s")
-    if options.window_s is not None and options.fps is None:
-        fps = Fact(round(horizon.value / window_s, 3), "horizon in --window")
-    else:
-        fps = _first("fps", sources, fps)
-    for name, fact in (("fps", fps), ("horizon", horizon)):
-        if not 0 < fact.value <= MOST_FPS:
-            raise CheckpointError(
-                f"{name} is {fact.value}; it must be more than 0, at most {MOST_FPS}"
-            )
-    seen = Fact(round(horizon.value / fps.value, 3), "horizon / fps")
-    return {"fps": fps, "horizon": horizon, "window_s": seen}
-
-
-def _shift_segments(segments: Fact, sources: Hints) -> dict[str, Fact]:
+def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] | None:
     """Return how many frames are shifted together, where that is not the whole clip."""
-    for source, values in sources:
-        part = values.get("shift_segments")
-        overruled = segments.source == "option --segments" and source != "option"
-        if part is not None and part != segments.value and not overruled:
-            if not isinstance(part, int) or part < 2 or segments.value % part:
-                raise CheckpointError(
-                    f"{source} shifts {part!r} frames of {segments.value}, which cannot be"
-                )
-            return {"shift segments": Fact(part, source)}
-    return {}
+    # A file's parts belong to a clip of its own length, not to one the user chose.
+    trusted = sources[:1] if segments.source == "option --segments" else sources
+    for part in (hints.shift_segments for hints in trusted):
+        if part is None or part.value == segments.value:
+            continue
+        if not isinstance(part.value, int) or part.value < 2 or segments.value % part.value:
+            raise CheckpointError(
+                f"{part.source} shifts {part.value!r} frames together, but {segments.value} frames "
+                "cannot be cut into such parts"
+            )
+        return Fact(part.value, part.source)
+    return None
 
 
-def _non_local(network: Network, facts: dict[str, Fact], sources: Hints) -> Network:
-    """Settle how non-local blocks relate positions, which their weights only half tell."""
-    found = network.non_local_mode
-    if found is None:
-        return network
-    for source, values in () if found == "gaussian" else sources:
-        mode = values.get("non_local_mode")
-        if mode is not None:
-            if mode not in ("embedded_gaussian", "dot_product"):
-                raise CheckpointError(
-                    f"non-local mode {mode!r} ({source}) does not fit the weights"
-                )
-            facts["non-local mode"] = Fact(mode, source)
-            scale = bool(values.get("non_local_scale", False))
-            return network.with_non_local(mode, scale=scale)
-    facts["non-local mode"] = Fact(found, "weights")
-    return network
+def _non_local(
+    network: Network, sources: Sequence[Hints]
+) -> tuple[Network, Fact[NonLocalMode] | None]:
+    """Settle how non-local blocks relate positions, which their weights show in part."""
+    known = network.non_local_mode
+    if known is None:
+        return network, None
+    for hints in () if known == "gaussian" else sources:
+        if hints.non_local_mode is not None:
+            mode = one_of("non-local mode", hints.non_local_mode, _WEIGHTED_MODES)
+            scale = hints.non_local_scale is not None and bool(hints.non_local_scale.value)
+            return network.with_non_local(mode.value, scale=scale), mode
+    return network, Fact(known, "weights")
+
+
+def _window(options: Options, sources: Sequence[Hints]) -> Fact[float]:
+    window = given(options.window_s, "option --window") or _trained_window(sources)
+    if not 0 < window.value < 3600:
+        raise CheckpointError(f"window is {window.value} s; it must be between 0 and 3600")
+    return window
+
+
+def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
+    for hints in sources:
+        if hints.dense is not None and hints.dense.value:
+            return Fact(round(_DENSE_WINDOW_S, 2), f"dense sampling in {hints.dense.source}")
+        if hints.dataset is not None and (name := str(hints.dataset.value)) in _WINDOW_S:
+            return Fact(_WINDOW_S[name], f"dataset {name} in {hints.dataset.source}")
+    return Fact(_DEFAULT_WINDOW_S, "default")
+
+
+def _batch(options: Options) -> Fact[int]:
+    source = "option --batch" if options.batch != 1 else "default"
+    return integer("batch", Fact(options.batch, source), 1, 1024)
+
+
+def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> Labels:
+    if options.labels is not None:
+        labels = read_labels(options.labels)
+        if len(labels.names) != topology.classes:
+            raise CheckpointError(
+                f"{options.labels} has {len(labels.names)} labels, the checkpoint "
+                f"{topology.classes} classes; pass the list the model was trained with"
+            )
+        return labels
+    for hints in sources:
+        if hints.labels is not None and len(hints.labels.value) == topology.classes:
+            return Labels(tuple(hints.labels.value), hints.labels.source)
+    return default_labels(topology.classes)
 
 
 def preprocess_of(convention: Convention, color: Color) -> Preprocess:
@@ -289,77 +325,71 @@ def _describe(resize: Resize) -> str:
     return f"{resize.short_side_px}, {'' if resize.antialias else 'not '}antialiased{shape}"
 
 
-def _window(options: Options, topology: Topology) -> Fact:
-    if options.window_s is not None:
-        return Fact(options.window_s, "option --window")
-    for source, values in topology.hints:
-        if values.get("dense"):
-            return Fact(round(_DENSE_WINDOW_S, 2), f"dense sampling in {source}")
-        dataset = str(values.get("dataset"))
-        if dataset in _WINDOW_S:
-            return Fact(_WINDOW_S[dataset], f"dataset {dataset} in {source}")
-    return Fact(_DEFAULT_WINDOW_S, "default")
-
-
-def _labels(topology: Topology, options: Options) -> Labels:
-    if options.labels is not None:
-        labels = read_labels(options.labels)
-        if len(labels.names) != topology.classes:
-            raise CheckpointError(
-                f"{options.labels} has {len(labels.names)} labels, the checkpoint "
-                f"{topology.classes} classes; pass the list the model was trained with"
-            )
-        return labels
-    for source, values in topology.hints:
-        names = values.get("labels")
-        if names is not None and len(names) == topology.classes:
-            return Labels(tuple(names), source)
-    return default_labels(topology.classes)
-
-
-def _check(topology: Topology, facts: Mapping[str, Fact]) -> None:
-    fewest = 1 if shift_place(topology.network) == "none" else 2
-    for name, low, high in (("segments", fewest, 128), ("shift_div", 2, 128), ("batch", 1, 1024)):
-        value = facts[name].value
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            said = facts[name].source
-            raise CheckpointError(f"{name} is {value!r} ({said}); it must be {low} to {high}")
-    if facts["consensus"].value != "avg":
-        raise CheckpointError(
-            f"consensus {facts['consensus'].value!r} ({facts['consensus'].source}) leaves one "
-            "answer per frame; pass --consensus avg to average them"
-        )
-    if facts["color"].value not in ("rgb", "bgr"):
-        raise CheckpointError(f"color is {facts['color'].value!r}; it must be rgb or bgr")
-    window = facts["window_s"].value
-    if not 0 < window < 3600:
-        raise CheckpointError(f"window is {window} s; it must be more than 0")
-    if topology.network.temporal_pool and facts["segments"].value % 2:
-        raise CheckpointError(
-            f"temporal pooling halves the segments; {facts['segments'].value} is odd"
-        )
-
-
-def _contradictions(topology: Topology) -> list[str]:
-    """Compare what names and side files say about the topology with the weights, which win."""
-    found, facts = [], topology.facts
-    for source, values in topology.hints:
-        for name in ("backbone", "shift", "non-local", "temporal pool"):
-            said, is_ = values.get(name), facts[name].value
-            if said is not None and said != is_:
-                found.append(f"{source} says {name} {said}, the weights say {is_}")
-    return found
-
-
-def _forced(facts: Mapping[str, Fact]) -> list[str]:
-    if "forced online" not in facts:
-        return []
-    return [
-        f"forced online: this network was {facts['forced online'].value} and answers poorly when "
-        "it sees the past only; measure before you rely on it"
-    ]
-
-
 def _shorten(names: Sequence[str]) -> str:
     shown = ", ".join(names[:2])
     return shown if len(names) <= 2 else f"{len(names)}: {shown}, …"
+
+
+# --- the online form -----------------------------------------------------------------------------
+
+
+def _refuse_online_options(options: Options) -> None:
+    for name, value in (("fps", options.fps), ("horizon", options.horizon)):
+        if value is not None:
+            raise CheckpointError(f"--{name} is for online models; add --online")
+
+
+def _online(network: Network, options: Options, facts: Facts, sources: Sequence[Hints]) -> Facts:
+    """Turn the facts of the clip form into those of the online form."""
+    trained = facts.shift_direction
+    refuse_offline(network, trained.value, force=options.force_online)
+    if facts.shift_segments is not None:
+        raise CheckpointError("an online model shifts from frame to frame, not in parts of a clip")
+    facts = _with_rates(replace(facts, mode=Fact("online", "option")), options, sources)
+    if trained.value == "past":
+        return facts
+    return replace(
+        facts,
+        shift_direction=Fact("past", "--force-online"),
+        forced_online=Fact(f"trained {trained.value}", trained.source),
+    )
+
+
+def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Facts:
+    """Settle steps per second, how many of them an answer averages, and the seconds these span."""
+    window_s, segments = facts.window_s.value, facts.segments.value
+    horizon = first((hints.horizon for hints in sources), Fact(segments, "segments"))
+    if options.window_s is not None and options.fps is None:
+        fps = Fact(round(horizon.value / window_s, 3), "horizon in --window")
+    else:
+        default = Fact(round(segments / window_s, 3), f"segments in {window_s:g} s")
+        fps = first((hints.fps for hints in sources), default)
+    for name, value in (("fps", fps.value), ("horizon", horizon.value)):
+        if not 0 < value <= MOST_FPS:
+            raise CheckpointError(f"{name} is {value}; it must be more than 0, at most {MOST_FPS}")
+    seen = Fact(round(horizon.value / fps.value, 3), "horizon / fps")
+    return replace(facts, fps=fps, horizon=horizon, window_s=seen)
+
+
+# --- warnings ------------------------------------------------------------------------------------
+
+
+def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
+    """Compare hints about the topology with the weights, which win."""
+    for hints in sources:
+        for name, claim, found in (
+            ("backbone", hints.backbone, facts.backbone),
+            ("shift", hints.shift, facts.shift),
+            ("non-local", hints.non_local, facts.non_local),
+            ("temporal pool", hints.temporal_pool, facts.temporal_pool),
+        ):
+            if claim is not None and claim.value != found.value:
+                yield (f"{claim.source} says {name} {claim.value}, the weights say {found.value}")
+
+
+def _forced(facts: Facts) -> Iterator[str]:
+    if facts.forced_online is not None:
+        yield (
+            f"forced online: this network was {facts.forced_online.value} and answers poorly when "
+            "it sees the past only; measure before you rely on it"
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from converters.quantization.holdout import Verdict
-from converters.recipe import Fact
+from converters.facts import Facts
+from converters.quantization.holdout import Assessment
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
 from edge_tsm.evaluation.charts import Bar, latency_chart
@@ -17,7 +18,7 @@ from edge_tsm.evaluation.charts import Bar, latency_chart
 
 @dataclass(frozen=True)
 class Step:
-    """One conversion step: its file, how long it took, what the check said."""
+    """One conversion step: its file, how long it took, and its check."""
 
     name: str
     file: str
@@ -27,35 +28,85 @@ class Step:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a conversion can tell about itself."""
+    """A conversion's facts, steps, measurements and warnings."""
 
     checkpoint: str
-    facts: Mapping[str, Fact]
+    facts: Facts
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
-    verdicts: tuple[Verdict, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
     float_layers: tuple[str, ...] = ()
 
     def write(self, bundle: Path, card: Card) -> None:
         """Write report.json and report.md into the bundle, with int8 also report.png."""
         sizes = {p.name: p.stat().st_size for p in sorted(bundle.iterdir())}
-        data = {**dataclasses.asdict(self), "tools": card.provenance.tools, "bytes": sizes}
-        text = json.dumps(data, indent=1, ensure_ascii=False, default=str)
+        text = json.dumps(self._data(card, sizes), indent=1, ensure_ascii=False, default=str)
         (bundle / "report.json").write_text(text + "\n", encoding="utf-8")
-        (bundle / "report.md").write_text(self._markdown(card, sizes), encoding="utf-8")
-        if self.verdicts:
-            bars = [
-                Bar(f"{v.file}, {v.engine}", v.latency_ms, v.top1_agreement, v.precision == "int8")
-                for v in self.verdicts
-                if v.target == "any"
-            ]
-            clips = self.verdicts[0].clips
-            told = f"{card.name}: one run on this CPU, top-1 agreement on {clips} clips kept back"
-            latency_chart(bars, told).save(bundle / "report.png")
+        sections = "\n\n".join(self._sections(card, sizes))
+        (bundle / "report.md").write_text(sections + "\n", encoding="utf-8")
+        if self.assessments:
+            self._draw(bundle / "report.png", card)
 
-    def _markdown(self, card: Card, sizes: Mapping[str, int]) -> str:
-        facts = [(name, str(fact.value), fact.source) for name, fact in self.facts.items()]
-        checks = [
+    def _data(self, card: Card, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Return the content of report.json."""
+        return {
+            "checkpoint": self.checkpoint,
+            "facts": {name: dataclasses.asdict(fact) for name, fact in self.facts.rows()},
+            "steps": [dataclasses.asdict(step) for step in self.steps],
+            "warnings": self.warnings,
+            "verdicts": [dataclasses.asdict(found) for found in self.assessments],
+            "float_layers": self.float_layers,
+            "tools": card.provenance.tools,
+            "bytes": sizes,
+        }
+
+    def _draw(self, path: Path, card: Card) -> None:
+        bars = [
+            Bar(f"{a.file}, {a.engine}", a.latency_ms, a.top1_agreement, a.precision == "int8")
+            for a in self.assessments
+            if a.target == "any"
+        ]
+        clips = self.assessments[0].clips
+        title = f"{card.name}: one run on this CPU, top-1 agreement on {clips} clips kept back"
+        latency_chart(bars, title).save(path)
+
+    def _sections(self, card: Card, sizes: Mapping[str, int]) -> Iterator[str]:
+        """Yield the parts of report.md."""
+        yield self._title(card)
+        if self.warnings:
+            yield "## Warnings\n\n" + "\n".join(f"- {text}" for text in self.warnings)
+        yield "## What it is\n\n" + self._facts()
+        yield (
+            "## Against the checkpoint in torch\n\nDifferences of logits, as they are and as a "
+            f"share of the range of the reference's logits.\n\n{self._checks(card)}"
+        )
+        if self.assessments:
+            yield self._int8()
+        yield (
+            "## Does time reach the answer?\n\nShare of the logit range by which the answer "
+            f"moves.\n\n{self._proofs(card)}"
+        )
+        yield "## Files\n\n" + _table(("file", "bytes"), [(n, f"{s:,}") for n, s in sizes.items()])
+        yield "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items()))
+
+    def _title(self, card: Card) -> str:
+        shape = "x".join(map(str, card.input.shape))
+        takes = f"Input {shape}, channel index `t*3 + c`"
+        if card.online:
+            takes = f"One frame {shape} and {len(card.state)} caches per step"
+        return (
+            f"# {card.name}\n\nFrom `{self.checkpoint}` "
+            f"(SHA-256 {card.provenance.checkpoint_sha256}).\n{takes}; {len(card.labels)} classes."
+        )
+
+    def _facts(self) -> str:
+        rows = [(name, str(fact.value), fact.source) for name, fact in self.facts.rows()]
+        return _table(("fact", "value", "from"), rows)
+
+    def _checks(self, card: Card) -> str:
+        counted = "frames" if card.online else "clips"
+        head = ("file", "step", "group", counted, "max abs", "max rel", "allowed", "same top-1")
+        rows = [
             (
                 step.file,
                 step.name,
@@ -69,7 +120,11 @@ class Report:
             for step in self.steps
             for group, result in step.check.groups.items()
         ]
-        proofs = [
+        return _table(head, rows)
+
+    def _proofs(self, card: Card) -> str:
+        moved = "earlier frames reversed" if card.online else "frames reversed"
+        rows = [
             (
                 step.file,
                 step.name,
@@ -79,33 +134,7 @@ class Report:
             )
             for step in self.steps
         ]
-        shape, moved = "x".join(map(str, card.input.shape)), "frames reversed"
-        takes, what = f"Input {shape}, channel index `t*3 + c`", "clips"
-        if card.online:
-            takes, what = f"One frame {shape} and {len(card.state)} caches per step", "frames"
-            moved = "earlier frames reversed"
-        parts = [
-            f"# {card.name}\n\nFrom `{self.checkpoint}` "
-            f"(SHA-256 {card.provenance.checkpoint_sha256}).\n{takes}; "
-            f"{len(card.labels)} classes.",
-            "## What it is\n\n" + _table(("fact", "value", "from"), facts),
-            "## Against the checkpoint in torch\n\nDifferences of logits, as they are and as a "
-            "share of the range of the reference's logits.\n\n"
-            + _table(
-                ("file", "step", "group", what, "max abs", "max rel", "allowed", "same top-1"),
-                checks,
-            ),
-            "## Does time reach the answer?\n\nShare of the logit range by which the answer "
-            "moves.\n\n"
-            + _table(("file", "step", "other clip", moved, "the same in torch"), proofs),
-            "## Files\n\n" + _table(("file", "bytes"), [(n, f"{s:,}") for n, s in sizes.items()]),
-            "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items())),
-        ]
-        if self.verdicts:
-            parts.insert(3, self._int8())
-        if self.warnings:
-            parts.insert(1, "## Warnings\n\n" + "\n".join(f"- {text}" for text in self.warnings))
-        return "\n\n".join(parts) + "\n"
+        return _table(("file", "step", "other clip", moved, "the same in torch"), rows)
 
     def _int8(self) -> str:
         """Return the section that compares precisions on clips kept back from calibration."""
@@ -113,29 +142,30 @@ class Report:
             *("file", "engine", "clips", "same top-1", "top-5 overlap", "cosine", "max abs"),
             *("mean |Δ probability|", "accuracy", "bytes", "ms", "status"),
         )
-        rows = [
-            (
-                v.file,
-                v.engine,
-                str(v.clips),
-                f"{v.top1_agreement:.1%}",
-                f"{v.top5_agreement:.1%}",
-                f"{v.cosine:.5f}",
-                f"{v.max_abs_diff:.2e}",
-                f"{v.mean_probability_diff:.4f}",
-                "" if v.accuracy is None else f"{v.accuracy:.1%}",
-                f"{v.bytes:,}",
-                f"{v.latency_ms:.1f}",
-                v.status,
-            )
-            for v in self.verdicts
-        ]
         kept = ", ".join(f"`{name}`" for name in self.float_layers) or "none"
         return (
             "## Float and int8\n\nOn clips that were not used for calibration; ms is the median of "
-            f"one run on this machine's CPU.\n\n{_table(head, rows)}\n\n"
+            "one run on this machine's CPU.\n\n"
+            f"{_table(head, list(map(_assessed, self.assessments)))}\n\n"
             f"Layers kept float: {kept}.\n\n![latency and agreement](report.png)"
         )
+
+
+def _assessed(found: Assessment) -> tuple[str, ...]:
+    return (
+        found.file,
+        found.engine,
+        str(found.clips),
+        f"{found.top1_agreement:.1%}",
+        f"{found.top5_agreement:.1%}",
+        f"{found.cosine:.5f}",
+        f"{found.max_abs_diff:.2e}",
+        f"{found.mean_probability_diff:.4f}",
+        "" if found.accuracy is None else f"{found.accuracy:.1%}",
+        f"{found.bytes:,}",
+        f"{found.latency_ms:.1f}",
+        found.status,
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import edge_tsm
-from converters.build import Settings, convert
-from converters.recipe import Options
+from converters import Options, Settings, convert
 
 checkpoint, bundle = map(Path, sys.argv[1:3])
 try:
-    convert(checkpoint, bundle, Options(segments=8), Settings(force=True), tell=print)
+    convert(checkpoint, bundle, Options(segments=8), Settings(force=True), progress=print)
 except edge_tsm.ConversionError as error:
     sys.exit(f"not converted: {error}")
 

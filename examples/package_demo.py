@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from converters.build import Settings, convert
+from converters import ClipSet, Int8, Options, Settings, convert
 from converters.checkpoints.upstream import CONVENTION
-from converters.quantization.calibration import ClipSet
-from converters.quantization.int8 import Int8
-from converters.recipe import Options, preprocess_of
+from converters.recipe import preprocess_of
 from edge_tsm.demo import bundle
 from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.inference.preprocess import Preprocessor
@@ -57,4 +55,4 @@ for form, checkpoint in CHECKPOINTS.items():
     target = arguments.target / bundle(form).name
     options = Options(window_s=2.0, online=form == "online")
     settings = Settings(ir=False, int8=int8, force=target.exists())
-    convert(checkpoint, target, options, settings, tell=lambda line: print(line, flush=True))
+    convert(checkpoint, target, options, settings, progress=lambda line: print(line, flush=True))

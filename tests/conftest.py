@@ -56,7 +56,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if given:
         return Path(given).resolve()
     pytest.importorskip("torch", reason="no EDGE_TSM_TEST_BUNDLE, and making one needs torch")
-    from converters.build import Settings, convert
+    from converters.builder import Settings, convert
 
     target = tmp_path_factory.mktemp("bundle") / "gestures.bundle"
     return convert(request.getfixturevalue("checkpoint"), target, settings=Settings(f16=True))

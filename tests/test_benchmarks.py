@@ -47,7 +47,7 @@ def test_the_export_by_hand_is_the_same_network(arch: str, tmp_path: Path) -> No
     from networks import HandExport
 
     from converters.architectures.classifier import build_reference
-    from converters.plan import plan
+    from converters.planning import plan
     from converters.recipe import Options
     from tests.helpers.upstream import write_checkpoint
 

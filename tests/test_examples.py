@@ -87,13 +87,13 @@ def test_convert_from_python(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_untrained_checkpoint_in_the_official_format(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from converters.plan import plan
+    from converters.planning import plan
     from converters.recipe import Options
 
     run("untrained_checkpoint.py", tmp_path, "mobilenetv2")
     [path] = tmp_path.glob("TSM_*/ckpt.best.pth.tar")
     recipe = plan(path, Options(labels=str(path.parent / "labels.txt"))).recipe
-    assert recipe.facts["segments"].source == "name of the folder"
+    assert recipe.facts.segments.source == "name of the folder"
     assert recipe.warnings == []
     assert (tmp_path / "swipe.avi").stat().st_size > 0
 
@@ -122,7 +122,7 @@ def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
     assert out.count("epoch   1/1") == 3
     out = run("train_demo_online.py", tmp_path, "--scale", 0.004)
     assert out.count("epoch   1/1") == 2
-    from converters.plan import plan
+    from converters.planning import plan
     from converters.recipe import Options
 
     recipe = plan(tmp_path / "demo_online_224px/ckpt.best.pth.tar", Options()).recipe

@@ -46,11 +46,11 @@ def export_onnx(model: nn.Module, card: Card, path: Path) -> Path:
 def stamp(source: Path, card: Card, path: Path, *, target: Target = "any") -> Path:
     """Write `source` to `path` with the card inside and an IR version that old engines read.
 
-    A file for one target alone says so, for those to whom it comes without its bundle.
+    A file for one target alone says so, for whoever gets it without its bundle.
     """
     model = onnx.load(str(source))
-    told = {} if target == "any" else {TARGET_KEY: target}
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.embedded(), **told})
+    mark = {} if target == "any" else {TARGET_KEY: target}
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.embedded(), **mark})
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

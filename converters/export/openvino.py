@@ -10,7 +10,7 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ExportError
 
 
-def write_ir(source: Path, card: Card, path: Path, *, f16: bool) -> Path:
+def write_ir(source: Path, card: Card, path: Path, *, f16: bool = False) -> Path:
     """Write the ONNX model `source` as `path` (.xml) with its .bin; `f16` halves the weights.
 
     `Core.read_model` and not `convert_model`: the latter reports its use over the network.

@@ -1,4 +1,4 @@
-"""onnxsim in a process of its own: it has crashed and hung before, and may not end a conversion."""
+"""onnxsim in a process of its own: it has crashed and hung, and must not end a conversion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def simplify(
 ) -> str | None:
     """Write the simplified graph of `source` to `path`.
 
-    Returns None, or in one line why there is no simplified graph (a crash, a hang, a refusal).
+    Returns None, or in one line the reason for no simplified graph (a crash, a hang, a refusal).
     """
     try:
         done = subprocess.run(
@@ -52,6 +52,6 @@ def simplify(
         return f"onnxsim took more than {timeout_s:g} s"
     if done.returncode != 0 or not path.is_file():
         path.unlink(missing_ok=True)
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
-        return f"onnxsim ended with code {done.returncode}: {said}"
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+        return f"onnxsim ended with code {done.returncode}: {message}"
     return None

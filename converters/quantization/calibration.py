@@ -1,4 +1,4 @@
-"""Clips to quantize by: the user's own, through the one preprocessing, some kept back to judge."""
+"""Clips to calibrate on: the user's own, through the one preprocessing, some kept back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edge_tsm.sources import ImageFolder, VideoFile, list_videos
 
 MOST_CLIPS = 256
 FEW_CLIPS = 20
-_HELD_OUT = 4  # every fourth clip judges
+_HELD_OUT = 4  # every fourth clip is kept back
 
 Warn = Callable[[str], None]
 
@@ -93,7 +93,7 @@ def read_clips(path: Path, card: Card, *, warn: Warn) -> ClipSet:
     A clip that cannot be read is reported and left out; more than 256 are thinned evenly.
 
     Raises:
-        ConversionError: not there, or no readable clip.
+        ConversionError: a path that does not exist, or no readable clip.
     """
     found = _find(path, card.labels)
     step = max(1, -(-len(found) // MOST_CLIPS))

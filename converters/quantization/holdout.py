@@ -23,15 +23,15 @@ from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import Processor
 
-# Of the logit range: what the same int8 file may answer elsewhere. Integer sums are exact; engines
-# round what comes out of them differently (measured: ONNX Runtime and OpenVINO differ by 0.009).
+# Share of the logit range by which the same int8 file may differ elsewhere. Integer sums are exact,
+# but engines round their results differently (measured: ONNX Runtime and OpenVINO by 0.009).
 INT8_TOLERANCE = 0.05
-# The effect of reversed frames, as a share of the reference's, below which time does not arrive.
+# Below this effect of reversed frames, a share of the reference's, time does not reach the answer.
 _LEAST_EFFECT = 0.25
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """One artifact on one engine against the reference, on the clips kept back.
 
     `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
@@ -58,14 +58,15 @@ class Verdict:
 @dataclass(frozen=True)
 class _Answers:
     logits: Logits
-    turned: Logits
+    reversed: Logits
     latency_ms: float
 
 
-class Judge:
-    """The reference's answers on clips kept back, and what artifacts answer there.
+class Holdout:
+    """Clips kept back from calibration: the reference's answers, and those of artifacts.
 
-    `frames` is what it answers to every frame, (K, T, classes), where the model is online.
+    `reference` gives the logits of clips, (K, classes); `frames` those of every frame, (K, T,
+    classes), where the model is online. At most `max_drop` of the clips may be answered otherwise.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class Judge:
         frames: Callable[[Clips], Logits] | None = None,
     ) -> None:
         self._card, self._clips = card, clips
-        self._turned = clips.crops[:2, ::-1]
+        self._reversed = clips.crops[:2, ::-1]
         self._logits = self._refer(reference, clips.crops)
-        self._turned_logits = self._refer(reference, self._turned)
+        self._reversed_logits = self._refer(reference, self._reversed)
         self._order_sensitive, self._frames = order_sensitive, frames
         self._known: dict[tuple[str, str], _Answers] = {}
         self.required = 1 - max_drop
@@ -115,12 +116,12 @@ class Judge:
         groups = {"kept back": result} | self._chained(path, card, engine)
         return Check(groups, result, self._prove(path, found))
 
-    def verdict(self, path: Path, file: File, engine: str) -> Verdict:
-        """Return how a finished artifact does."""
+    def assess(self, path: Path, file: File, engine: str) -> Assessment:
+        """Return how a finished artifact answers, and how fast."""
         found = self._answers(path, engine)
         result = self._measure(found.logits)
         labels = self._clips.labels
-        return Verdict(
+        return Assessment(
             file=path.name,
             engine=engine,
             precision=file.precision,
@@ -136,10 +137,6 @@ class Judge:
             latency_ms=found.latency_ms,
             status=_status(result),
         )
-
-    def accuracy(self) -> float | None:
-        """Return the reference's accuracy, None without labels."""
-        return None if self._clips.labels is None else _share(self._logits, self._clips.labels)
 
     def _measure(self, logits: Logits) -> Verification:
         result = measure(self._logits, logits, tolerance=INT8_TOLERANCE)
@@ -163,8 +160,8 @@ class Judge:
         return {f"{STEPS} steps": compare(expected, found, INT8_TOLERANCE)}
 
     def _prove(self, path: Path, found: _Answers) -> Proof:
-        expected = np.abs(self._turned_logits - self._logits[: len(self._turned)]).max()
-        effect = np.abs(found.turned - found.logits[: len(found.turned)]).max()
+        expected = np.abs(self._reversed_logits - self._logits[: len(self._reversed)]).max()
+        effect = np.abs(found.reversed - found.logits[: len(found.reversed)]).max()
         if self._order_sensitive and effect < _LEAST_EFFECT * expected:
             raise VerificationError(
                 f"{path.name}: reversed frames change the answer by {effect:.2g}, the checkpoint's "
@@ -178,8 +175,8 @@ class Judge:
         key = (path.name, engine)
         if key not in self._known:
             logits, latency_ms = self._run(path, engine, self._clips.crops)
-            turned, _ = self._run(path, engine, self._turned)
-            self._known[key] = _Answers(logits, turned, latency_ms)
+            reordered, _ = self._run(path, engine, self._reversed)
+            self._known[key] = _Answers(logits, reordered, latency_ms)
         return self._known[key]
 
     def _run(self, path: Path, engine: str, crops: Image) -> tuple[Logits, float]:
@@ -196,9 +193,9 @@ class Judge:
         return np.concatenate(rows)
 
 
-def compare_speed(verdicts: Sequence[Verdict], cpu: Processor) -> str:
+def compare_speed(assessments: Sequence[Assessment], cpu: Processor) -> str:
     """Return a warning where the fastest int8 artifact is slower than the fastest float one."""
-    times = [(v.precision == "int8", v.latency_ms) for v in verdicts if v.target == "any"]
+    times = [(a.precision == "int8", a.latency_ms) for a in assessments if a.target == "any"]
     int8, float_ = (min(ms for kind, ms in times if kind is wanted) for wanted in (True, False))
     if int8 <= float_:
         return ""

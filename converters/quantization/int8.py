@@ -1,4 +1,4 @@
-"""The int8 step: calibrate, quantize, keep float what hurts, judge on clips kept back."""
+"""The int8 step: calibrate, quantize, keep sensitive layers float, check on clips kept back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from converters.quantization.calibration import ClipSet, Feeds, Warn, read_clips, split
-from converters.quantization.holdout import Judge
+from converters.quantization.holdout import Holdout
 from converters.quantization.observer import Ranges
 from converters.quantization.qdq import Form, calibrate, layer_names, quantize
 from edge_tsm.bundle.card import Card
@@ -66,7 +66,7 @@ class Quantizer:
         self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source))
         self.float_layers: tuple[str, ...] = ()
 
-    def choose(self, judge: Judge, work: Path, *, warn: Warn) -> None:
+    def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
         """Settle which layers stay float.
 
         Raises:
@@ -76,8 +76,8 @@ class Quantizer:
         keep = self._settings.keep_float
         if isinstance(keep, tuple):
             self.float_layers = _known(keep, self._layers)
-        elif keep == "auto" and not self._holds(judge, work, ()):
-            self.float_layers = self._fewest(judge, work)
+        elif keep == "auto" and not self._holds(holdout, work, ()):
+            self.float_layers = self._fewest(holdout, work)
             warn(f"int8 keeps {len(self.float_layers)} of {len(self._layers)} layers float")
 
     def write(self, path: Path, *, symmetric: bool = False) -> Path:
@@ -85,12 +85,12 @@ class Quantizer:
         form = replace(self._settings.form, symmetric=symmetric)
         return quantize(self._source, path, self._ranges, form, keep=self.float_layers)
 
-    def _fewest(self, judge: Judge, work: Path) -> tuple[str, ...]:
+    def _fewest(self, holdout: Holdout, work: Path) -> tuple[str, ...]:
         """Return the layers that hurt most, as many as it takes, doubling their number."""
-        order = self._by_harm(judge, work)
+        order = self._by_harm(holdout, work)
         count = 1
         while count <= len(order) // 2:
-            if self._holds(judge, work, order[:count]):
+            if self._holds(holdout, work, order[:count]):
                 return tuple(order[:count])
             count *= 2
         raise VerificationError(
@@ -99,18 +99,18 @@ class Quantizer:
             "on more clips"
         )
 
-    def _by_harm(self, judge: Judge, work: Path) -> Sequence[str]:
+    def _by_harm(self, holdout: Holdout, work: Path) -> Sequence[str]:
         """Return the layers, first the one whose quantization alone moves the logits most."""
         harm = {
-            name: judge.distance(
+            name: holdout.distance(
                 self._attempt(work, [n for n in self._layers if n != name]), _SENSITIVITY_CLIPS
             )
             for name in self._layers
         }
         return sorted(self._layers, key=lambda name: -harm[name])
 
-    def _holds(self, judge: Judge, work: Path, keep: Collection[str]) -> bool:
-        return judge.agreement(self._attempt(work, keep)) >= judge.required
+    def _holds(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
+        return holdout.agreement(self._attempt(work, keep)) >= holdout.required
 
     def _attempt(self, work: Path, keep: Collection[str]) -> Path:
         return quantize(

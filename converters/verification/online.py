@@ -23,8 +23,8 @@ from converters.verification.reference import (
     Logits,
     Reference,
     compare,
+    reverse_frames,
     run_batch,
-    turned,
 )
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card, Verification
@@ -68,9 +68,9 @@ class OnlineReference(Reference):
             rows = [model.frames(torch.from_numpy(clip[None])).numpy() for clip in clips]
         return np.stack(rows)
 
-    def turn(self, clips: Clips) -> Clips:
+    def reorder(self, clips: Clips) -> Clips:
         """Return clips with all frames but the last in reverse order."""
-        return np.concatenate((turned(clips[:, :-3]), clips[:, -3:]), axis=1)
+        return np.concatenate((reverse_frames(clips[:, :-3]), clips[:, -3:]), axis=1)
 
     def final(self, logits: Logits) -> Logits:
         """Return the answers to the last frames, (K, classes)."""
@@ -91,13 +91,13 @@ class OnlineReference(Reference):
         expected = np.repeat(self._long_answers, len(chained), axis=0)
         found = {f"{STEPS} steps": compare(expected, chained, tolerance)}
         if not found[f"{STEPS} steps"].max_rel_diff <= tolerance:
-            return found  # which the caller refuses
+            return found  # the caller refuses it
         clips = np.repeat(self._long, len(chained), axis=0)
-        forgot = np.abs(forgetful(backend, card, clips) - chained[:, -1]).max() / spread
-        if forgot <= _SAME:
+        moved = np.abs(stateless(backend, card, clips) - chained[:, -1]).max() / spread
+        if moved <= _SAME:
             raise VerificationError(
                 f"{path.name}: the answer is the same when nothing is carried from frame to frame "
-                f"(it moves by {forgot:.1g} of its range); its weights may be untrained or zero"
+                f"(it moves by {moved:.1g} of its range); its weights may be untrained or zero"
             )
         return found
 
@@ -152,7 +152,7 @@ def compounds(drift: Array, noise: float) -> bool:
     return float(drift[-quarter:].max()) - noise > _GROWTH * float(drift[:quarter].max())
 
 
-def forgetful(backend: Backend, card: Card, clips: Clips) -> Logits:
-    """Return the answers to the last frames of (N, T*3, H, W) when shown without any before."""
+def stateless(backend: Backend, card: Card, clips: Clips) -> Logits:
+    """Return the answers to the last frames of (N, T*3, H, W) when fed without those before."""
     frames = np.ascontiguousarray(clips[:, -3:])
     return backend.run(feed(card, frames, fresh_state(card)))[card.output.name].copy()

@@ -57,7 +57,7 @@ class Reference:
         self._model = model
         self._groups = {name: (clips, self.answers(clips)) for name, clips in groups.items()}
         self._probe_logits = _first_two(logits for _, logits in self._groups.values())
-        self._reversed = self.turn(_first_two(clips for clips, _ in self._groups.values()))
+        self._reversed = self.reorder(_first_two(clips for clips, _ in self._groups.values()))
         self._reversed_logits = self.answers(self._reversed)
         self._order_sensitive = order_sensitive
 
@@ -71,9 +71,9 @@ class Reference:
         """Return what artifacts are compared with."""
         return self.run(clips)
 
-    def turn(self, clips: Clips) -> Clips:
+    def reorder(self, clips: Clips) -> Clips:
         """Return (K, T*3, H, W) clips with their frames in another order."""
-        return turned(clips)
+        return reverse_frames(clips)
 
     def final(self, logits: Logits) -> Logits:
         """Return the part of `answers` that has seen all frames, (K, classes)."""
@@ -99,7 +99,7 @@ class Reference:
                 name: run_artifact(backend, card, clips)
                 for name, (clips, _) in self._groups.items()
             }
-            turned = run_artifact(backend, card, self._reversed)
+            reordered = run_artifact(backend, card, self._reversed)
             extra = self.extra(path, backend, card, tolerance)
         finally:
             backend.close()
@@ -107,13 +107,13 @@ class Reference:
             name: compare(logits, answers[name], tolerance)
             for name, (_, logits) in self._groups.items()
         }
-        groups["reversed"] = compare(self._reversed_logits, turned, tolerance)
+        groups["reversed"] = compare(self._reversed_logits, reordered, tolerance)
         groups |= extra
         for name, result in groups.items():
             self._enforce(path, name, result)
         total = _total(groups.values())
         straight = _first_two(answers.values())
-        return Check(groups, total, self._prove(path, straight, turned, total.max_rel_diff))
+        return Check(groups, total, self._prove(path, straight, reordered, total.max_rel_diff))
 
     def _enforce(self, path: Path, name: str, result: Verification) -> None:
         if not result.max_rel_diff <= result.tolerance:
@@ -122,9 +122,9 @@ class Reference:
                 f"differ by {result.max_rel_diff:.2g} of their range, allowed {result.tolerance:g}"
             )
 
-    def _prove(self, path: Path, straight: Logits, turned: Logits, noise: float) -> Proof:
+    def _prove(self, path: Path, straight: Logits, reordered: Logits, noise: float) -> Proof:
         spread = float(self._probe_logits.max() - self._probe_logits.min())
-        ordered = self.final(straight) - self.final(turned)
+        ordered = self.final(straight) - self.final(reordered)
         expected = self.final(self._probe_logits) - self.final(self._reversed_logits)
         proof = Proof(
             input_effect=float(np.abs(straight - straight[::-1]).max()) / spread,
@@ -162,7 +162,7 @@ def _first_two(groups: Iterable[Array]) -> Array:
     return np.concatenate([group[:2] for group in groups])
 
 
-def turned(clips: Clips) -> Clips:
+def reverse_frames(clips: Clips) -> Clips:
     """Return (K, T*3, H, W) clips with their frames in reverse order."""
     frames = clips.reshape(len(clips), -1, 3, *clips.shape[2:])
     return np.ascontiguousarray(frames[:, ::-1]).reshape(clips.shape)

@@ -3,17 +3,93 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_tsm.cli.int8 import collect_int8, int8_options
+from edge_tsm.cli.int8 import INT8_OPTIONS
+from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
-from edge_tsm.errors import ConversionError
+from edge_tsm.errors import ConversionError, InputError
 
 if TYPE_CHECKING:
+    from converters import Int8, Options, Settings
     from converters.recipe import Recipe
+
+T = TypeVar("T")
+
+# Fields of `converters.Options`.
+_CHECKPOINT: tuple[Decorator, ...] = (
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        help="Class names: one per line, or an official list.",
+    ),
+    click.option("--segments", type=int, help="Frames per clip (8, 16)."),
+    click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
+    click.option(
+        "--shift-segments",
+        type=int,
+        help="Frames shifted together, if not all (mmaction2 MobileOne).",
+    ),
+    click.option(
+        "--shift-direction",
+        type=click.Choice(["future-past", "past-future", "past"]),
+        help="Where the folds come from; past for a one-way network.",
+    ),
+    click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
+    click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
+    click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
+    click.option(
+        "--non-local-mode",
+        type=click.Choice(["embedded_gaussian", "dot_product"]),
+        help="mmaction2: what its config says.",
+    ),
+    click.option(
+        "--from",
+        "kind",
+        type=click.Choice(["mit", "mmaction2", "paddle"]),
+        help="Code base of the checkpoint. [default: by its keys]",
+    ),
+    click.option(
+        "--batch",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Clips (or online streams) per run.",
+    ),
+)
+_ONLINE: tuple[Decorator, ...] = (
+    click.option("--online", is_flag=True, help="One frame in, one answer out; state is carried."),
+    click.option(
+        "--force-online", is_flag=True, help="The same of a network trained to see ahead."
+    ),
+    click.option("--fps", type=float, help="Online: steps per second."),
+    click.option("--horizon", type=int, help="Online: steps whose logits an answer averages."),
+)
+# Fields of `converters.Settings`.
+_BUNDLE: tuple[Decorator, ...] = (
+    click.option(
+        "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
+    ),
+    click.option(
+        "--rules", metavar="FILE", help="TOML file or preset by which `run --actions` decides."
+    ),
+    click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights."),
+    click.option(
+        "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
+    ),
+)
+_FORCE: Decorator = click.option("--force", is_flag=True, help="Replace an existing bundle.")
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed((*_CHECKPOINT, *_ONLINE, *_BUNDLE, *INT8_OPTIONS, _FORCE)):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -21,53 +97,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Bundle folder. [default: NAME.bundle]"
 )
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Class names: one per line, or an official list.",
-)
-@click.option("--segments", type=int, help="Frames per clip (8, 16).")
-@click.option("--shift-div", type=int, help="1/DIV of the channels go each way.")
-@click.option(
-    "--shift-segments", type=int, help="Frames shifted together, if not all (mmaction2 MobileOne)."
-)
-@click.option(
-    "--shift-direction",
-    type=click.Choice(["future-past", "past-future", "past"]),
-    help="Where the folds come from; past for a one-way network.",
-)
-@click.option("--consensus", help="avg; for a checkpoint that says otherwise.")
-@click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training.")
-@click.option("--window", "window_s", type=float, help="Seconds a live window spans.")
-@click.option(
-    "--non-local-mode",
-    type=click.Choice(["embedded_gaussian", "dot_product"]),
-    help="mmaction2: what its config says.",
-)
-@click.option(
-    "--from",
-    "kind",
-    type=click.Choice(["mit", "mmaction2", "paddle"]),
-    help="Code base of the checkpoint. [default: by its keys]",
-)
-@click.option(
-    "--batch", type=int, default=1, show_default=True, help="Clips (or online streams) per run."
-)
-@click.option("--online", is_flag=True, help="One frame in, one answer out; state is carried.")
-@click.option("--force-online", is_flag=True, help="The same of a network trained to see ahead.")
-@click.option("--fps", type=float, help="Online: steps per second.")
-@click.option("--horizon", type=int, help="Online: steps whose logits an answer averages.")
-@click.option(
-    "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
-)
-@click.option(
-    "--rules", metavar="FILE", help="TOML file or preset by which `run --actions` decides."
-)
-@click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights.")
-@click.option("--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines.")
-@int8_options
-@click.option("--force", is_flag=True, help="Replace an existing bundle.")
-def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
+@_options
+def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
     Topology is read from the weights. What they cannot tell comes from an option, else from
@@ -75,29 +106,55 @@ def convert(checkpoint: Path, output: Path | None, **arguments: Any) -> None:
     Nothing is written unless every check passes.
     """
     try:
-        from converters.build import Settings, build
-        from converters.plan import default_bundle, plan
-        from converters.quantization.int8 import Int8
-        from converters.recipe import Options
+        from converters import build, plan
+        from converters.planning import default_bundle
     except ImportError as error:
         raise ConversionError(
             f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' (the README "
             "says how to get a torch without CUDA)"
         ) from error
-    int8 = collect_int8(arguments)
-    settings = Settings(
-        **{name: arguments.pop(name) for name in ("f16", "ir", "clips", "rules", "force")},
-        int8=Int8(**int8) if int8 else None,
-    )
-    planned = plan(checkpoint, Options(**arguments))
+    options, settings = _parse(given)
+    planned = plan(checkpoint, options)
     _print_facts(planned.recipe)
     bundle = output or default_bundle(checkpoint)
-    build(planned, bundle, settings, tell=_tell)
+    build(planned, bundle, settings, progress=_print_progress)
     click.echo(f"\n{bundle} is ready. Next:\n  edge-tsm info {bundle}")
     click.echo(f"  edge-tsm run {bundle} --source VIDEO\n  edge-tsm run {bundle} --camera 0")
 
 
-def _tell(line: str) -> None:
+def _parse(given: Mapping[str, Any]) -> tuple[Options, Settings]:
+    """Return what the command line says about the checkpoint and about the bundle.
+
+    Raises:
+        InputError: int8 options that do not go together.
+    """
+    from converters import Options, Settings
+
+    return _fill(Options, given), replace(_fill(Settings, given), int8=_int8(given))
+
+
+def _int8(given: Mapping[str, Any]) -> Int8 | None:
+    from converters import Int8
+
+    if not given["quantize"]:
+        if any(given[name] for name in ("calibration", "holdout", "reduce_range", "tensorrt")):
+            raise InputError("--calibrate and what goes with it are for --int8; add that")
+        return None
+    if given["calibration"] is None:
+        raise InputError(
+            "--int8 needs --calibrate CLIPS: the ranges of activations are measured on real clips "
+            "of what the model will see; ranges from noise make wrong answers"
+        )
+    return _fill(Int8, given)
+
+
+def _fill(kind: Callable[..., T], given: Mapping[str, Any]) -> T:
+    """Return a dataclass from the options that are called as its fields."""
+    names = [field.name for field in fields(kind) if field.name in given]  # type: ignore[arg-type]
+    return kind(**{name: given[name] for name in names})
+
+
+def _print_progress(line: str) -> None:
     """Print a step; on a terminal its announcement is replaced by its result."""
     if not sys.stdout.isatty():
         if not line.endswith("…"):
@@ -108,7 +165,7 @@ def _tell(line: str) -> None:
 
 def _print_facts(recipe: Recipe) -> None:
     """Print fact, value and source."""
-    rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.items()]
+    rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -21,11 +21,11 @@ from torch import nn
 
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import Shift, TemporalShift
-from converters.build import Settings, build, convert
+from converters.builder import Settings, build, convert
 from converters.export import simplify
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.recipe import Options
 from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
@@ -123,7 +123,7 @@ def test_real_clips_are_checked_too(checkpoint: Path, shared: Path, tmp_path: Pa
     (tmp_path / "clips/basket.avi").symlink_to(shared / "clips/misc/v_Basketball_g01_c01.avi")
     lines: list[str] = []
     settings = Settings(clips=tmp_path / "clips")
-    convert(checkpoint, tmp_path / "x.bundle", settings=settings, tell=lines.append)
+    convert(checkpoint, tmp_path / "x.bundle", settings=settings, progress=lines.append)
     report = json.loads((tmp_path / "x.bundle/report.json").read_text())
     assert report["steps"][1]["check"]["groups"]["real"]["clips"] == 1
     assert any("broken.mp4" in text for text in report["warnings"])
@@ -177,7 +177,7 @@ def test_a_network_whose_shift_does_nothing_is_refused(tmp_path: Path, checkpoin
             tensors[name] = torch.cat((torch.zeros_like(tensor[:, :folds]), tensor[:, folds:]), 1)
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
     with pytest.raises(VerificationError, match="reversing the frames does not change the answer"):
-        build(dead, tmp_path / "x.bundle", Settings(), tell=lambda line: None)
+        build(dead, tmp_path / "x.bundle", Settings())
     assert nothing_left(tmp_path)
 
 
@@ -189,14 +189,14 @@ def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint:
     )
     dead = Plan(dataclasses.replace(planned.checkpoint, tensors=tensors), planned.recipe)
     with pytest.raises(VerificationError, match="does not depend on the input"):
-        build(dead, tmp_path / "x.bundle", Settings(), tell=lambda line: None)
+        build(dead, tmp_path / "x.bundle", Settings())
 
 
 # --- the simplifier may fail ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("import os; os.abort()", "ended with code -6"),
         ("import time; time.sleep(60)", "took more than 0.5 s"),
@@ -205,7 +205,7 @@ def test_a_network_that_ignores_its_input_is_refused(tmp_path: Path, checkpoint:
     ],
 )
 def test_a_failing_simplifier_is_a_reason_and_no_error(
-    code: str, told: str, tmp_path: Path
+    code: str, message: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", code]
     reason = simplify.simplify(
@@ -215,14 +215,14 @@ def test_a_failing_simplifier_is_a_reason_and_no_error(
         command=command,
     )
     assert reason is not None
-    assert told in reason
+    assert message in reason
     assert nothing_left(tmp_path)
 
 
 def test_without_simplifier_the_plain_graph_serves(checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     settings = Settings(simplify_timeout_s=0.001)
-    bundle = convert(checkpoint, tmp_path / "x.bundle", settings=settings, tell=lines.append)
+    bundle = convert(checkpoint, tmp_path / "x.bundle", settings=settings, progress=lines.append)
     assert any(line.startswith("warning: onnxsim took more than") for line in lines)
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4
     assert "unsimplified" in (bundle / "report.md").read_text()
@@ -240,7 +240,7 @@ def test_a_simplifier_that_errs_is_found_out(
         weight.raw_data = (onnx.numpy_helper.to_array(weight) * 0.9).tobytes()
         path.write_bytes(model.SerializeToString())
 
-    monkeypatch.setattr("converters.build.simplify", wrong)
+    monkeypatch.setattr("converters.builder.simplify", wrong)
     bundle = convert(checkpoint, tmp_path / "x.bundle")
     assert "onnxsim's graph is wrong" in (bundle / "report.md").read_text()
     assert Card.read(bundle).verification["model.onnx"].max_rel_diff <= 1e-4

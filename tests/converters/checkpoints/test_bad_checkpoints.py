@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.architectures.classifier import build_reference
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 from tests.helpers.upstream import upstream_state

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.plan import plan
+from converters.planning import plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 

@@ -15,7 +15,7 @@ from converters.architectures import FAMILIES
 from converters.architectures.classifier import VideoClassifier
 from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize
-from converters.build import Settings, convert
+from converters.builder import Settings, convert
 from converters.checkpoints import READERS, read_checkpoint
 from converters.checkpoints.keys import Reader, Tensors, channels, find_head
 from converters.checkpoints.upstream import CONVENTION

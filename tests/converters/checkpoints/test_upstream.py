@@ -10,7 +10,7 @@ import torch
 from converters.architectures.classifier import build_reference
 from converters.architectures.topologies import topology
 from converters.checkpoints import read_checkpoint
-from converters.plan import default_bundle, plan
+from converters.planning import default_bundle, plan
 from converters.recipe import Options, resolve
 from edge_tsm.errors import CheckpointError
 from tests.helpers.upstream import upstream_state, write_checkpoint
@@ -76,7 +76,7 @@ def test_goldens_of_upstream_have_the_same_keys(shared: Path) -> None:
 
 def test_resnet101_is_shifted_in_every_second_block(tmp_path: Path) -> None:
     recipe = plan(write_checkpoint(tmp_path, "resnet101"), Options()).recipe
-    assert recipe.facts["shifted blocks"].value == "18 of 33"
+    assert recipe.facts.shifted_blocks.value == "18 of 33"
 
 
 @pytest.mark.parametrize("head", ["new_fc", "base_model.fc", "fc"])
@@ -126,7 +126,7 @@ def test_half_precision_weights_are_accepted(tmp_path: Path) -> None:
 
 def _facts(path: Path, options: Options | None = None) -> dict[str, tuple[object, str]]:
     facts = plan(path, options or Options()).recipe.facts
-    return {name: (fact.value, fact.source) for name, fact in facts.items()}
+    return {name: (fact.value, fact.source) for name, fact in facts.rows()}
 
 
 def test_facts_come_from_option_then_args_then_name_then_default(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_other_folder_names_confuse_nothing(folder: str, tmp_path: Path) -> None
     path = write_checkpoint(tmp_path / folder, "resnet18")
     recipe = plan(path, Options()).recipe
     assert recipe.shift.segments == 8
-    assert recipe.facts["non-local"].value == 0
+    assert recipe.facts.non_local.value == 0
     assert recipe.warnings == []
 
 

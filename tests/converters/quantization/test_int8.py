@@ -1,4 +1,4 @@
-"""Quantizing as a whole: the clips, the judge, the bundle, what is refused."""
+"""Quantizing as a whole: the clips, the holdout, the bundle, what is refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.build import Settings, convert
+from converters.builder import Settings, convert
 from converters.quantization.calibration import ClipSet, Feeds, read_clips, split
-from converters.quantization.holdout import Judge, Verdict, compare_speed
+from converters.quantization.holdout import Assessment, Holdout, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
 from converters.verification.clips import generated_clip
 from edge_tsm import load
@@ -116,18 +116,22 @@ def test_openvino_refuses_tensorrts_form(quantized: Path, tmp_path: Path) -> Non
     assert found.max_rel_diff <= 0.05
 
 
-def a_verdict(precision: str, latency_ms: float, *, target: str = "any") -> Verdict:
+def an_assessment(precision: str, latency_ms: float, *, target: str = "any") -> Assessment:
     numbers = (3, 1.0, 1.0, 1.0, 0.0, 0.0, None, 1, latency_ms)
-    return Verdict("file", "onnxruntime", precision, target, *numbers, "equal")
+    return Assessment("file", "onnxruntime", precision, target, *numbers, "equal")
 
 
-def test_int8_that_does_not_pay_is_said_in_words() -> None:
+def test_int8_that_does_not_pay_is_reported() -> None:
     old, new, unknown = (Processor("x", f, 2, None) for f in (("AVX2",), ("VNNI",), ()))
-    slow = [a_verdict("f32", 9), a_verdict("int8", 12), a_verdict("int8", 5, target="tensorrt")]
-    told = "int8 is slower than float on this CPU (12.0 ms against 9.0 ms)"
-    assert compare_speed(slow, new) == compare_speed(slow, unknown) == told
-    assert compare_speed(slow, old) == f"{told}: it has no int8 dot product (VNNI)"
-    assert compare_speed([*slow, a_verdict("int8", 3)], old) == ""
+    slow = [
+        an_assessment("f32", 9),
+        an_assessment("int8", 12),
+        an_assessment("int8", 5, target="tensorrt"),
+    ]
+    message = "int8 is slower than float on this CPU (12.0 ms against 9.0 ms)"
+    assert compare_speed(slow, new) == compare_speed(slow, unknown) == message
+    assert compare_speed(slow, old) == f"{message}: it has no int8 dot product (VNNI)"
+    assert compare_speed([*slow, an_assessment("int8", 3)], old) == ""
 
 
 def test_a_broken_bound_is_an_error(quantized: Path) -> None:
@@ -137,11 +141,11 @@ def test_a_broken_bound_is_an_error(quantized: Path) -> None:
         with load(quantized / "model.onnx", engine="onnxruntime") as recognizer:
             return -recognizer.backend.run({"clip": tensor})["logits"]
 
-    judge = Judge(contrary, card, clips, max_drop=0.01, order_sensitive=True)
+    holdout = Holdout(contrary, card, clips, max_drop=0.01, order_sensitive=True)
     with pytest.raises(VerificationError, match="answers 2 of 2 clips unlike the checkpoint"):
-        judge.check(quantized / "model.int8.onnx", card, engine="onnxruntime", precision="int8")
+        holdout.check(quantized / "model.int8.onnx", card, engine="onnxruntime", precision="int8")
     int8 = card.files["model.int8.onnx"]
-    found = judge.verdict(quantized / int8.path, int8, "onnxruntime")
+    found = holdout.assess(quantized / int8.path, int8, "onnxruntime")
     assert (found.top1_agreement, found.status) == (0, "beyond the bound")
 
 
@@ -149,14 +153,14 @@ def test_a_layer_that_is_not_there(checkpoint: Path, quantized: Path) -> None:
     card, clips = Card.read(quantized), generated(1)
     settings = Int8(clips, keep_float=("backbone.stem.0.konv",))
     quantizer = Quantizer(quantized / "model.onnx", card, clips, settings)
-    judge = Judge(
+    holdout = Holdout(
         lambda x: np.zeros((1, 5), np.float32), card, clips, max_drop=0.1, order_sensitive=False
     )
     with pytest.raises(ConversionError, match=r"no layer 'backbone.stem.0.konv'; there are back"):
-        quantizer.choose(judge, quantized, warn=print)
+        quantizer.choose(holdout, quantized, warn=print)
 
 
-class HarshJudge:
+class HarshHoldout:
     """Content once two layers are float; finds the classifier's harm the largest."""
 
     required = 1.0
@@ -174,26 +178,26 @@ class HarshJudge:
 
 
 def test_the_layers_that_hurt_most_stay_float(quantized: Path, tmp_path: Path) -> None:
-    card, clips, told = Card.read(quantized), generated(1), list[str]()
+    card, clips, warnings = Card.read(quantized), generated(1), list[str]()
     quantizer = Quantizer(quantized / "model.onnx", card, clips, Int8(clips))
-    judge = HarshJudge()
-    quantizer.choose(judge, tmp_path, warn=told.append)  # type: ignore[arg-type]
+    holdout = HarshHoldout()
+    quantizer.choose(holdout, tmp_path, warn=warnings.append)  # type: ignore[arg-type]
     assert len(quantizer.float_layers) == 2
     assert quantizer.float_layers[0] == "head"
-    assert told == ["int8 keeps 2 of 21 layers float"]
-    assert judge.int8_layers(quantizer.write(tmp_path / "int8.onnx")) == 19
+    assert warnings == ["int8 keeps 2 of 21 layers float"]
+    assert holdout.int8_layers(quantizer.write(tmp_path / "int8.onnx")) == 19
 
 
 def test_every_fourth_clip_is_kept_back() -> None:
     clips = ClipSet(np.zeros((9, 1, 1, 1, 3), np.uint8), np.arange(9))
-    told: list[str] = []
-    calibrate, held = split(clips, warn=told.append)
+    warnings: list[str] = []
+    calibrate, held = split(clips, warn=warnings.append)
     assert held.labels is not None and calibrate.labels is not None
     assert held.labels.tolist() == [3, 7]
     assert calibrate.labels.tolist() == [0, 1, 2, 4, 5, 6, 8]
-    assert "only 9 clips" in told[0]
+    assert "only 9 clips" in warnings[0]
     with pytest.raises(ConversionError, match="at least 2 clips"):
-        split(clips[:1], warn=told.append)
+        split(clips[:1], warn=warnings.append)
 
 
 def test_feeds_fill_the_batch(quantized: Path) -> None:
@@ -213,18 +217,18 @@ def test_clips_come_from_lists_class_folders_and_plain_folders(tmp_path: Path) -
         (tmp_path / "tree" / name).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "tree" / name / "1.png"), np.full((240, 320, 3), 9, np.uint8))
     (tmp_path / "list.txt").write_text("tree/b/one 1\ntree/gone 0\n")
-    told: list[str] = []
-    tree = read_clips(tmp_path / "tree", card, warn=told.append)
+    warnings: list[str] = []
+    tree = read_clips(tmp_path / "tree", card, warn=warnings.append)
     assert (len(tree), tree.crops.shape[1:]) == (3, (8, 224, 224, 3))
     assert tree.labels is not None and tree.labels.tolist() == [1, 0, 0]
-    others = read_clips(tmp_path / "tree", make_card(classes=2), warn=told.append)
+    others = read_clips(tmp_path / "tree", make_card(classes=2), warn=warnings.append)
     assert (len(others), others.labels) == (3, None)
-    plain = read_clips(tmp_path / "tree/b", card, warn=told.append)
+    plain = read_clips(tmp_path / "tree/b", card, warn=warnings.append)
     assert (len(plain), plain.labels) == (2, None)
-    assert told == []
-    listed = read_clips(tmp_path / "list.txt", card, warn=told.append)
+    assert warnings == []
+    listed = read_clips(tmp_path / "list.txt", card, warn=warnings.append)
     assert listed.labels is not None and listed.labels.tolist() == [1]
-    assert "left out of int8" in told[0] and "gone" in told[0]
+    assert "left out of int8" in warnings[0] and "gone" in warnings[0]
 
 
 @pytest.mark.parametrize("content", [None, "nonsense\n"])
@@ -237,18 +241,18 @@ def test_clips_that_are_none(content: str | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--int8"], "--int8 needs --calibrate CLIPS: the ranges of activations"),
         (["--calibrate", "x"], "are for --int8; add that"),
         (["--int8", "--calibrate", "x", "--max-drop", "2"], "not in the range"),
     ],
 )
-def test_int8_options_that_do_not_fit(options: list[str], told: str, checkpoint: Path) -> None:
+def test_int8_options_that_do_not_fit(options: list[str], message: str, checkpoint: Path) -> None:
     command = [sys.executable, "-m", "edge_tsm", "convert", str(checkpoint), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_trained_weights_keep_their_answers(shared: Path, tmp_path: Path) -> None:

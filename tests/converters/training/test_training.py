@@ -17,7 +17,7 @@ from converters.architectures.mobilenet import InvertedResidual, MobileNet, mobi
 from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize, topology
 from converters.checkpoints.upstream import CONVENTION
-from converters.plan import plan
+from converters.planning import plan
 from converters.recipe import Options, preprocess_of
 from converters.training.dataset import (
     Augmentation,

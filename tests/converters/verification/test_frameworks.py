@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from converters.architectures.classifier import build_reference
 from converters.checkpoints import READERS
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
 from tests.helpers.goldens import arrays, load_golden, write_golden
@@ -108,8 +108,8 @@ def test_the_attention_tells_the_segments(
 ) -> None:
     golden = load_golden("pptsmv2_lcnet_16f", shared)
     recipe = read(write_golden(golden, golden_recipe, tmp_path)).recipe
-    assert recipe.facts["segments"].value == 16
-    assert recipe.facts["segments"].source == "size of the temporal attention"
+    assert recipe.facts.segments.value == 16
+    assert recipe.facts.segments.source == "size of the temporal attention"
 
 
 class Payload:
@@ -202,7 +202,7 @@ def test_facts_in_meta(
     torch.save({"meta": meta, "state_dict": mmaction}, "x.pth")
     recipe = read(Path("x.pth")).recipe
     assert (recipe.segments, recipe.shift.segments, recipe.shift.div) == (16, 16, 4)
-    assert recipe.facts["segments"].source == "config in `meta`"
+    assert recipe.facts.segments.source == "config in `meta`"
     assert recipe.labels.names == tuple(names)
     assert not Path("owned").exists()
 
@@ -214,7 +214,7 @@ def test_configs_that_say_nothing(
     config: str, mmaction: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     torch.save({"meta": {"cfg": config}, "state_dict": mmaction}, tmp_path / "x.pth")
-    assert read(tmp_path / "x.pth").recipe.facts["segments"].source == "default"
+    assert read(tmp_path / "x.pth").recipe.facts.segments.source == "default"
 
 
 def test_training_checkpoints_with_a_log(
@@ -263,7 +263,7 @@ def test_safetensors(mmaction: dict[str, torch.Tensor], tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({k: v.contiguous() for k, v in mmaction.items()}, tmp_path / "x.pth")
-    assert read(tmp_path / "x.pth").recipe.facts["format"].value == "mmaction2"
+    assert read(tmp_path / "x.pth").recipe.facts.format.value == "mmaction2"
     (tmp_path / "y").write_bytes((tmp_path / "x.pth").read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
         read(tmp_path / "y")

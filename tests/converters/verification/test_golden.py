@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_reference
-from converters.build import convert
+from converters.builder import convert
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
-from converters.plan import plan
+from converters.planning import plan
 from converters.recipe import Options
 from converters.verification.reference import run_artifact
 from edge_tsm import Pipeline, load, open_source

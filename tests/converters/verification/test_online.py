@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_online, build_reference
-from converters.build import convert
-from converters.plan import plan
+from converters.builder import convert
+from converters.planning import plan
 from converters.quantization.calibration import ClipSet
-from converters.quantization.holdout import Judge
+from converters.quantization.holdout import Holdout
 from converters.recipe import Options, Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds
@@ -154,7 +154,7 @@ def test_online_is_the_clip_form_frame_by_frame(arch: str, tmp_path: Path) -> No
 def test_a_one_way_checkpoint_is_also_a_clip_model(tmp_path: Path) -> None:
     recipe = plan(write_past(tmp_path, "resnet18"), Options()).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts["shift direction"].source == "the checkpoint"
+    assert recipe.facts.shift_direction.source == "the checkpoint"
     assert recipe.streaming is None
 
 
@@ -229,8 +229,8 @@ def test_flat_files_are_shifted_by_upstreams_rule(
     arch: str, shifted: str, color: str, rate: tuple[float, int], tmp_path: Path
 ) -> None:
     recipe = plan(write_flat(tmp_path, arch), Options(online=True)).recipe
-    assert recipe.facts["shifted blocks"].value == shifted
-    assert recipe.facts["shift"].source == "--online"
+    assert recipe.facts.shifted_blocks.value == shifted
+    assert recipe.facts.shift.source == "--online"
     assert recipe.preprocess.color == color
     assert recipe.streaming is not None
     assert (recipe.streaming.fps, recipe.streaming.horizon) == rate
@@ -249,7 +249,7 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arch", "kind", "told"),
+    ("arch", "kind", "message"),
     [
         ("resnet18", {}, r"looks both ways \(future-past\).*--force-online"),
         ("resnet18", {"shift": "none"}, "no temporal shift"),
@@ -258,21 +258,23 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
         ("resnet50", {"non_local": True}, "non-local"),
     ],
 )
-def test_what_cannot_run_online(arch: str, kind: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_what_cannot_run_online(
+    arch: str, kind: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     path = write_checkpoint(tmp_path, arch, **kind)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         plan(path, Options(online=True, shift_direction="past" if kind else None))
 
 
 def test_force_marks_what_it_made(checkpoint: Path) -> None:
     recipe = plan(checkpoint, Options(force_online=True)).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts["forced online"].value == "trained future-past"
+    assert recipe.facts.forced_online.value == "trained future-past"
     assert "answers poorly" in recipe.warnings[0]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"fps": 15}, "--fps is for online models"),
         ({"horizon": 15}, "--horizon is for online models"),
@@ -283,8 +285,8 @@ def test_force_marks_what_it_made(checkpoint: Path) -> None:
         ({"shift_direction": "sideways"}, "shift_direction is 'sideways'"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=told):
+def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
         plan(write_past(tmp_path, "resnet18"), Options(**options))
 
 
@@ -292,7 +294,7 @@ def test_args_txt_tells_the_direction_too(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "resnet18")
     (tmp_path / "args.txt").write_text("Namespace(shift_direction='past', num_segments=4)")
     recipe = plan(path, Options(online=True)).recipe
-    assert recipe.facts["shift direction"].source == "args.txt"
+    assert recipe.facts.shift_direction.source == "args.txt"
     assert recipe.segments == 4
 
 
@@ -373,11 +375,11 @@ def test_int8_is_chained_too_and_growing_errors_are_refused() -> None:
     reference = OnlineReference(planned.recipe, planned.checkpoint.tensors, {"a clip": tensor})
 
     def check(frames: Callable[[Clips], Logits]) -> Check:
-        judge = Judge(
+        holdout = Holdout(
             reference.run, card, ClipSet(crops), max_drop=1, order_sensitive=False, frames=frames
         )
         path = bundle / "model.int8.onnx"
-        return judge.check(path, card, engine="onnxruntime", precision="int8")
+        return holdout.check(path, card, engine="onnxruntime", precision="int8")
 
     groups = check(reference.answers).groups
     assert groups.keys() == {"kept back", "24 steps"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from converters.architectures.classifier import build_reference
-from converters.plan import plan
+from converters.planning import plan
 from converters.recipe import Options
 from edge_tsm import load
 from edge_tsm.data.clips import Dataset, Sample

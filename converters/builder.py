@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -17,12 +16,12 @@ from torch import nn
 
 from converters.architectures.classifier import build_online, build_reference
 from converters.bundling import card_of, file_entry, temporary_bundle
-from converters.export.onnx import export_onnx, stamp
-from converters.export.openvino import write_ir
+from converters.export import GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH, Writer, wanted
+from converters.export.onnx import export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
-from converters.plan import Plan, plan
+from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
-from converters.quantization.holdout import Judge, Verdict, compare_speed
+from converters.quantization.holdout import Assessment, Holdout, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
 from converters.recipe import Options
 from converters.report import Report, Step
@@ -36,7 +35,6 @@ from edge_tsm.bundle.card import (
     Card,
     File,
     Precision,
-    Target,
     Verification,
 )
 from edge_tsm.bundle.golden import Golden
@@ -49,14 +47,12 @@ from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
-ONNX = "model.onnx"
 
-
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class Checker(Protocol):
-    """What proves an artifact: the reference, or for int8 the judge."""
+    """What proves an artifact: the reference, or for int8 the clips kept back."""
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
         """Compare an artifact with the reference, or raise VerificationError."""
@@ -67,7 +63,7 @@ class Checker(Protocol):
 class Settings:
     """How to convert: what to write, what to check with, whether to replace.
 
-    `rules`, a TOML file or a preset, say how answers become actions; the bundle keeps them.
+    `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
     Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO.
     """
 
@@ -80,10 +76,12 @@ class Settings:
     simplify_timeout_s: float = TIMEOUT_S
 
 
-def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
+def build(
+    plan: Plan, bundle: Path, settings: Settings, *, progress: Progress = lambda line: None
+) -> Path:
     """Write the bundle of a plan and return it.
 
-    `tell` gets a line per step; a line that ends with "…" announces what takes a while.
+    `progress` gets a line per step; a line that ends with "…" announces what takes a while.
 
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
@@ -91,7 +89,7 @@ def build(plan: Plan, bundle: Path, settings: Settings, *, tell: Tell) -> Path:
     with temporary_bundle(bundle.resolve(), force=settings.force) as folder:
         name, sha256 = bundle.name.removesuffix(".bundle"), plan.checkpoint.sha256
         card = card_of(plan.recipe, name, checkpoint_sha256=sha256)
-        _Builder(plan, card, folder, settings, tell).run()
+        _Builder(plan, card, folder, settings, progress).run()
     return bundle
 
 
@@ -101,29 +99,46 @@ def convert(
     options: Options | None = None,
     settings: Settings | None = None,
     *,
-    tell: Tell = lambda line: None,
+    progress: Progress = lambda line: None,
 ) -> Path:
     """Convert a checkpoint file into a proven bundle folder, and return the folder.
 
+    Args:
+        checkpoint: a file of any code base that `converters.checkpoints` reads.
+        bundle: the folder to make; one that exists is replaced with `Settings(force=True)` only.
+        options: what to state about the checkpoint.
+        settings: which artifacts to write, and what to check them with.
+        progress: gets a line per step, as `build` says.
+
     Raises:
         ConversionError: see its subclasses; nothing is left behind then.
+
+    Example:
+        from converters import Options, Settings, convert
+
+        settings = Settings(f16=True)
+        convert(Path("ckpt.pth.tar"), Path("x.bundle"), Options(segments=8), settings)
     """
-    return build(plan(checkpoint, options or Options()), bundle, settings or Settings(), tell=tell)
+    planned = plan(checkpoint, options or Options())
+    return build(planned, bundle, settings or Settings(), progress=progress)
 
 
 class _Builder:
-    """One conversion: runs the steps, keeps what the card and the report will say."""
+    """One conversion: runs the steps and collects what card and report hold."""
 
     def __init__(
-        self, plan: Plan, card: Card, folder: Path, settings: Settings, tell: Tell
+        self, plan: Plan, card: Card, folder: Path, settings: Settings, progress: Progress
     ) -> None:
         self._plan, self._card, self._folder = plan, card, folder
-        self._settings, self._tell = settings, tell
+        self._settings, self._progress = settings, progress
         self._preprocess = Preprocessor(card.preprocess)
         self._warnings = list(plan.recipe.warnings)
         self._steps: list[Step] = []
+        # What artifacts are written from: graphs, and artifacts that are finished.
+        self._sources: dict[str, Callable[[], Path]] = {}
+        self._unsimplified: Path | None = None
         self._files: dict[str, File] = {}
-        self._verdicts: tuple[Verdict, ...] = ()
+        self._assessments: tuple[Assessment, ...] = ()
         self._float_layers: tuple[str, ...] = ()
 
     def run(self) -> None:
@@ -137,8 +152,9 @@ class _Builder:
             clips = int8.clips(self._card, warn=self._warn) if int8 else None
         model, reference = self._models(groups)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
-            self._onnx(model, reference, Path(work))
-            self._irs(reference)
+            self._export(model, reference, Path(work))
+            for form, writer in wanted(self._settings, int8=False).items():
+                self._float_artifact(form, writer, reference)
             if int8 and clips:
                 self._int8(int8, clips, reference, Path(work))
         self._golden(golden, reference.run(groups["generated"]))
@@ -146,7 +162,7 @@ class _Builder:
         self._replay()
 
     def _models(self, groups: dict[str, Clips]) -> tuple[nn.Module, Reference]:
-        """Return the network to export, and what its artifacts will be compared with."""
+        """Return the network to export, and the reference for its artifacts."""
         recipe, tensors = self._plan.recipe, self._plan.checkpoint.tensors
         with self._timed("torch"):
             if recipe.streaming is not None:
@@ -154,42 +170,44 @@ class _Builder:
             model = build_reference(recipe, tensors)
             return model, Reference(model, groups, order_sensitive=recipe.order_sensitive)
 
-    def _onnx(self, model: nn.Module, reference: Reference, work: Path) -> None:
-        """Export and simplify; where the simplifier fails or errs, the plain graph serves."""
-        plain, simple, onnx = work / "exported.onnx", work / "simple.onnx", self._folder / ONNX
-        with self._step("export", plain, reference, "f32"):
+    def _export(self, model: nn.Module, reference: Reference, work: Path) -> None:
+        """Export the graph and simplify it; the plain one is kept in case the other is wrong."""
+        plain, simple = work / "exported.onnx", work / "simple.onnx"
+        with self._step("export", plain, reference, "f32", "onnxruntime"):
             export_onnx(model, self._card, plain)
         with self._timed("simplify"):
             problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
-        if problem is None:
-            try:
-                with self._step("ONNX", onnx, reference, "f32"):
-                    stamp(simple, self._card, onnx)
-                return
-            except (VerificationError, BackendError) as error:
-                problem = f"onnxsim's graph is wrong ({error})"
-        self._warn(f"{problem}; the graph stays unsimplified")
-        with self._step("ONNX", onnx, reference, "f32"):
-            stamp(plain, self._card, onnx)
+        self._unsimplified = plain
+        self._sources[GRAPH] = lambda: simple
+        if problem is not None:
+            self._keep_unsimplified(plain, problem)
 
-    def _irs(self, reference: Reference) -> None:
-        wanted: dict[Precision, bool] = {"f32": self._settings.ir, "f16": self._settings.f16}
-        for precision in (name for name, wished in wanted.items() if wished):
-            xml = self._folder / ("model.xml" if precision == "f32" else f"model.{precision}.xml")
-            with self._step("OpenVINO IR", xml, reference, precision):
-                write_ir(self._folder / ONNX, self._card, xml, f16=precision == "f16")
+    def _keep_unsimplified(self, plain: Path, reason: str) -> None:
+        self._warn(f"{reason}; the graph stays unsimplified")
+        self._unsimplified = None
+        self._sources[GRAPH] = lambda: plain
+
+    def _float_artifact(self, form: str, writer: Writer, reference: Reference) -> None:
+        """Write an artifact; where the simplified graph is wrong, from the plain one."""
+        try:
+            self._artifact(form, writer, reference)
+        except (VerificationError, BackendError) as error:
+            if writer.source != GRAPH or self._unsimplified is None:
+                raise
+            self._keep_unsimplified(self._unsimplified, f"onnxsim's graph is wrong ({error})")
+            self._artifact(form, writer, reference)
 
     def _int8(
         self, settings: Int8, clips: tuple[ClipSet, ClipSet], reference: Reference, work: Path
     ) -> None:
-        """Quantize the finished f32 graph; judge all artifacts on the clips kept back."""
+        """Quantize the finished f32 graph; assess all artifacts on the clips kept back."""
         if processor().int8_saturates and not settings.reduce_range:
             self._warn(
                 "on this CPU (AVX2 without VNNI) OpenVINO's int8 sums can saturate; --reduce-range "
                 "prevents that"
             )
         with self._timed("int8 ranges"):
-            judge = Judge(
+            holdout = Holdout(
                 reference.run,
                 self._card,
                 clips[1],
@@ -197,69 +215,60 @@ class _Builder:
                 order_sensitive=self._plan.recipe.order_sensitive,
                 frames=reference.answers if isinstance(reference, OnlineReference) else None,
             )
-            quantizer = Quantizer(self._folder / ONNX, self._card, clips[0], settings)
-            quantizer.choose(judge, work, warn=self._warn)
-        onnx, xml, trt = (
-            self._folder / f"model.int8.{kind}" for kind in ("onnx", "xml", "trt.onnx")
+            quantizer = Quantizer(self._sources["onnx"](), self._card, clips[0], settings)
+            quantizer.choose(holdout, work, warn=self._warn)
+        self._sources[INT8_GRAPH] = lambda: quantizer.write(work / "int8.onnx")
+        self._sources[SYMMETRIC_GRAPH] = lambda: quantizer.write(
+            work / "symmetric.onnx", symmetric=True
         )
-        with self._step("int8", onnx, judge, "int8"):
-            stamp(quantizer.write(work / onnx.name), self._card, onnx)
-        if self._settings.ir:
-            with self._step("int8 IR", xml, judge, "int8"):
-                write_ir(onnx, self._card, xml, f16=False)
-        if settings.tensorrt:
-            with self._step("int8 for TensorRT", trt, judge, "int8", target="tensorrt"):
-                stamp(
-                    quantizer.write(work / trt.name, symmetric=True),
-                    self._card,
-                    trt,
-                    target="tensorrt",
-                )
+        for form, writer in wanted(self._settings, int8=True).items():
+            self._artifact(form, writer, holdout)
         self._float_layers = quantizer.float_layers
-        self._verdicts = tuple(
-            judge.verdict(self._folder / file.path, file, engine)
+        self._assess(holdout)
+
+    def _assess(self, holdout: Holdout) -> None:
+        self._assessments = tuple(
+            holdout.assess(self._folder / file.path, file, engine)
             for file in self._files.values()
             for engine in file.engines
         )
-        if slower := compare_speed(self._verdicts, processor()):
+        if slower := compare_speed(self._assessments, processor()):
             self._warn(slower)
+
+    def _artifact(self, form: str, writer: Writer, checker: Checker) -> None:
+        """Write one artifact into the bundle, verified on its engines."""
+        path = self._folder / writer.file
+        with self._step(writer.step, path, checker, writer.precision, writer.engine):
+            writer.write(self._sources[writer.source](), self._card, path)
+        others = [name for name in readers(path) if name != writer.engine]
+        also = others if writer.target == "any" and not self._settings.ir else []
+        for engine in also:
+            check = checker.check(path, self._card, engine=engine, precision=writer.precision)
+            on = f"on {ENGINES[engine].title}"
+            self._steps.append(Step(f"{writer.step} {on}", path.name, 0.0, check))
+            self._progress(f"{f'  {on}':<20}{'':8}  {_summary(check.total)}")
+        self._files[path.name] = file_entry(path, writer, also)
+        self._sources[form] = lambda: path
 
     @contextmanager
     def _step(
-        self,
-        name: str,
-        path: Path,
-        checker: Checker,
-        precision: Precision,
-        *,
-        target: Target = "any",
+        self, name: str, path: Path, checker: Checker, precision: Precision, engine: str
     ) -> Iterator[None]:
         """Time what happens inside, verify the file it writes, report both."""
-        self._tell(f"{path.name} …")
+        self._progress(f"{path.name} …")
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        engine, *others = readers(path)
         check = checker.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
-        self._tell(f"{path.name:<20}{seconds:6.1f} s  {_told(check.total)}")
-        if path.parent != self._folder:
-            return
-        file = file_entry(path, precision, engine, target)
-        for other in others if target == "any" and not self._settings.ir else ():
-            check = checker.check(path, self._card, engine=other, precision=precision)
-            title = ENGINES[other].title
-            self._steps.append(Step(f"{name} on {title}", path.name, 0.0, check))
-            self._tell(f"{f'  on {title}':<20}{'':8}  {_told(check.total)}")
-            file = dataclasses.replace(file, also={**file.also, other: version(other)})
-        self._files[path.name] = file
+        self._progress(f"{path.name:<20}{seconds:6.1f} s  {_summary(check.total)}")
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        self._tell(f"{name} …")
+        self._progress(f"{name} …")
         started = time.perf_counter()
         yield
-        self._tell(f"{name:<20}{time.perf_counter() - started:6.1f} s")
+        self._progress(f"{name:<20}{time.perf_counter() - started:6.1f} s")
 
     def _groups(self, golden: Image) -> dict[str, Clips]:
         """Return the clips to check with, prepared, by kind."""
@@ -282,7 +291,7 @@ class _Builder:
     def _golden(self, clips: Image, logits: Logits) -> None:
         """Write the golden clips, with what int8 files answer, as these have answers of their own.
 
-        On the file's first engine; others must come as near as another machine.
+        They are those of the file's first engine; another must come as near as another machine.
         """
         golden, own = Golden(clips, logits), {}
         for file in self._files.values():
@@ -301,14 +310,14 @@ class _Builder:
             facts=self._plan.recipe.facts,
             steps=tuple(self._steps),
             warnings=tuple(self._warnings),
-            verdicts=self._verdicts,
+            assessments=self._assessments,
             float_layers=self._float_layers,
         )
         report.write(self._folder, self._card)
         (self._folder / CARD_FILE).write_text(self._card.to_json() + "\n", encoding="utf-8")
 
     def _replay(self) -> None:
-        """Answer the golden clips from the finished files, as a device will."""
+        """Answer the golden clips from the finished files, as a device does."""
         golden = Golden.read(self._folder)
         for name, entry in self._card.files.items():
             tolerance = self._card.verification[name].tolerance
@@ -320,10 +329,10 @@ class _Builder:
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
-        self._tell(f"warning: {text}")
+        self._progress(f"warning: {text}")
 
 
-def _told(result: Verification) -> str:
+def _summary(result: Verification) -> str:
     if result.top1_required:
         return f"top-1 agreement {result.top1_agreement:.1%} (≥ {result.top1_required:.1%}), " + (
             f"{result.clips} clips kept back"
