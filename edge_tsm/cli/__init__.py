@@ -9,6 +9,7 @@ import sys
 from typing import Any, NoReturn
 
 import click
+import cloup
 
 from edge_tsm.cli.bench import bench
 from edge_tsm.cli.convert import convert
@@ -25,7 +26,7 @@ from edge_tsm.system.redact import redact
 INTERRUPTED = 130
 
 
-class _Commands(click.Group):
+class _Commands(cloup.Group):
     """The only place that catches EdgeTsmError; `--debug` lets it through with its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -65,15 +66,14 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@cloup.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="edge-tsm")
 def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-for _command in (
-    *(demo, convert, run, frames, evaluate_command),
-    *(bench, info, verify, doctor),
-):
-    main.add_command(_command)
+main.section("Answers", demo, run)
+main.section("Models", convert, info, verify, bench)
+main.section("Data", frames, evaluate_command)
+main.section("This machine", doctor)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.cli.options import engine_option, find_bundle, threads_option
 from edge_tsm.cli.progress import Progress
@@ -29,7 +30,7 @@ Row = Measured | Failed
 HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golden")
 
 
-@click.command()
+@cloup.command()
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @click.option("--device", help="Only this device. [default: all of this machine]")
 @click.option("--variant", help="Only this file of the bundle, in this process.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import cloup
 
 from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
@@ -67,11 +68,18 @@ _ONLINE: tuple[Decorator, ...] = (
     click.option(
         "--force-online", is_flag=True, help="The same of a network trained to see ahead."
     ),
-    click.option("--fps", type=float, help="Online: steps per second."),
-    click.option("--horizon", type=int, help="Online: steps whose logits an answer averages."),
+    click.option("--fps", type=float, help="Steps per second."),
+    click.option("--horizon", type=int, help="Steps whose logits an answer averages."),
 )
 # Fields of `converters.Settings`.
 _BUNDLE: tuple[Decorator, ...] = (
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        help="Bundle folder. [default: NAME.bundle]",
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing bundle."),
     click.option(
         "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
     ),
@@ -83,21 +91,22 @@ _BUNDLE: tuple[Decorator, ...] = (
         "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
     ),
 )
-_FORCE: Decorator = click.option("--force", is_flag=True, help="Replace an existing bundle.")
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed((*_CHECKPOINT, *_ONLINE, *_BUNDLE, *INT8_OPTIONS, _FORCE)):
-        command = option(command)
-    return command
+_EXAMPLES = """\b
+Examples:
+  edge-tsm convert ckpt.best.pth.tar --labels category.txt
+  edge-tsm convert ckpt.pth -o gestures.bundle --int8 --calibrate clips/
+  edge-tsm convert mobilenetv2_jester_online.pth.tar --online
+"""
 
 
-@click.command()
+@cloup.command(epilog=_EXAMPLES)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Bundle folder. [default: NAME.bundle]"
-)
-@_options
+@cloup.option_group("What the weights cannot tell", *_CHECKPOINT)
+@cloup.option_group("Online form", *_ONLINE)
+@cloup.option_group("Int8", *INT8_OPTIONS)
+@cloup.option_group("The bundle", *_BUNDLE)
 def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.cli.options import collect
 from edge_tsm.cli.table import layout
@@ -16,7 +17,7 @@ from edge_tsm.diagnostics.doctor import check_bundle, examine
 PROBLEM_CODE = 1
 
 
-@click.command()
+@cloup.command()
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--device", default="cpu", show_default=True, help="Where BUNDLE's golden clips are replayed."

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.options import collect, runtime_options
+from edge_tsm.cli.options import Decorator, collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.clips import Dataset, read_dataset
@@ -31,57 +32,80 @@ METHODS: dict[str, tuple[Method, ...]] = {
 }
 
 
-@click.command("evaluate")
+_CLIPS: tuple[Decorator, ...] = (
+    click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start."),
+    click.option(
+        "--sampling",
+        type=click.Choice(["card", *TEST_RULES]),
+        default="card",
+        show_default=True,
+        help="Frames: the card's rule, or upstream's; dense is 10 clips, twice 2.",
+    ),
+    click.option(
+        "--crops",
+        type=click.Choice([str(count) for count in CROPS]),
+        default="1",
+        show_default=True,
+        help="Upstream's crops per frame.",
+    ),
+    click.option(
+        "--average",
+        type=click.Choice(["logits", "softmax"]),
+        default="logits",
+        show_default=True,
+        help="What is averaged over crops, clips, frames and bundles.",
+    ),
+    click.option(
+        "--method",
+        type=click.Choice(list(METHODS)),
+        default="video",
+        show_default=True,
+        help="voting: every frame alone, answers averaged; both: side by side.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        help="Decoding threads. [default: cores, at most 4]",
+    ),
+)
+_MODELS: tuple[Decorator, ...] = (
+    click.option(
+        "--variant", default="auto", help="Artifact, as model.int8.onnx. [default: fastest]"
+    ),
+    click.option("--weights", help="Also an ensemble of the bundles, weighted: 1,0.5."),
+)
+_OUTPUT: tuple[Decorator, ...] = (
+    click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures."),
+    click.option(
+        "--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per clip."
+    ),
+    click.option(
+        "--charts",
+        type=click.Path(path_type=Path),
+        help="Folder for confusion and reliability pictures.",
+    ),
+    click.option(
+        "--results",
+        "results_file",
+        type=click.Path(path_type=Path),
+        help="Keep answers here (JSON lines); the same command goes on with them.",
+    ),
+)
+_EXAMPLES = """\b
+Examples:
+  edge-tsm evaluate gestures.bundle val.txt
+  edge-tsm evaluate a.bundle b.bundle val.txt --method both --charts charts/
+  edge-tsm evaluate a.bundle/model.xml a.bundle/model.int8.xml val.txt
+"""
+
+
+@cloup.command("evaluate", epilog=_EXAMPLES)
 @click.argument(
     "paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start.")
-@click.option("--variant", default="auto", help="Artifact, as model.int8.onnx. [default: fastest]")
-@click.option(
-    "--sampling",
-    type=click.Choice(["card", *TEST_RULES]),
-    default="card",
-    show_default=True,
-    help="Frames: the card's rule, or upstream's; dense is 10 clips, twice 2.",
-)
-@click.option(
-    "--crops",
-    type=click.Choice([str(count) for count in CROPS]),
-    default="1",
-    show_default=True,
-    help="Upstream's crops per frame.",
-)
-@click.option(
-    "--average",
-    type=click.Choice(["logits", "softmax"]),
-    default="logits",
-    show_default=True,
-    help="What is averaged over crops, clips, frames and bundles.",
-)
-@click.option(
-    "--method",
-    type=click.Choice(list(METHODS)),
-    default="video",
-    show_default=True,
-    help="voting: every frame alone, answers averaged; both: side by side.",
-)
-@click.option("--weights", help="Also an ensemble of the bundles, weighted: 1,0.5.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per clip.")
-@click.option(
-    "--charts",
-    type=click.Path(path_type=Path),
-    help="Folder for confusion and reliability pictures.",
-)
-@click.option(
-    "--results",
-    "results_file",
-    type=click.Path(path_type=Path),
-    help="Keep answers here (JSON lines); the same command goes on with them.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 64), help="Decoding threads. [default: cores, at most 4]"
-)
+@cloup.option_group("Clips and protocol", *_CLIPS)
+@cloup.option_group("Models", *_MODELS)
+@cloup.option_group("Output", *_OUTPUT)
 @runtime_options
 def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.

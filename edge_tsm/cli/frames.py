@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
+from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.data.annotations import KINDS
@@ -19,49 +21,72 @@ from edge_tsm.system.machine import usable_cores
 MOST_NAMES = 3
 
 
-@click.command()
+_VIDEOS: tuple[Decorator, ...] = (
+    click.option(
+        "--videos",
+        type=click.Path(path_type=Path),
+        help="Folder of an annotation's videos. [default: the annotation's own]",
+    ),
+    click.option(
+        "--format",
+        "kind",
+        metavar="KIND",
+        type=click.Choice(KINDS),
+        help=f"{', '.join(KINDS)}. [default: by content]",
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        help="Class names in order; only these are taken.",
+    ),
+    click.option(
+        "--val-share",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Hold out so much of each class as val.txt, clip by clip.",
+    ),
+    click.option("--seed", default=0, show_default=True, help="Of --val-share."),
+)
+_PICTURES: tuple[Decorator, ...] = (
+    click.option(
+        "--labels-only", is_flag=True, help="Lists of the videos themselves; cut nothing."
+    ),
+    click.option(
+        "--short-side",
+        type=click.IntRange(16, 8192),
+        default=Cut.short_side_px,
+        show_default=True,
+        help="Pixels; smaller videos stay as they are.",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        default=Cut.quality,
+        show_default=True,
+        help="JPEG's.",
+    ),
+    click.option(
+        "--fps",
+        type=click.FloatRange(0, 1000, min_open=True),
+        help="Thin to so many a second. [default: all]",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(1, 1024), help="Videos at a time. [default: cores]"
+    ),
+)
+_EXAMPLES = """\b
+Examples:
+  edge-tsm frames videos/ frames/ --val-share 0.25
+  edge-tsm frames train.csv val.csv frames/ --videos kinetics/
+"""
+
+
+@cloup.command(epilog=_EXAMPLES)
 @click.argument(
     "sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
-@click.option(
-    "--videos",
-    type=click.Path(path_type=Path),
-    help="Folder of an annotation's videos. [default: the annotation's own]",
-)
-@click.option(
-    "--format",
-    "kind",
-    metavar="KIND",
-    type=click.Choice(KINDS),
-    help=f"{', '.join(KINDS)}. [default: by content]",
-)
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="Class names in order; only these are taken."
-)
-@click.option("--labels-only", is_flag=True, help="Lists of the videos themselves; cut nothing.")
-@click.option(
-    "--val-share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Hold out so much of each class as val.txt, clip by clip.",
-)
-@click.option("--seed", default=0, show_default=True, help="Of --val-share.")
-@click.option(
-    "--short-side",
-    type=click.IntRange(16, 8192),
-    default=Cut.short_side_px,
-    show_default=True,
-    help="Pixels; smaller videos stay as they are.",
-)
-@click.option(
-    "--quality", type=click.IntRange(1, 100), default=Cut.quality, show_default=True, help="JPEG's."
-)
-@click.option(
-    "--fps",
-    type=click.FloatRange(0, 1000, min_open=True),
-    help="Thin to so many a second. [default: all]",
-)
-@click.option("--workers", type=click.IntRange(1, 1024), help="Videos at a time. [default: cores]")
+@cloup.option_group("Videos and classes", *_VIDEOS)
+@cloup.option_group("Pictures", *_PICTURES)
 def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
     """Cut the videos of SRC into DST/…/img_00001.jpg, with lists as upstream has them.
 

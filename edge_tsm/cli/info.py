@@ -6,12 +6,13 @@ import math
 from pathlib import Path
 
 import click
+import cloup
 
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.table import layout
 
 
-@click.command()
+@cloup.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The card as it is.")
 def info(bundle: Path, as_json: bool) -> None:

@@ -23,13 +23,13 @@ INT8_OPTIONS: tuple[Decorator, ...] = (
         "calibration",
         type=click.Path(path_type=Path),
         metavar="CLIPS",
-        help="Int8: folder or list of real clips; every fourth is kept back to judge by.",
+        help="Folder or list of real clips; every fourth is kept back to judge by.",
     ),
     click.option(
         "--holdout",
         type=click.Path(path_type=Path),
         metavar="CLIPS",
-        help="Int8: clips to judge by, instead of every fourth.",
+        help="Clips to judge by, instead of every fourth.",
     ),
     click.option(
         "--keep-float",
@@ -37,17 +37,17 @@ INT8_OPTIONS: tuple[Decorator, ...] = (
         callback=_layers,
         default="auto",
         show_default=True,
-        help="Int8: layers that stay float; auto finds them if --max-drop needs it.",
+        help="Layers that stay float; auto finds them if --max-drop needs it.",
     ),
     click.option(
         "--max-drop",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.01,
         show_default=True,
-        help="Int8: share of clips whose answer may change.",
+        help="Share of clips whose answer may change.",
     ),
     click.option(
-        "--reduce-range", is_flag=True, help="Int8: 7-bit weights, for x86 CPUs without VNNI."
+        "--reduce-range", is_flag=True, help="7-bit weights, for x86 CPUs without VNNI."
     ),
-    click.option("--tensorrt", is_flag=True, help="Int8: also a file in TensorRT's form."),
+    click.option("--tensorrt", is_flag=True, help="Also a file in TensorRT's form."),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, find_engine
 from edge_tsm.bundle.card import CARD_FILE
@@ -55,9 +56,8 @@ _RUNTIME: tuple[Decorator, ...] = (
 
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --engine, --device, --threads, --precision, --cache-dir; read by `collect`."""
-    for option in reversed((engine_option, *_RUNTIME)):
-        command = option(command)
-    return command
+    group: Decorator = cloup.option_group("Engine", engine_option, *_RUNTIME)
+    return group(command)
 
 
 def collect(arguments: dict[str, Any]) -> RuntimeOptions:

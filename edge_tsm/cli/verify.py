@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, VerificationError
 
 
-@click.command()
+@cloup.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @runtime_options
 def verify(bundle: Path, engine: str | None, **arguments: Any) -> None:
