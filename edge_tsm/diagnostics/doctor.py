@@ -147,9 +147,8 @@ def check_cameras(cameras: list[VideoDevice]) -> Iterator[Finding]:
 
 def check_cache(folder: Path) -> Finding:
     """Can compiled engines be kept, and is there room?"""
-    nearest = next(
-        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
-    )
+    whole = folder.absolute()
+    nearest = next(path for path in (whole, *whole.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         remedy = "pass --cache-dir FOLDER that this user may write to"
         return Finding("warning", "cache", f"{folder} cannot be written", remedy)
@@ -157,9 +156,7 @@ def check_cache(folder: Path) -> Finding:
     status: Severity = "ok" if free_mb >= LITTLE_MB else "warning"
     if free_mb < TOO_LITTLE_MB:
         status = "problem"
-    remedy = (
-        "" if status == "ok" else "free some space: a compiled engine takes up to some hundred MB"
-    )
+    remedy = "" if status == "ok" else "free some space: an engine takes up to some hundred MB"
     return Finding(status, "cache", f"{folder}, {free_mb} MB free", remedy)
 
 

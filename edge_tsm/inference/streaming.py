@@ -78,6 +78,14 @@ class Stream:
     Every push is one step and one answer: logits averaged over the last `horizon` steps, fewer
     after a start or reset. `recognizer.stream()` makes one; streams of one recognizer share its
     engine, and nothing else. `push_together` steps several in one run of the engine.
+
+    >>> from edge_tsm import demo, load
+    >>> with load(demo.bundle("online")) as recognizer:
+    ...     stream = recognizer.stream()
+    ...     crop = recognizer.prepare(np.zeros((240, 320, 3), np.uint8))
+    ...     answers = [stream.push(crop) for _ in range(3)]
+    >>> answers[-1].label in recognizer.card.labels
+    True
     """
 
     def __init__(

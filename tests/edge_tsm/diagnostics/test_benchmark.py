@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_a_bundle_that_is_gone_ends_only_its_own_process(tmp_path: Path) -> None
     gone = measure_apart(Job(tmp_path, job.variant, "cpu"))
     assert isinstance(gone, Failed)
     assert gone.error.startswith(f"{tmp_path}: no readable card.json")
+
+
+def test_a_process_that_dies_leaves_its_last_words() -> None:
+    job = a_job("cpu")
+    file = replace(job.variant.file, path="gone.onnx")
+    died = measure_apart(replace(job, variant=replace(job.variant, file=file)))
+    assert isinstance(died, Failed)
+    assert (died.file, died.error) == ("gone.onnx", "KeyError: 'gone.onnx'")
 
 
 def test_a_selection_narrows_the_jobs() -> None:
