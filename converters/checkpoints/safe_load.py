@@ -50,8 +50,8 @@ _TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # in the first pickle of torch's ol
 def read_file(path: Path) -> Any:
     """Return what a checkpoint holds, its tensors as torch tensors, without executing it.
 
-    The kind is recognized by content: torch (zip or older), a pickle of numpy arrays (PaddlePaddle),
-    safetensors.
+    The kind is recognized by content: torch (zip or older), a pickle of numpy arrays
+    (PaddlePaddle), safetensors.
 
     Raises:
         CheckpointError: missing, not a checkpoint, truncated, or it asks for code.

@@ -96,5 +96,5 @@ def test_a_bundle_answers_as_the_network_does(
 
 
 def test_an_unknown_ecosystem_is_refused_by_name(toy_file: Path) -> None:
-    with pytest.raises(InputError, match="unknown code base 'caffe'; choose paddle, .*, mit, toy"):
+    with pytest.raises(InputError, match=r"unknown code base 'caffe'; choose paddle, .*, mit, toy"):
         read_checkpoint(toy_file, "caffe")
