@@ -95,10 +95,10 @@ def build_reference(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> Vide
 
 
 def build_online(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> OnlineClassifier:
-    """Return the network in online form, with the same weights; see `build_reference`.
+    """Return the network in online form, with the same weights.
 
     Raises:
-        CheckpointError: as there.
+        CheckpointError: see `build_reference`.
     """
     model = _empty_online(blueprint)
     _load(model, tensors)

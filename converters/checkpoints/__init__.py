@@ -17,7 +17,7 @@ from converters.checkpoints.keys import Reader
 from converters.checkpoints.safe_load import read_file
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
-from edge_tsm.errors import CheckpointError
+from edge_tsm.errors import CheckpointError, InputError
 
 READERS: dict[str, Reader] = {
     reader.name: reader for reader in (paddle.READER, mmaction2.READER, upstream.READER)
@@ -40,10 +40,11 @@ class Checkpoint:
 def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False) -> Checkpoint:
     """Read a checkpoint; its code base is recognized from the keys unless `kind` names it.
 
-    With `online` a file that is named like an image classifier's is taken for an online model.
+    With `online` a file whose keys are those of an image classifier is taken for an online model.
 
     Raises:
         CheckpointError: unreadable, unsafe, or not a network that edge-tsm converts.
+        InputError: an unknown `kind`.
     """
     outer = read_file(path)
     tensors = _state_dict(outer, path)
@@ -57,6 +58,8 @@ def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False
 
 def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Reader:
     if kind is not None:
+        if kind not in READERS:
+            raise InputError(f"unknown code base {kind!r}; choose {', '.join(READERS)}")
         return READERS[kind]
     for reader in READERS.values():
         if reader.recognizes(tensors):

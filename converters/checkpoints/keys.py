@@ -120,7 +120,7 @@ def find_head(names: Mapping[str, Tensor], heads: Sequence[str]) -> tuple[str, i
     The classifier is returned under its canonical name `head.*`; nothing else is renamed.
 
     Raises:
-        CheckpointError: no classifier there.
+        CheckpointError: there is no classifier.
     """
     for head in heads:
         weight = names.get(f"{head}.weight")

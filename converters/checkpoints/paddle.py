@@ -17,8 +17,8 @@ from converters.architectures import Network
 from converters.architectures.layers import Activation
 from converters.architectures.lcnet import DepthwiseBlock, LcNet
 from converters.architectures.mobilenet import (
-    MOBILENET_V2,
     MOBILENET_V2_FIRSTS,
+    MOBILENET_V2_STRIDES,
     InvertedResidual,
     MobileNet,
 )
@@ -36,6 +36,7 @@ from converters.checkpoints.keys import (
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
+_Find = Callable[[Tensors], tuple[Network, Tensors]]
 _DEFAULTS = {**COMMON_DEFAULTS, "shift_div": None}
 _SQUASHED = replace(PIL_RESIZE, aspect="4:3")
 TSM = Convention("PaddleVideo TSM", "past-future", "paddle_left", PIL_RESIZE, _DEFAULTS)
@@ -89,9 +90,7 @@ def _transposed(names: Tensors) -> Tensors:
     return {name: t.transpose(0, 1) if t.ndim == 2 else t for name, t in names.items()}
 
 
-def _kind(
-    names: Tensors,
-) -> tuple[Callable[[Tensors], tuple[Network, Tensors]], Convention]:
+def _kind(names: Tensors) -> tuple[_Find, Convention]:
     for start, kind in _KINDS.items():
         if any(name.startswith(start) for name in names):
             return kind
@@ -152,14 +151,12 @@ def _mobilenet_v2(names: Tensors) -> tuple[MobileNet, Tensors]:
         number = MOBILENET_V2_FIRSTS[int(match[1]) - 2] + int(match[2] or 1) - 1
         layer = _V2_LAYERS.get(match[3], match[3])
         canonical[f"backbone.blocks.{number}.{layer}.{_conv_bn(match[4])}"] = tensor
-    blocks, number = [], 0
-    for _, _, repeats, first_stride in MOBILENET_V2:
-        for index in range(repeats):
-            stride = first_stride if index == 0 else 1
-            blocks.append(_block(canonical, number, stride, shift=index > 0))
-            number += 1
+    blocks = tuple(
+        _block(canonical, number, stride, shift=number not in MOBILENET_V2_FIRSTS)
+        for number, stride in enumerate(MOBILENET_V2_STRIDES)
+    )
     stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
-    return MobileNet("mobilenetv2", stem, tuple(blocks), last), canonical
+    return MobileNet("mobilenetv2", stem, blocks, last), canonical
 
 
 def _mobilenet_v3(names: Tensors) -> tuple[MobileNet, Tensors]:
@@ -207,7 +204,7 @@ def _block(
     shift: bool | None = None,
     activation: Activation = "relu6",
 ) -> InvertedResidual:
-    """Read one block's widths; shifted, unless said otherwise, where it has a shortcut."""
+    """Read one block's widths; by default it is shifted where it has a shortcut."""
     block = f"backbone.blocks.{number}"
     hidden, inputs = channels(canonical, f"{block}.expand.conv.weight")
     outputs, _ = channels(canonical, f"{block}.project.conv.weight")
@@ -309,7 +306,7 @@ def _lcnet_block(canonical: Tensors, stage: int, number: int) -> DepthwiseBlock:
 
 
 # By the start of the stem's key (or of another layer that only this network has).
-_KINDS: dict[str, tuple[Callable[[Tensors], tuple[Network, Tensors]], Convention]] = {
+_KINDS: dict[str, tuple[_Find, Convention]] = {
     "conv._conv.": (_resnet, TSM),
     "conv1_1._conv.": (_tweaked, PP_TSM),
     "conv9._conv.": (_mobilenet_v2, PP_TSM),

@@ -50,11 +50,11 @@ _TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # in the first pickle of torch's ol
 def read_file(path: Path) -> Any:
     """Return what a checkpoint holds, its tensors as torch tensors, without executing it.
 
-    The kind is told by content: torch (zip or older), a pickle of numpy arrays (PaddlePaddle),
-    safetensors.
+    The kind is recognized by content: torch (zip or older), a pickle of numpy arrays
+    (PaddlePaddle), safetensors.
 
     Raises:
-        CheckpointError: not there, not a checkpoint, truncated, or it asks for code.
+        CheckpointError: missing, not a checkpoint, truncated, or it asks for code.
     """
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
@@ -87,7 +87,7 @@ def _read_torch(path: Path, start: bytes) -> Any:
 
 
 class _Placeholder:
-    """Stands where a training log stood: takes anything, does nothing, is thrown away."""
+    """Takes the place of a training log: accepts anything, does nothing, is thrown away."""
 
     def __new__(cls, *_: object) -> _Placeholder:
         return super().__new__(cls)
@@ -214,10 +214,10 @@ def _refusal(error: pickle.UnpicklingError) -> str:
     )
     if asked:
         return f"refused: it asks to run {asked[1]}, and weights need no code"
-    # torch's own text is long, and advises to switch the protection off.
+    # torch's own message is long, and advises switching the protection off.
     _, _, reason = str(error).rpartition("WeightsUnpickler error:")
-    said = "" if "Weights only load" in reason else f": {' '.join(reason.split())[:160]}"
-    return f"not a checkpoint, or it is damaged{said}"
+    detail = "" if "Weights only load" in reason else f": {' '.join(reason.split())[:160]}"
+    return f"not a checkpoint, or it is damaged{detail}"
 
 
 def _one_line(error: Exception) -> str:

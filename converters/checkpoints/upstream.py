@@ -102,7 +102,7 @@ def _read(plain: Tensors, outer: Mapping[str, Any], path: Path) -> tuple[Topolog
 
 
 def _refuse_others(names: Mapping[str, Tensor]) -> None:
-    """Say what it is when it is known, but not something to convert."""
+    """Refuse networks that are known, but not converted."""
     if any(name.startswith("conv1_7x7_s2") for name in names):
         raise CheckpointError("this is a BNInception network, which edge-tsm does not convert")
     for stem in ("conv1.weight", "features.0.0.weight"):

@@ -1,7 +1,7 @@
 """The folder a training leaves: checkpoints in upstream's own format, arguments, labels, curves.
 
 Upstream's code loads `ckpt.best.pth.tar` (test_models.py, main.py --tune_from), and `convert` finds
-beside it what weights cannot tell. `resume.pt` is this project's own, to go on after a stop.
+beside it what weights cannot tell. `resume.pt` is this project's own, to continue after a stop.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; top-1 as a share, losses in nats, rate of the epoch's end."""
+    """The result of one epoch; top-1 as a share, losses in nats, rate at the epoch's end."""
 
     number: int
     train_loss: float
@@ -160,7 +160,7 @@ class Trainer:
         tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}{done_before}")
         patience = self.settings.patience
         while len(self.history.epochs) < self.settings.epochs:
-            # First of all: a run that ended so is not to go on when it is started again.
+            # Checked first: a run that stopped early must not continue when it is started again.
             if patience is not None and self.history.stale >= patience:
                 tell(f"no better validation for {patience} epochs: stopped")
                 break
@@ -170,7 +170,7 @@ class Trainer:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What has to be the same for a run to go on, by name."""
+        """What must be the same for a run to be resumed, by name."""
         free = ("epochs", "patience", "workers", "device", "half")
         return {
             **{name: value for name, value in vars(self.settings).items() if name not in free},
@@ -182,7 +182,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return what `resume` needs to go on as if nothing had happened."""
+        """Return what `resume` needs to continue as if nothing had happened."""
         return {
             "model": self.model.state_dict(),
             "buffers": dict(self.model.named_buffers()),  # the ranges of simulated int8 too
@@ -193,7 +193,7 @@ class Trainer:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self.model.load_state_dict(state["model"])
         for name, buffer in self.model.named_buffers():
             buffer.copy_(state["buffers"][name])
@@ -318,10 +318,10 @@ def _placed(model: Module, device: torch.device) -> Module:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device `name` names; auto is a GPU where there is one.
+    """Return the device called `name`; auto is a GPU where there is one.
 
     Raises:
-        InputError: no such device here.
+        InputError: the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -346,7 +346,7 @@ def _train_mode(model: VideoClassifier, settings: TrainingSettings) -> None:
     model.train()
     if settings.frozen_backbone or settings.partial_bn:
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        # All else stays in training: simulated int8 observes its ranges there.
+        # All else stays in training mode, in which simulated int8 observes its ranges.
         for norm in norms if settings.frozen_backbone else norms[1:]:
             norm.eval().requires_grad_(False)
 

@@ -23,7 +23,7 @@ from converters.recipe import Options, Topology
 from edge_tsm import load
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.errors import CheckpointError
+from edge_tsm.errors import CheckpointError, InputError
 from edge_tsm.inference.preprocess import Preprocessor
 from tests.helpers.toy_family import Toy
 
@@ -93,3 +93,8 @@ def test_a_bundle_answers_as_the_network_does(
     for engine in ("onnxruntime", "openvino"):
         with load(bundle, engine=engine) as recognizer:
             assert np.allclose(golden.answers(recognizer), expected, atol=1e-4)
+
+
+def test_an_unknown_ecosystem_is_refused_by_name(toy_file: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown code base 'caffe'; choose paddle, .*, mit, toy"):
+        read_checkpoint(toy_file, "caffe")
