@@ -12,7 +12,7 @@ import edge_tsm
 from edge_tsm.actions.decider import Decider, Event
 from edge_tsm.actions.rules import Rules
 from edge_tsm.inference.sampling import TimeWindow
-from edge_tsm.sinks import Callback
+from edge_tsm.sinks.callback import Callback
 from edge_tsm.sinks.dispatcher import Delivery, Outlet
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,23 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((engine_option, *_RUNTIME)):
         command = option(command)
     return command
+
+
+def grouped(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
+    """Return what adds options to a command, which gets their values as one `kind` under `name`."""
+    names = [field.name for field in fields(kind)]
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def parsed(**arguments: Any) -> Any:
+            own = {name: arguments.pop(name) for name in names}
+            return command(**arguments, **{name: kind(**own)})
+
+        for option in reversed(options):
+            parsed = option(parsed)
+        return parsed
+
+    return add
 
 
 def collect(arguments: dict[str, Any]) -> RuntimeOptions:

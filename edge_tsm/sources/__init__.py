@@ -32,7 +32,7 @@ from edge_tsm.sources.gstreamer import gstreamer, open_csi
 from edge_tsm.sources.opencv import Camera, network_stream
 from edge_tsm.sources.pattern import TestPattern, open_pattern
 from edge_tsm.sources.push import PushSource
-from edge_tsm.sources.replay import LIST_FILE, Recorder, Replay
+from edge_tsm.sources.replay import LIST_FILE, Replay
 from edge_tsm.sources.stdin import Pipe
 from edge_tsm.sources.transform import View
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
@@ -49,7 +49,6 @@ __all__ = [
     "Pipe",
     "Progress",
     "PushSource",
-    "Recorder",
     "Recording",
     "Replay",
     "Source",
