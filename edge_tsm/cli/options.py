@@ -57,9 +57,10 @@ def grouped(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
             own = {name: arguments.pop(name) for name in names}
             return command(**arguments, **{name: kind(**own)})
 
+        added: Callable[..., Any] = parsed
         for option in reversed(options):
-            parsed = option(parsed)
-        return parsed
+            added = option(added)
+        return added
 
     return add
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from edge_tsm.datatypes import Prediction
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks import SinkContext
 
 
 class JsonLines:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sources.base import opencv
 from edge_tsm.sources.replay import LIST_FILE
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 PNG_LEVEL = 1  # ten times as fast as the default, a tenth larger
 MOST_MIB = 4096.0

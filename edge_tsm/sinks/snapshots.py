@@ -6,17 +6,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.datatypes import Event, Frame, Image, Prediction
 from edge_tsm.errors import SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.retention import RetainedFolder
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 BEFORE_S, AFTER_S = 2.0, 3.0
 FASTEST_FPS = 120

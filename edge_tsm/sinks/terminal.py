@@ -6,13 +6,11 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from edge_tsm.datatypes import Event, Prediction
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import fit
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 BAR_CHARS = 24
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import Overlay
 from edge_tsm.system.files import publish, temporary_beside
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 

@@ -13,14 +13,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, InvalidURL
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError, SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 ATTEMPTS = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0

@@ -6,14 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import Overlay
-
-if TYPE_CHECKING:
-    from edge_tsm.sinks import SinkContext
 
 PROBE_S = 30.0
 LARGEST_PX = (1280, 720)
