@@ -26,7 +26,8 @@ from tests.fakes import FakeBackend, make_card
 from tests.runtime.test_sources import write_video
 
 from edge_tsm import Pipeline, Recognizer
-from edge_tsm.live.capture import Capture, CaptureOptions
+from edge_tsm.live.capture import CaptureOptions, LiveCapture
+from edge_tsm.live.worker import SourceInput
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
 
@@ -57,10 +58,9 @@ def soak(frames: int) -> dict[str, object]:
 
     backend = FakeBackend()
     pipeline = Pipeline(
-        source,
+        SourceInput(source, look),
         Recognizer(make_card(), backend),
         every_s=2.0,
-        on_frame=look,
         capture=CaptureOptions(clock=clock),
     )
     started, threads = time.perf_counter(), threading.active_count()
@@ -94,7 +94,7 @@ def reconnect(times: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         clock = VirtualClock()
         camera = Camera(str(write_video(Path(folder) / "x.avi", 3)), clock=clock)
-        capture = Capture(camera, CaptureOptions(clock=clock))
+        capture = LiveCapture(camera, CaptureOptions(clock=clock))
         before, memory = (threading.active_count(), handles()), list[int]()
         for frame in capture:
             if frame.gap:

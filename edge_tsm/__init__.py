@@ -1,43 +1,80 @@
 """edge-tsm: Temporal Shift Module video classifiers on edge devices.
 
-import edge_tsm
-recognizer = edge_tsm.load("gestures.bundle")
-print(recognizer(frames).label)      # frames: a list of (H, W, 3) uint8 BGR pictures
+What stands in `__all__` is what semantic versioning covers, beside the documented submodules
+(`demo`, `sources`, `sinks`, `live`, `data`, `evaluation`, `diagnostics`). Names are imported when
+they are first used: `import edge_tsm` alone loads no engine, no OpenCV and no numpy.
+
+>>> import numpy as np
+>>> import edge_tsm
+>>> from edge_tsm import demo
+>>> recognizer = edge_tsm.load(demo.bundle())
+>>> frames = [np.full((240, 320, 3), 8 * t, np.uint8) for t in range(16)]  # (H, W, 3) uint8 BGR
+>>> recognizer(frames).label in recognizer.card.labels
+True
+>>> recognizer.close()
 """
 
-from edge_tsm.backends import RuntimeOptions
-from edge_tsm.bundle.card import Card
-from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.errors import (
-    BackendError,
-    CardError,
-    ConversionError,
-    EdgeTsmError,
-    InputError,
-    SinkError,
-    SourceError,
-)
-from edge_tsm.inference.loading import load
-from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.pipeline import Pipeline
-from edge_tsm.sources import open_source
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "BackendError",
-    "Card",
-    "CardError",
-    "ConversionError",
-    "EdgeTsmError",
-    "Frame",
-    "InputError",
-    "Pipeline",
-    "Prediction",
-    "Recognizer",
-    "RuntimeOptions",
-    "SinkError",
-    "SourceError",
-    "load",
-    "open_source",
-]
+if TYPE_CHECKING:
+    from edge_tsm.actions.decider import Decider
+    from edge_tsm.actions.rules import Rules, Threshold, read_rules
+    from edge_tsm.actions.tracker import ActionTracker
+    from edge_tsm.backends import Backend, RuntimeOptions
+    from edge_tsm.bundle.card import Card
+    from edge_tsm.datatypes import Decision, Event, Frame, Prediction, Score, Window
+    from edge_tsm.errors import (
+        BackendError,
+        CardError,
+        ConversionError,
+        EdgeTsmError,
+        InputError,
+        SinkError,
+        SourceError,
+    )
+    from edge_tsm.inference.loading import load
+    from edge_tsm.inference.recognizer import Recognizer
+    from edge_tsm.inference.streaming import Stream
+    from edge_tsm.live.capture import CaptureOptions, Retry
+    from edge_tsm.live.pipeline import Pipeline
+    from edge_tsm.sinks import Callback, Dispatcher, JsonLines, Route
+    from edge_tsm.sources import PushSource, SourceOptions, open_source
+
+_HOMES = {
+    "actions.decider": ("Decider",),
+    "actions.rules": ("Rules", "Threshold", "read_rules"),
+    "actions.tracker": ("ActionTracker",),
+    "backends": ("Backend", "RuntimeOptions"),
+    "bundle.card": ("Card",),
+    "datatypes": ("Decision", "Event", "Frame", "Prediction", "Score", "Window"),
+    "errors": (
+        *("BackendError", "CardError", "ConversionError", "EdgeTsmError", "InputError"),
+        *("SinkError", "SourceError"),
+    ),
+    "inference.loading": ("load",),
+    "inference.recognizer": ("Recognizer",),
+    "inference.streaming": ("Stream",),
+    "live.capture": ("CaptureOptions", "Retry"),
+    "live.pipeline": ("Pipeline",),
+    "sinks": ("Callback", "Dispatcher", "JsonLines", "Route"),
+    "sources": ("PushSource", "SourceOptions", "open_source"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [*sorted(_HOME_OF), "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a submodule, when it is first used (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'edge_tsm' has no attribute {name!r}")
+    value = getattr(import_module(f"edge_tsm.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  # (H, W, 3)
 Tensor = NDArray[Any]
 Color = Literal["bgr", "rgb"]
+SourceState = Literal["opening", "live", "lost", "ended"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Frame:
     """One picture of a source.
 
     `image` is (H, W, 3) uint8 BGR, as OpenCV delivers it; `index` counts from 0 within the source
-    and goes on after a reconnect, so that a hole tells of dropped frames; `time_s` is the media
+    and continues after a reconnect, so that a hole means dropped frames; `time_s` is the media
     time of a file, or the monotonic capture time of a live source; `gap` marks the first frame
     after a break: what came before does not belong to the same motion.
     """
@@ -77,12 +78,68 @@ class Counts:
     """
 
     source: str
-    state: Literal["opening", "live", "lost", "ended"]
+    state: SourceState
     frames: int
     dropped: int
     answers: int
     skipped: int
     breaks: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """The start or the end of an action, in seconds of the source's clock.
+
+    `start_s` is when its score was first high enough, `told_s` the time of the answer that settled
+    it (for an end: when the action was over); `score` is the highest smoothed probability so far.
+    """
+
+    kind: Literal["start", "end"]
+    index: int
+    label: str
+    start_s: float
+    told_s: float
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {
+            "kind": self.kind,
+            "index": self.index,
+            "label": self.label,
+            "start_s": round(self.start_s, 4),
+            "told_s": round(self.told_s, 4),
+            "score": round(self.score, 6),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What an answer changes: the action that is on (`action`, or None) and the events just now.
+
+    `scores` are the smoothed probabilities, (classes,) float32, 0 for ignored classes. The raw
+    answer stays in the prediction.
+    """
+
+    labels: tuple[str, ...]
+    action: int | None
+    scores: NDArray[np.float32]
+    events: tuple[Event, ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """The label of the action that is on, None when none is."""
+        return None if self.action is None else self.labels[self.action]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; the score is that of the action, or of the best class."""
+        shown = int(self.scores.argmax()) if self.action is None else self.action
+        return {
+            "action": self.label,
+            "best": self.labels[shown],
+            "score": round(float(self.scores[shown]), 6),
+            "events": [event.to_json() for event in self.events],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +149,8 @@ class Prediction:
     `logits` and `probabilities` are (classes,) float32 in the order of `labels`; `inference_ms`
     is the wall time of the engine call alone; `window` says which frames were seen, where known.
     Answers of a pipeline name their `source`, credentials removed; live ones have a `delay`, and
-    are `stale` if the next answer was due before this one was ready.
+    are `stale` if the next answer was due before this one was ready. A `decision` comes where rules
+    turn answers into actions.
     """
 
     labels: tuple[str, ...]
@@ -103,6 +161,7 @@ class Prediction:
     source: str | None = None
     delay: Delay | None = None
     stale: bool = False
+    decision: Decision | None = None
 
     def top(self, k: int = 5) -> list[Score]:
         """Return the `k` most probable classes, best first (fewer when there are fewer)."""
@@ -113,6 +172,11 @@ class Prediction:
     def label(self) -> str:
         """The most probable label (top-1)."""
         return self.top(1)[0].label
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The starts and ends of actions that come with this answer."""
+        return self.decision.events if self.decision else ()
 
     def to_json(self, k: int = 5) -> Mapping[str, Any]:
         """Return a JSON-ready mapping: the top `k`, every logit, the window, the times."""

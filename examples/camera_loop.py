@@ -11,7 +11,7 @@ import time
 import cv2
 
 import edge_tsm
-from edge_tsm.inference.sampling import TimeWindow
+from edge_tsm.live.timing import TimeWindow
 
 bundle, device = sys.argv[1:3]
 recognizer = edge_tsm.load(bundle)

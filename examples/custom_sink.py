@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import edge_tsm
-from edge_tsm.actions.decider import Decision
-from edge_tsm.sinks.dispatcher import Delivery, Outlet
+from edge_tsm.sinks import Dispatcher, Route
 
 
 class CsvFile:
@@ -22,9 +21,7 @@ class CsvFile:
         self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
 
-    def write(
-        self, prediction: edge_tsm.Prediction, source: str, decision: Decision | None = None
-    ) -> None:
+    def write(self, prediction: edge_tsm.Prediction, source: str) -> None:
         """Write one row."""
         self._rows.writerow([source, prediction.label, f"{prediction.top(1)[0].probability:.3f}"])
 
@@ -34,10 +31,10 @@ class CsvFile:
 
 
 bundle, table, *videos = sys.argv[1:]
-outlets = [Outlet("csv", CsvFile(Path(table)))]
+routes = [Route("csv", CsvFile(Path(table)))]
 # lossless: a recording waits for its sinks; a live source would rather drop and count.
-with edge_tsm.load(bundle) as recognizer, Delivery(outlets, lossless=True) as delivery:
+with edge_tsm.load(bundle) as recognizer, Dispatcher(routes, lossless=True) as dispatcher:
     for video in videos:
         for prediction in edge_tsm.Pipeline(edge_tsm.open_source(video), recognizer):
-            delivery.write(prediction, video)
-print(delivery.counts()["csv"])
+            dispatcher.write(prediction)
+print(dispatcher.counts()["csv"])

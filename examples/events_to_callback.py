@@ -7,34 +7,17 @@ that starts an action.
 """
 
 import sys
+from pathlib import Path
 
 import edge_tsm
-from edge_tsm.actions.decider import Decider, Event
 from edge_tsm.actions.rules import Rules
-from edge_tsm.inference.sampling import TimeWindow
-from edge_tsm.sinks import Callback
-from edge_tsm.sinks.dispatcher import Delivery, Outlet
-
-
-def tell(event: Event, source: str) -> None:
-    """Runs in a thread of its own, and may take its time: answers go on."""
-    print(f"{event.told_s:8.2f} s  {event.kind:<5}  {event.label}  ({event.score:.0%})", flush=True)
-
 
 bundle, device, on = sys.argv[1], sys.argv[2], float(sys.argv[3])
-recognizer = edge_tsm.load(bundle)
-sampling = recognizer.card.sampling
-decider = Decider(Rules(on=on, off=on / 2, mean_answers=3), recognizer.card.labels)
-window: TimeWindow = TimeWindow(sampling.segments, window_s=1.0)
-due_s = 0.0
-with Delivery([Outlet("events", Callback(on_event=tell))]) as delivery:
-    for frame in edge_tsm.open_source(device):
-        window.push(frame.time_s, recognizer.prepare(frame.image))
-        clip = window.clip()
-        if clip is not None and frame.time_s >= due_s:
-            prediction = recognizer.predict([crop for _, crop in clip])
-            decision = decider.update(prediction, time_s=frame.time_s)
-            delivery.write(prediction, device, decision)
-            due_s = frame.time_s + sampling.every_s
-for event in decider.finish():
-    tell(event, device)
+# A video becomes a live source too, played in real time.
+uri = f"replay:{device}" if Path(device).is_file() else device
+rules = Rules(on=on, off=on / 2, mean_answers=3)
+with edge_tsm.load(bundle) as recognizer:
+    source = edge_tsm.open_source(uri)
+    for answer in edge_tsm.Pipeline(source, recognizer, window_s=1.0, rules=rules):
+        for event in answer.events:
+            print(f"{event.told_s:8.2f} s  {event.kind:<5}  {event.label}  ({event.score:.0%})")

@@ -11,7 +11,7 @@ from itertools import islice
 
 import edge_tsm
 from edge_tsm.live.capture import CaptureOptions, Retry
-from edge_tsm.sinks import JsonLines
+from edge_tsm.sinks.jsonlines import JsonLines
 
 bundle, uri, *most = sys.argv[1:]
 logging.basicConfig(level=logging.INFO)  # tells when the camera is lost, and when it is back

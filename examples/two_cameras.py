@@ -11,7 +11,7 @@ import edge_tsm
 from edge_tsm.datatypes import Prediction
 
 
-def tell(answer: Prediction) -> None:
+def show(answer: Prediction) -> None:
     """Called in a thread of the pipeline, with one answer at a time."""
     assert answer.window is not None
     assert answer.delay is not None
@@ -23,9 +23,9 @@ bundle, *uris = sys.argv[1:]
 sources = [edge_tsm.open_source(uri) for uri in uris]
 with edge_tsm.load(bundle) as recognizer:
     pipeline = edge_tsm.Pipeline(sources, recognizer, window_s=1.0, every_s=0.5)
-    pipeline.start(tell)
+    pipeline.start(show)
     try:
-        while not pipeline.wait(5.0):  # raises what went wrong in the pipeline or in `tell`
+        while not pipeline.wait(5.0):  # raises what went wrong in the pipeline or in `show`
             for counts in pipeline.counts():
                 print(f"{counts.source}: {counts.state}, {counts.frames} frames")
     except KeyboardInterrupt:

@@ -8,73 +8,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Decision, Event, Prediction
 from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import softmax
 
 Logits = NDArray[np.float32]  # (classes,)
-
-
-@dataclass(frozen=True)
-class Event:
-    """The start or the end of an action, in seconds of the source's clock.
-
-    `start_s` is when its score first was high enough, `told_s` the answer that settled it (for an
-    end: when the action was over); `score` is the highest smoothed probability so far.
-    """
-
-    kind: Literal["start", "end"]
-    index: int
-    label: str
-    start_s: float
-    told_s: float
-    score: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {
-            "kind": self.kind,
-            "index": self.index,
-            "label": self.label,
-            "start_s": round(self.start_s, 4),
-            "told_s": round(self.told_s, 4),
-            "score": round(self.score, 6),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """What an answer changes: the action that is on (`action`, or None) and the events just now.
-
-    `scores` are the smoothed probabilities, (classes,) float32, 0 for ignored classes. The raw
-    answer stays in the prediction.
-    """
-
-    labels: tuple[str, ...]
-    action: int | None
-    scores: Logits
-    events: tuple[Event, ...] = ()
-
-    @property
-    def label(self) -> str | None:
-        """The label of the action that is on, None when none is."""
-        return None if self.action is None else self.labels[self.action]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; the score is that of the action, or of the best class."""
-        shown = int(self.scores.argmax()) if self.action is None else self.action
-        return {
-            "action": self.label,
-            "best": self.labels[shown],
-            "score": round(float(self.scores[shown]), 6),
-            "events": [event.to_json() for event in self.events],
-        }
 
 
 @dataclass
@@ -99,6 +42,16 @@ class Decider:
 
     Raises:
         InputError: the rules name a label that the model does not have.
+
+    >>> import edge_tsm, edge_tsm.demo
+    >>> from edge_tsm.demo.synthetic import generate
+    >>> recognizer = edge_tsm.load(edge_tsm.demo.bundle())
+    >>> decider = Decider(Rules(on=0.5), recognizer.card.labels)
+    >>> decision = decider.update(recognizer(list(generate(0))), time_s=1.0)
+    >>> decision.label, [event.kind for event in decision.events]
+    ('zoom in', ['start'])
+    >>> [event.kind for event in decider.finish()]
+    ['end']
     """
 
     def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:

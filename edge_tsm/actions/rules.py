@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:  # the same parser, before it came with Python
     import tomli as tomllib
 
-RULES_FILE = "rules.toml"  # in a bundle: how its answers become actions, unless options say else
+RULES_FILE = "rules.toml"  # in a bundle: how answers become actions unless someone says otherwise
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,25 @@ class Rules:
 
     Args:
         on, off: thresholds of every class without its own in `thresholds` (label to Threshold).
-        mean_answers: logits are averaged over so many answers (1: not at all).
+        mean_answers: logits are averaged over this many answers (1: not at all).
         decay_s: instead, their exponential mean with this time constant (0: not).
-        min_duration_s: an action is told when it has lasted so long; its start is when it began.
+        min_duration_s: an action is reported once it has lasted so long, with its true start.
         cool_down_s: an action that ended does not start again before.
-        settle_answers: after a change, further ones are refused until so many answers stood.
+        settle_answers: after a change, further ones are refused for this many answers.
         gap_s: seconds without an answer after which everything starts afresh.
         background: labels that mean "nothing": they compete, and end what is on.
         ignored: labels taken out before the softmax, as if the model did not have them.
         held: labels that change nothing: what is on stays on.
+
+    Raises:
+        InputError: thresholds out of order, or a number out of range.
+
+    >>> rules = Rules(on=0.7, off=0.5, mean_answers=3, background=("No gesture",))
+    >>> rules.check(("Swipe", "No gesture"))
+    >>> Rules(on=0.2, off=0.5)
+    Traceback (most recent call last):
+        ...
+    edge_tsm.errors.InputError: thresholds: 0 <= off <= on <= 1 is needed, got on 0.2, off 0.5
     """
 
     on: float = 0.6
@@ -104,11 +114,53 @@ class Rules:
         """Refuse labels that the model does not have.
 
         Raises:
-            InputError: names the label and those that are near.
+            InputError: names the label, and one that is spelled alike.
         """
         self.thresholds_of(labels)
         for part in ("background", "held"):
             self.indices(part, labels)
+
+
+@dataclass(frozen=True)
+class RuleOverrides:
+    """What someone changes of rules; None, and what is empty, leaves them as they are."""
+
+    on: float | None = None
+    off: float | None = None
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    mean_answers: int | None = None
+    decay_s: float | None = None
+    min_duration_s: float | None = None
+    cool_down_s: float | None = None
+    background: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is changed."""
+        return self != RuleOverrides()
+
+    def apply(self, start: Rules) -> Rules:
+        """Return the rules with the changes.
+
+        A new `on` lowers an `off` that is above it, one way of smoothing replaces the other, and
+        `thresholds` are added to those that there are.
+
+        Raises:
+            InputError: the changes contradict each other.
+
+        >>> RuleOverrides(on=0.3).apply(Rules()).off
+        0.3
+        """
+        given = {name: value for name, value in vars(self).items() if value not in (None, (), {})}
+        if self.mean_answers is not None:
+            given.setdefault("decay_s", 0.0)
+        elif self.decay_s:
+            given["mean_answers"] = 1
+        if self.on is not None:
+            given.setdefault("off", min(start.off, self.on))
+        if self.thresholds:
+            given["thresholds"] = {**start.thresholds, **self.thresholds}
+        return replace(start, **given)
 
 
 # The official demo (mit-han-lab/temporal-shift-module, online_demo/main.py): the argmax of the sum
@@ -154,6 +206,18 @@ def read_rules(name: str) -> Rules:
             f"({error.strerror})"
         ) from error
     return from_mapping(data, where=name)
+
+
+def starting_rules(bundle: Path, name: str | None = None) -> Rules:
+    """Return the rules of that name, else those in the bundle, else the defaults.
+
+    Raises:
+        InputError: see `read_rules`.
+    """
+    own = bundle / RULES_FILE
+    if name is None and not own.is_file():
+        return Rules()
+    return read_rules(name or str(own))
 
 
 def write_rules(name: str, labels: tuple[str, ...], path: Path) -> None:

@@ -46,8 +46,6 @@ INT8_OPTIONS: tuple[Decorator, ...] = (
         show_default=True,
         help="Share of clips whose answer may change.",
     ),
-    click.option(
-        "--reduce-range", is_flag=True, help="7-bit weights, for x86 CPUs without VNNI."
-    ),
+    click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 CPUs without VNNI."),
     click.option("--tensorrt", is_flag=True, help="Also a file in TensorRT's form."),
 )

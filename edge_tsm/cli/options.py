@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,24 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --engine, --device, --threads, --precision, --cache-dir; read by `collect`."""
     group: Decorator = cloup.option_group("Engine", engine_option, *_RUNTIME)
     return group(command)
+
+
+def grouped(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
+    """Return what adds options to a command, which gets their values as one `kind` under `name`."""
+    names = [field.name for field in fields(kind)]
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def parsed(**arguments: Any) -> Any:
+            own = {name: arguments.pop(name) for name in names}
+            return command(**arguments, **{name: kind(**own)})
+
+        added: Callable[..., Any] = parsed
+        for option in reversed(options):
+            added = option(added)
+        return added
+
+    return add
 
 
 def collect(arguments: dict[str, Any]) -> RuntimeOptions:

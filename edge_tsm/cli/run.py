@@ -2,61 +2,97 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge_tsm.actions.rules import RULES_FILE
-from edge_tsm.cli.inputs import input_options, is_same_file, open_inputs, uris, window_s
+from edge_tsm.backends import RuntimeOptions
+from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import collect, find_bundle, runtime_options
-from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
+from edge_tsm.cli.options import Decorator, collect, find_bundle, grouped, runtime_options
+from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
 from edge_tsm.cli.progress import Progress
-from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.pipeline import Pipeline
-from edge_tsm.live.worker import Feed, OnFrame
-from edge_tsm.service.stats import Stats
-from edge_tsm.service.supervisor import Watchman
-from edge_tsm.service.systemd import Service
-from edge_tsm.sinks import check_video_path, write_annotated
-from edge_tsm.sources import Recorder, Source
+from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.supervisor import Supervisor, Watch
+from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.sinks.video import check_video_path, write_annotated
+from edge_tsm.sources import Source
 from edge_tsm.system.redact import redact
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
+@dataclass(frozen=True)
+class PaceOptions:
+    """When there are answers, and when there are enough, as the options below say."""
+
+    window: float | None = None
+    every: float | None = None
+    duration: float | None = None
+    max_answers: int | None = None
+    stats: float | None = None
+
+    def watch(self) -> Watch:
+        """Return when a live run ends, and how often its figures are logged."""
+        return Watch(self.duration or math.inf, self.stats or math.inf)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which file of the bundle answers, and what runs it."""
+
+    variant: str = "auto"
+    engine: str | None = None
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """All that `run` can be asked for."""
+
+    inputs: InputOptions = field(default_factory=InputOptions)
+    pace: PaceOptions = field(default_factory=PaceOptions)
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+
+_PACE: tuple[Decorator, ...] = (
+    click.option("--window", type=_POSITIVE, help="Live: seconds seen."),
+    click.option("--every", type=_POSITIVE, help="Live: seconds apart."),
+    click.option("--duration", type=_POSITIVE, help="Live: stop after so many seconds."),
+    click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers."),
+    click.option("--stats", type=_POSITIVE, help="Live: log rates and delays every N seconds."),
+)
+pace_options = grouped("pace", PaceOptions, _PACE)
+
+
 @click.command()
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @input_options
-@click.option("--window", type=_POSITIVE, help="Live: seconds seen.")
-@click.option("--every", type=_POSITIVE, help="Live: seconds apart.")
-@click.option("--duration", type=_POSITIVE, help="Live: stop after so many seconds.")
-@click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers.")
-@click.option("--stats", type=_POSITIVE, help="Live: tell rates and delays every N seconds.")
-@click.option("--save", type=click.Path(path_type=Path), help="Annotated video (.mp4 or .avi).")
-@click.option("--force", is_flag=True, help="Let --save replace an existing file.")
-@click.option(
-    "--record", type=click.Path(path_type=Path), help="Live: keep the frames in a new FOLDER."
-)
+@pace_options
 @output_options
+@rule_options
 @click.option(
     "--variant",
-    default="auto",
+    default=ModelOptions.variant,
     show_default=True,
     help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
 )
 @runtime_options
-def run(bundle: Path | None, **arguments: Any) -> None:
+def run(bundle: Path | None, variant: str, engine: str | None, **arguments: Any) -> None:
     """Classify videos, cameras and streams with BUNDLE (default: the only one here).
 
     A file gives one answer, on frames spread over all of it. A camera gives one every --every
@@ -71,65 +107,70 @@ def run(bundle: Path | None, **arguments: Any) -> None:
       - (PPM or raw frames on stdin)  test://640x480/30
       replay:FOLDER (of --record)  replay:clip.mp4 (as if it were live)
     """
-    _check_files(arguments)
-    options = collect(arguments)
+    model = ModelOptions(variant, engine, collect(arguments))
+    classify(bundle, RunOptions(model=model, **arguments))
+
+
+def classify(bundle: Path | None, options: RunOptions) -> None:
+    """Do what `run` does.
+
+    Raises:
+        EdgeTsmError: what ends the command, with an exit code of its own.
+    """
+    inputs, outputs, model = options.inputs, options.outputs, options.model
+    _check_files(inputs, outputs)
     with ExitStack() as stack:
         messages = stack.enter_context(messages_to_stderr())
-        sources, capture = open_inputs(
-            arguments, lambda source: stack.enter_context(closing(source))
-        )
+        clock = inputs.clock()
+        sources = inputs.open(clock, stack)
         bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
-            load(
-                bundle,
-                engine=arguments["engine"],
-                options=options,
-                variant=arguments["variant"],
-            )
+            load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
         )
-        if not arguments["as_json"]:
-            _tell(recognizer)
-        live = any(source.live for source in sources)
-        if arguments["record"] and not live:
-            raise InputError("--record is for live sources")
-        film = (arguments["save"], sources[0].fps) if arguments["save"] and live else None
-        rules = bundle / RULES_FILE
-        arguments["own_rules"] = rules if rules.is_file() else None
-        outputs = stack.enter_context(
-            open_outputs(
-                arguments,
-                recognizer.card.labels,
-                live=live,
-                several=len(sources) > 1,
-                film=film,
-                clock=capture.clock,
-            )
+        if not outputs.as_json:
+            _print_model(recognizer)
+        live, labels = any(source.live for source in sources), recognizer.card.labels
+        requests = outputs.requests(live=live)
+        rules = options.rules.chosen(bundle, labels, requests)
+        watch = options.pace.watch() if live else Watch()
+        context = outputs.context(sources, clock, on_close=watch.stopped.set)
+        dispatcher = stack.enter_context(
+            Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
         )
-        messages.lift = outputs.lift
+        messages.lift = dispatcher.lift
         lines = [Progress(f"decoding {Path(source.uri).name}") for source in sources]
-        on_frame = _on_frame(outputs, _recorder(stack, arguments))
         pipeline = Pipeline(
-            [Feed(s, on_frame(s), line) for s, line in zip(sources, lines, strict=True)],
+            [_input(s, dispatcher, line) for s, line in zip(sources, lines, strict=True)],
             recognizer,
-            window_s=window_s(recognizer.card, arguments),
-            every_s=arguments["every"],
-            capture=capture,
+            window_s=inputs.window_s(recognizer.card, options.pace.window),
+            every_s=options.pace.every,
+            capture=inputs.capture(clock),
+            rules=rules,
         )
-        with _terminated_cleanly(live):
-            _answer(pipeline, outputs, sources, arguments, capture, lines)
+        stack.enter_context(_terminated_cleanly(live))
+        stack.callback(_end_actions, pipeline, dispatcher)
+        supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
+        answers = stack.enter_context(closing(iter(pipeline)))
+        for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
+            for line in lines:
+                line.clear()
+            dispatcher.write(prediction)
+            supervisor.answered(prediction)
+            if number == 0 and outputs.save and not live:
+                write_annotated(outputs.save, sources[0], prediction, fps=sources[0].fps)
 
 
-def _tell(recognizer: Recognizer) -> None:
+def _print_model(recognizer: Recognizer) -> None:
     backend, variant = recognizer.backend, recognizer.variant
     file = f" ({variant.file.path})" if variant else ""
     click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
 
 
-def _check_files(arguments: dict[str, Any]) -> None:
+def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
     """Refuse before any work what could not be saved, or would destroy something."""
-    named, save, record = uris(arguments), arguments["save"], arguments["record"]
-    for name in ("save", "record"):
-        if arguments[name] and len(named) > 1:
+    named, save, record = inputs.uris, outputs.save, outputs.record
+    for name, path in (("save", save), ("record", record)):
+        if path and len(named) > 1:
             raise InputError(f"--{name} takes one source, got {len(named)}")
     if record and record.exists():
         raise SinkError(f"{record} exists; record to a new folder")
@@ -138,64 +179,19 @@ def _check_files(arguments: dict[str, Any]) -> None:
     check_video_path(save)
     if is_same_file(save, named[0]):
         raise SinkError(f"{save} is the source itself; save under another name")
-    if save.exists() and not arguments["force"]:
+    if save.exists() and not outputs.force:
         raise SinkError(f"{save} exists; pass --force to replace it, or another name")
 
 
-def _recorder(stack: ExitStack, arguments: dict[str, Any]) -> Recorder | None:
-    folder = arguments["record"]
-    return stack.enter_context(closing(Recorder(folder))) if folder else None
+def _input(source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+    shown = redact(source.uri)
+    return SourceInput(source, lambda frame: dispatcher.frame(frame, shown), line)
 
 
-def _on_frame(outputs: Outputs, recorder: Recorder | None) -> Callable[[Source], OnFrame]:
-    """Return what makes, for a source, what is to be done with each of its live frames."""
-
-    def of_source(source: Source) -> OnFrame:
-        shown = redact(source.uri)
-
-        def on_frame(frame: Frame) -> None:
-            outputs.frame(frame, shown)
-            if recorder is not None:
-                recorder.write(frame)
-
-        return on_frame
-
-    return of_source
-
-
-def _answer(
-    pipeline: Pipeline,
-    outputs: Outputs,
-    sources: list[Source],
-    arguments: dict[str, Any],
-    capture: CaptureOptions,
-    lines: Sequence[Progress],
-) -> None:
-    """Write every answer, until the sources end, or somebody or something ends them."""
-    clock = capture.clock
-    stats, service = Stats(clock.now()), Service.from_environment()
-    live = any(source.live for source in sources)
-    watchman = Watchman(
-        pipeline,
-        outputs,
-        stats,
-        duration_s=arguments["duration"],
-        stats_s=arguments["stats"],
-        clock=clock,
-    )
-    with ExitStack() as stack:
-        stack.callback(service.stopping)
-        if live:
-            stack.enter_context(watchman)
-        answers = stack.enter_context(closing(iter(pipeline)))
-        for prediction in islice(answers, arguments["max_answers"]):
-            for line in lines:
-                line.clear()
-            outputs.write(prediction, prediction.source or "")
-            stats.add(prediction)
-            service.answered(clock.now())
-            if arguments["save"] and not live:
-                write_annotated(arguments["save"], sources[0], prediction, fps=sources[0].fps)
+def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:
+    """Write the ends of actions that are still on when the run is cut short."""
+    for prediction in pipeline.finish():
+        dispatcher.write(prediction)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_tsm.datatypes import Frame, Image, Window
-from edge_tsm.inference.sampling import Cadence, StepClock, TimeWindow
+from edge_tsm.live.timing import Cadence, StepClock, TimeWindow
 
 # Frames closer than this share of a segment are not prepared: it bounds what a long window of a
 # fast camera costs, and moves a segment by a 64th of its length at most.
@@ -16,10 +16,10 @@ THIN = 1 / 32
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class AssembledClip:
     """Prepared crops for the engine, and where they come from.
 
-    `fresh` says that the stream broke before them: an online model has to forget.
+    `fresh` means that the stream broke before them: an online model has to forget.
     """
 
     crops: Sequence[Image]
@@ -43,7 +43,7 @@ class Assembler(Protocol):
         """Return whether the frame is to be prepared and added; called for every frame."""
         ...
 
-    def add(self, frame: Frame, crop: Image) -> Clip | None:
+    def add(self, frame: Frame, crop: Image) -> AssembledClip | None:
         """Add a prepared frame; return a clip if one is due."""
         ...
 
@@ -58,8 +58,8 @@ class _Item:
 class ClipAssembler:
     """A clip of `segments` crops over the last seconds, whenever an answer is due.
 
-    It depends on the frames alone, their times included, and not on when they come: a replay gives
-    the same clips. A gap empties the window, which then has to fill again.
+    It depends on the frames alone, their times included, and not on when they arrive: a replay
+    gives the same clips. A gap empties the window, which then has to fill again.
     """
 
     def __init__(self, segments: int, pace: Pace) -> None:
@@ -78,7 +78,7 @@ class ClipAssembler:
         self._kept_s = frame.time_s if wanted else self._kept_s
         return wanted
 
-    def add(self, frame: Frame, crop: Image) -> Clip | None:
+    def add(self, frame: Frame, crop: Image) -> AssembledClip | None:
         """Add a prepared frame; return the clip that ends with it, if one is due and full."""
         end_s = frame.time_s
         self._window.push(end_s, _Item(frame.index, crop, self._missed))
@@ -93,7 +93,7 @@ class ClipAssembler:
             ages_s=tuple(end_s - time_s for time_s, _ in items),
             dropped=self._missed - (oldest.missed if oldest else 0),
         )
-        return Clip([item.crop for _, item in items], window)
+        return AssembledClip([item.crop for _, item in items], window)
 
 
 class StepAssembler:
@@ -109,9 +109,9 @@ class StepAssembler:
         self._fresh = self._fresh or frame.gap
         return self._steps.due(frame.time_s)
 
-    def add(self, frame: Frame, crop: Image) -> Clip:
+    def add(self, frame: Frame, crop: Image) -> AssembledClip:
         """Return the crop as the next step."""
         window = Window((frame.index,), frame.time_s, frame.time_s, (0.0,), self._missed)
-        clip = Clip([crop], window, self._fresh)
+        clip = AssembledClip([crop], window, self._fresh)
         self._fresh, self._missed = False, 0
         return clip

@@ -1,4 +1,4 @@
-"""Keeps a live source going: newest frame wins, hung reads are abandoned, lost sources reopened."""
+"""Keeps a live source going: newest frame wins, hung reads are abandoned, lost ones reopened."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
-from edge_tsm.datatypes import Frame, Image
+from edge_tsm.datatypes import Frame, Image, SourceState
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Condition, Handover
@@ -23,16 +22,14 @@ MOST_HUNG = 8
 SETTLED_S = 10.0
 JOIN_S = 0.5
 BLACK_LEVEL = 8
-SPARSE = 8  # every eighth row and column tell a black or frozen picture
-
-State = Literal["opening", "live", "lost", "ended"]
+SPARSE = 8  # every eighth row and column suffice to see a black or frozen picture
 
 
 @dataclass(frozen=True)
 class Retry:
     """How a lost source is opened again: after `first_s`, then `factor` times later each time.
 
-    Delays end at `most_s` and vary by ± `jitter`, so that many devices do not knock at once;
+    Delays end at `most_s` and vary by ± `jitter`, so that many devices do not come back at once;
     `give_up_s` without success makes the loss final, by default never. `seed` fixes the jitter.
     """
 
@@ -73,7 +70,7 @@ class CaptureOptions:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
 
 
-class Capture:
+class LiveCapture:
     """Iterate it for the frames of a live source, in one thread of yours.
 
     Every opening of the source is read in a thread of its own into a slot that holds one frame:
@@ -86,7 +83,7 @@ class Capture:
 
     def __init__(self, source: Source, options: CaptureOptions | None = None) -> None:
         self.uri = redact(source.uri)
-        self.state: State = "opening"
+        self.state: SourceState = "opening"
         self.tally = Tally()
         self._source, self._options = source, options or CaptureOptions()
         self._reopens: bool = getattr(source, "reopens", False)
@@ -134,7 +131,7 @@ class Capture:
                     continue
                 newest = self._last.index if self._last else -1
                 if frame.index + shift <= newest:
-                    shift = newest + 1 - frame.index  # this opening counts anew
+                    shift = newest + 1 - frame.index  # this opening counts from 0 again
                 yield self._marked(frame, frame.index + shift)
         finally:
             reader.abandoned = True

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_tsm.datatypes import Prediction, Window
-from edge_tsm.inference.sampling import Cadence, StepClock
 from edge_tsm.inference.streaming import Stream, push_together
-from edge_tsm.live.assembler import Clip
+from edge_tsm.live.assembler import AssembledClip
+from edge_tsm.live.timing import Cadence, StepClock
 
 
-class Steps:
-    """The steps of `stream`, this object's own, for `step_together`.
+class OnlineSession:
+    """The steps of `stream`, which belongs to this object, for `step_together`.
 
     A break between clips makes it forget. An answer rests on the last `horizon` steps.
     """
@@ -22,7 +22,7 @@ class Steps:
         self.stream, self._clock, self._cadence = stream, StepClock(fps), Cadence(every_s)
         self._seen: deque[Window] = deque(maxlen=horizon)
 
-    def begin(self, clip: Clip) -> None:
+    def begin(self, clip: AssembledClip) -> None:
         """Forget what was before, if the stream broke before the clip."""
         end_s = clip.window.end_s
         torn = self._seen and not self._clock.continues(self._seen[-1].end_s, end_s)
@@ -31,7 +31,7 @@ class Steps:
             self._seen.clear()
             self._cadence.restart()
 
-    def end(self, clip: Clip, answer: Prediction) -> Prediction | None:
+    def end(self, clip: AssembledClip, answer: Prediction) -> Prediction | None:
         """Note the step on the clip's crop; return its answer if one is due."""
         now_s = clip.window.end_s
         self._seen.append(clip.window)
@@ -50,12 +50,15 @@ class Steps:
         )
 
 
-def step_together(steps: Sequence[Steps], clips: Sequence[Clip]) -> list[Prediction | None]:
+def step_together(
+    sessions: Sequence[OnlineSession], clips: Sequence[AssembledClip]
+) -> list[Prediction | None]:
     """Step several sources, on a clip of one crop each, in one run of the engine.
 
     Returns each one's answer, None where none is due.
     """
-    for own, clip in zip(steps, clips, strict=True):
-        own.begin(clip)
-    answers = push_together([own.stream for own in steps], [clip.crops[0] for clip in clips])
-    return [own.end(c, a) for own, c, a in zip(steps, clips, answers, strict=True)]
+    for session, clip in zip(sessions, clips, strict=True):
+        session.begin(clip)
+    streams = [session.stream for session in sessions]
+    answers = push_together(streams, [clip.crops[0] for clip in clips])
+    return [s.end(c, a) for s, c, a in zip(sessions, clips, answers, strict=True)]

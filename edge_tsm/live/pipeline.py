@@ -1,4 +1,4 @@
-"""From sources to answers: one per recording, a stream of them from live sources."""
+"""From sources to answers and actions: one per recording, a stream of them from live sources."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
+from edge_tsm.actions.rules import Rules
+from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.assembler import Assembler, ClipAssembler, Pace, StepAssembler
+from edge_tsm.live.assembler import Pace
 from edge_tsm.live.capture import CaptureOptions
-from edge_tsm.live.online import Steps, step_together
-from edge_tsm.live.worker import Feed, Job, Lane, OnFrame
+from edge_tsm.live.forms import FORMS, form_of
+from edge_tsm.live.worker import PendingClip, SourceInput, SourceWorker
 from edge_tsm.sources import Recording, Source
 from edge_tsm.system.clock import Handover
 from edge_tsm.system.redact import redact
 
 OnAnswer = Callable[[Prediction], None]
+Batch = list[tuple[SourceWorker, PendingClip]]
 CLOSE_TIMEOUT_S = 0.8
 LONGEST_S = 3600.0
 LINGER_S = 0.1
@@ -34,64 +37,78 @@ class Pipeline:
 
     An online model steps on a live frame `horizon` times in `window_s`, and answers from the first
     step on, every `every_s` seconds, on as many steps as its card says. A gap in time, time running
-    backwards or a reconnect resets it. Every source has a state of its own.
+    backwards or a reconnect resets it. Every source has its own state.
 
     Args:
-        sources: what `open_source` returned, own objects with that protocol, or `Feed`s of them.
+        sources: what `open_source` returned, objects of your own with that protocol, or
+            `SourceInput`s of them.
         recognizer: the model.
         window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
             the card's.
         every_s: seconds between answers of a source; by default the card's.
-        on_frame: called with every live frame, in a thread of the source; see also `Feed`.
         capture: deadlines, reconnects, clock.
+        rules: turn answers into actions, for each source: every prediction has a decision then, and
+            at the end of the sources the last one comes again, with the end of what is still on.
+
+    Raises:
+        InputError: seconds out of range, or rules with a label that the model does not have.
+
+    >>> import edge_tsm, edge_tsm.demo
+    >>> source = edge_tsm.open_source("test://64x48/10")
+    >>> recognizer = edge_tsm.load(edge_tsm.demo.bundle())
+    >>> for prediction in Pipeline(source, recognizer, window_s=0.3):
+    ...     print(prediction.source, prediction.label in recognizer.card.labels)
+    ...     break
+    test://64x48/10 True
     """
 
     def __init__(
         self,
-        sources: Source | Feed | Sequence[Source | Feed],
+        sources: Source | SourceInput | Sequence[Source | SourceInput],
         recognizer: Recognizer,
         *,
         window_s: float | None = None,
         every_s: float | None = None,
-        on_frame: OnFrame | None = None,
         capture: CaptureOptions | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self.recognizer = recognizer
-        self._feeds = [_feed(given, on_frame) for given in _listed(sources)]
+        self._inputs = _inputs(sources)
         self._batch = recognizer.card.input.shape[0]
-        sampling, self._streaming = recognizer.card.sampling, recognizer.card.streaming
-        default_s = sampling.window_s
-        if self._streaming:
-            default_s = self._streaming.horizon / self._streaming.fps
+        card, form = recognizer.card, FORMS[form_of(recognizer)]
         self._pace = Pace(
-            _seconds("window_s", window_s, default_s),
-            _seconds("every_s", every_s, sampling.every_s),
-            aligned=self._batch > 1 and len(self._feeds) > 1,
+            _seconds("window_s", window_s, form.default_window_s(card)),
+            _seconds("every_s", every_s, card.sampling.every_s),
+            aligned=self._batch > 1 and len(self._inputs) > 1,
         )
-        # A batch waits for half of the time in which every source has one more clip or step.
-        step_s = self._pace.window_s / self._streaming.horizon if self._streaming else None
-        self._linger_s = min(LINGER_S, (step_s or self._pace.every_s) / 2)
+        self._form = form(recognizer, self._pace)
+        self._tracker = ActionTracker(rules, card.labels) if rules else None
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
         self._changed = self._clock.condition()
-        self._lanes: list[Lane] = []
-        self._steps: dict[Lane, Steps] = {}
+        self._workers: list[SourceWorker] = []
         self._closing, self._running, self._turn = False, False, 0
         self._error: BaseException | None = None
 
     def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
 
-        Leaving a loop over it early ends the sources, as `close` does.
+        Leaving a loop over it early ends the sources, as `close` does; `finish` then ends actions.
 
         Raises:
             SourceError: a source is lost for good.
             BackendError: the engine fails.
         """
-        for feed in self._feeds:
-            if not feed.source.live and not self._closing:
-                yield self._recording(feed)
-        yield from self._live([feed for feed in self._feeds if feed.source.live])
+        for prediction in self._predictions():
+            yield self._tracker.update(prediction) if self._tracker else prediction
+        yield from self.finish()
+
+    def finish(self) -> Iterator[Prediction]:
+        """Yield the last answer of each source again, with the end of the action that is on.
+
+        For runs that were cut short; one that reaches its end yields them itself.
+        """
+        return self._tracker.finish() if self._tracker else iter(())
 
     def start(self, on_answer: OnAnswer) -> None:
         """Run in a thread that calls `on_answer` with every prediction; see `wait`, `close`."""
@@ -117,7 +134,7 @@ class Pipeline:
         """End it within a second, from any thread; a run that was started is waited for.
 
         Raises:
-            Exception: what ended the run before, if nobody has heard of it.
+            Exception: what ended the run before, if nobody has received it.
         """
         with self._changed:
             self._closing = True
@@ -137,7 +154,7 @@ class Pipeline:
 
     def counts(self) -> list[Counts]:
         """Return what became of each live source so far."""
-        return [lane.counts() for lane in self._lanes]
+        return [worker.counts() for worker in self._workers]
 
     def _run(self, on_answer: OnAnswer) -> None:
         with Handover(self._end):
@@ -149,60 +166,53 @@ class Pipeline:
             self._error, self._running = error, False
             self._changed.notify_all()
 
-    def _recording(self, feed: Feed) -> Prediction:
-        source = cast("Recording", feed.source)
-        frames = source.sample(self.recognizer.sample, progress=feed.progress)
+    def _predictions(self) -> Iterator[Prediction]:
+        for given in self._inputs:
+            if not given.source.live and not self._closing:
+                yield self._recording(given)
+        yield from self._live([given for given in self._inputs if given.source.live])
+
+    def _recording(self, given: SourceInput) -> Prediction:
+        source = cast("Recording", given.source)
+        frames = source.sample(self.recognizer.sample, progress=given.progress)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)
         prediction = self.recognizer.predict([crops[i] for i in indices], window=window)
         return replace(prediction, source=redact(source.uri))
 
-    def _live(self, feeds: Sequence[Feed]) -> Iterator[Prediction]:
-        self._lanes = [self._lane(feed) for feed in feeds]
+    def _live(self, inputs: Sequence[SourceInput]) -> Iterator[Prediction]:
+        self._workers = [self._worker(given) for given in inputs]
         try:
-            for lane in self._lanes:
-                lane.start()
-            while jobs := self._next_jobs():
-                yield from self._answer(jobs)
+            for worker in self._workers:
+                worker.start()
+            while batch := self._next_batch():
+                yield from self._answer(batch)
         finally:
             until_s = self._clock.now() + CLOSE_TIMEOUT_S
-            for lane in self._lanes:
-                lane.stop()
-            for lane in self._lanes:
-                lane.join(until_s)
+            for worker in self._workers:
+                worker.stop()
+            for worker in self._workers:
+                worker.join(until_s)
 
-    def _lane(self, feed: Feed) -> Lane:
-        lane = Lane(
-            feed,
-            self._assembler(),
+    def _worker(self, given: SourceInput) -> SourceWorker:
+        return SourceWorker(
+            given,
+            self._form.assembler(),
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
         )
-        if self._streaming:
-            self._steps[lane] = Steps(
-                self.recognizer.stream(),
-                horizon=self._streaming.horizon,
-                fps=self._streaming.horizon / self._pace.window_s,
-                every_s=self._pace.every_s,
-            )
-        return lane
 
-    def _assembler(self) -> Assembler:
-        if self._streaming:
-            return StepAssembler(self._streaming.horizon / self._pace.window_s)
-        return ClipAssembler(self.recognizer.card.sampling.segments, self._pace)
-
-    def _next_jobs(self) -> list[tuple[Lane, Job]]:
+    def _next_batch(self) -> Batch:
         """Wait for clips, and take a batch of those whose sources waited longest; [] at the end."""
         with self._changed:
             while not self._closing:
-                for lane in self._lanes:
-                    if lane.error is not None:
-                        raise lane.error
-                ready = [lane for lane in self._lanes if lane.job]
-                if not ready and all(lane.ended for lane in self._lanes):
+                for worker in self._workers:
+                    if worker.error is not None:
+                        raise worker.error
+                ready = [worker for worker in self._workers if worker.pending]
+                if not ready and all(worker.ended for worker in self._workers):
                     return []
                 left_s = self._left_s(ready)
                 if ready and left_s <= 0:
@@ -210,52 +220,42 @@ class Pipeline:
                 self._changed.wait(left_s if ready else None)
         return []
 
-    def _left_s(self, ready: Sequence[Lane]) -> float:
+    def _left_s(self, ready: Sequence[SourceWorker]) -> float:
         """Return how long to wait for more clips, with a batch to fill."""
-        alive = sum(not lane.ended or lane.job is not None for lane in self._lanes)
+        alive = sum(not worker.ended or worker.pending is not None for worker in self._workers)
         if not ready or len(ready) >= min(self._batch, alive):
             return 0.0
-        first_s = min(lane.job.ready_s for lane in ready if lane.job)
-        return first_s + self._linger_s - self._clock.now()
+        first_s = min(worker.pending.ready_s for worker in ready if worker.pending)
+        # Half of the time in which every source has one more clip.
+        linger_s = min(LINGER_S, self._form.period_s / 2)
+        return first_s + linger_s - self._clock.now()
 
-    def _take(self, ready: list[Lane]) -> list[tuple[Lane, Job]]:
+    def _take(self, ready: list[SourceWorker]) -> Batch:
         self._turn += 1
-        ready.sort(key=lambda lane: lane.turn)
-        return [(lane, lane.take(self._turn)) for lane in ready[: self._batch]]
+        ready.sort(key=lambda worker: worker.turn)
+        return [(worker, worker.take(self._turn)) for worker in ready[: self._batch]]
 
-    def _answer(self, jobs: Sequence[tuple[Lane, Job]]) -> Iterator[Prediction]:
+    def _answer(self, batch: Batch) -> Iterator[Prediction]:
         started_s = self._clock.now()
-        predictions = self._predict(jobs)
+        workers = [worker for worker, _ in batch]
+        predictions = self._form.answer(workers, [pending.clip for _, pending in batch])
         done_s = self._clock.now()
-        for (lane, job), prediction in zip(jobs, predictions, strict=True):
+        for (worker, pending), prediction in zip(batch, predictions, strict=True):
             if prediction is None:
                 continue
-            lane.answers += 1
+            worker.answers += 1
             delay = Delay(
-                prepare_ms=job.prepare_ms,
-                queue_ms=(started_s - job.ready_s) * 1000,
-                latency_ms=(done_s - job.captured_s) * 1000,
+                prepare_ms=pending.prepare_ms,
+                queue_ms=(started_s - pending.ready_s) * 1000,
+                latency_ms=(done_s - pending.captured_s) * 1000,
             )
-            stale = done_s - job.captured_s > self._pace.every_s
-            yield replace(prediction, source=lane.uri, delay=delay, stale=stale)
-
-    def _predict(self, jobs: Sequence[tuple[Lane, Job]]) -> list[Prediction | None]:
-        """Return the answer to each job, None where an online model made a step only."""
-        if self._streaming:
-            steps = [self._steps[lane] for lane, _ in jobs]
-            return step_together(steps, [job.clip for _, job in jobs])
-        answers = self.recognizer.predict_many([job.clip.crops for _, job in jobs])
-        return [
-            replace(a, window=job.clip.window) for a, (_, job) in zip(answers, jobs, strict=True)
-        ]
+            stale = done_s - pending.captured_s > self._pace.every_s
+            yield replace(prediction, source=worker.uri, delay=delay, stale=stale)
 
 
-def _listed(sources: Source | Feed | Sequence[Source | Feed]) -> Sequence[Source | Feed]:
-    return list(sources) if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
-
-
-def _feed(given: Source | Feed, on_frame: OnFrame | None) -> Feed:
-    return given if isinstance(given, Feed) else Feed(given, on_frame)
+def _inputs(sources: Source | SourceInput | Sequence[Source | SourceInput]) -> list[SourceInput]:
+    given = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
+    return [one if isinstance(one, SourceInput) else SourceInput(one) for one in given]
 
 
 def _seconds(name: str, given: float | None, default: float) -> float:

@@ -1,4 +1,4 @@
-"""Live sources on their way to the engine: each in a thread, with one clip waiting."""
+"""Live sources on their way to the engine: each in a thread, with one clip pending."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_tsm.datatypes import Counts, Frame, Image
-from edge_tsm.live.assembler import Assembler, Clip
-from edge_tsm.live.capture import Capture, CaptureOptions
+from edge_tsm.live.assembler import AssembledClip, Assembler
+from edge_tsm.live.capture import CaptureOptions, LiveCapture
 from edge_tsm.sources import OnProgress, Source
 from edge_tsm.system.clock import Condition, Handover
 
@@ -17,7 +17,7 @@ OLD_S = 60.0
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
+class SourceInput:
     """A source and what else its frames are wanted for.
 
     `on_frame` is called with every frame of a live source, in its thread; `progress` with (frames
@@ -30,37 +30,37 @@ class Feed:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class PendingClip:
     """A clip that waits for the engine; `captured_s` and `ready_s` are times of the clock."""
 
-    clip: Clip
+    clip: AssembledClip
     captured_s: float
     ready_s: float
     prepare_ms: float
 
 
-class Lane:
-    """One live source: a thread that prepares its frames, and at most one job for the engine.
+class SourceWorker:
+    """One live source: a thread that prepares its frames, and at most one clip pending.
 
-    The newest job wins. `changed` guards the public members, and is notified of every change.
+    The newest clip wins. `changed` guards the public members, and is notified of every change.
     """
 
     def __init__(
         self,
-        feed: Feed,
+        given: SourceInput,
         assembler: Assembler,
         *,
         prepare: Callable[[Image], Image],
         options: CaptureOptions,
         changed: Condition,
     ) -> None:
-        self.job: Job | None = None
+        self.pending: PendingClip | None = None
         self.error: BaseException | None = None
         self.ended = False
         self.turn = 0  # when it was served last
         self.answers = 0
-        self._capture = Capture(feed.source, options)
-        self._on_frame, self._prepare, self._assembler = feed.on_frame, prepare, assembler
+        self._capture = LiveCapture(given.source, options)
+        self._on_frame, self._prepare, self._assembler = given.on_frame, prepare, assembler
         self._clock, self._changed = options.clock, changed
         self._skipped = 0
 
@@ -83,12 +83,12 @@ class Lane:
             while not self.ended and (left_s := until_s - self._clock.now()) > 0:
                 self._changed.wait(left_s)
 
-    def take(self, turn: int) -> Job:
-        """Take the job that waits, with `changed` held."""
-        assert self.job is not None
-        job, self.job = self.job, None
+    def take(self, turn: int) -> PendingClip:
+        """Take the pending clip, with `changed` held."""
+        assert self.pending is not None
+        pending, self.pending = self.pending, None
         self.turn = turn
-        return job
+        return pending
 
     def counts(self) -> Counts:
         """Return what became of the source so far."""
@@ -120,18 +120,18 @@ class Lane:
         clip = self._assembler.add(frame, crop)
         if clip is None:
             return
-        # An own source may count time otherwise than the clock: then the arrival stands for it.
+        # A custom source may count time unlike the clock: then its arrival stands in for it.
         comparable = 0 <= arrived_s - frame.time_s < OLD_S
         captured_s = frame.time_s if comparable else arrived_s
-        self._offer(Job(clip, captured_s, self._clock.now(), prepare_ms))
+        self._offer(PendingClip(clip, captured_s, self._clock.now(), prepare_ms))
 
-    def _offer(self, job: Job) -> None:
+    def _offer(self, pending: PendingClip) -> None:
         with self._changed:
-            if self.job is not None:
+            if self.pending is not None:
                 self._skipped += 1
-                if self.job.clip.fresh:  # the break before it was not seen yet
-                    job = replace(job, clip=replace(job.clip, fresh=True))
-            self.job = job
+                if self.pending.clip.fresh:  # the break before it was not seen yet
+                    pending = replace(pending, clip=replace(pending.clip, fresh=True))
+            self.pending = pending
             self._changed.notify_all()
 
     def _end(self, error: BaseException | None) -> None:

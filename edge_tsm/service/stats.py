@@ -38,7 +38,7 @@ class StageFigures:
 
 
 @dataclass(frozen=True)
-class Report:
+class StatsReport:
     """What happened in the `span_s` seconds since the last report.
 
     `undelivered` are the answers and pictures that each sink lost, since the start.
@@ -94,13 +94,13 @@ class Stats:
         counts: Iterable[Counts],
         *,
         undelivered: Mapping[str, int] | None = None,
-    ) -> Report:
+    ) -> StatsReport:
         """Return the figures since the last report, and start the next one.
 
         Args:
             now_s: the monotonic time.
             counts: those of every source, which only grow.
-            undelivered: items lost per sink, from `Delivery.counts`.
+            undelivered: items lost per sink, from `Dispatcher.counts`.
         """
         with self._lock:
             span_s, self._since_s = now_s - self._since_s, now_s
@@ -108,7 +108,7 @@ class Stats:
             stages = {k: _percentiles(times) for k, times in self._times.items() if times}
             for times in self._times.values():
                 times.clear()
-        return Report(span_s, sources, stages, dict(undelivered or {}))
+        return StatsReport(span_s, sources, stages, dict(undelivered or {}))
 
     def _of_source(self, now: Counts, span_s: float) -> SourceFigures:
         before = self._before.get(now.source)

@@ -1,65 +1,82 @@
-"""Looks after a live run: ends it in time, and tells its figures now and then."""
+"""Looks after a run: ends it in time, logs its figures, notifies the service manager."""
 
 from __future__ import annotations
 
 import logging
 import math
+import threading
+from dataclasses import dataclass, field
 
-from edge_tsm.cli.outputs import Outputs
+from edge_tsm.datatypes import Prediction
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.service.stats import Stats
+from edge_tsm.service.systemd import ServiceNotifier
+from edge_tsm.sinks.dispatcher import Dispatcher
 from edge_tsm.system.clock import Clock
 
 GLANCE_S = 0.2
-PATIENCE = 3.0  # windows without an answer, before that is told
+PATIENCE = 3.0  # windows without an answer, before a warning
 
 log = logging.getLogger(__name__)
 
 
-class Watchman:
-    """A thread that closes `pipeline` after `duration_s`, or when the outputs are stopped.
+@dataclass(frozen=True)
+class Watch:
+    """When a run ends, and how often its figures are logged; `stopped` ends it when set."""
 
-    Every `stats_s` it logs the figures of `stats`. A source whose frames never fill a window is
-    told of once, after a while or at the end. Use it in a `with` block, which ends it.
+    duration_s: float = math.inf
+    stats_s: float = math.inf
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+
+class Supervisor:
+    """A thread that closes `pipeline` when the `watch` says so.
+
+    A source whose frames never fill a window is warned about once, after a while or at the end.
+    Use it in a `with` block, which ends it.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        outputs: Outputs,
-        stats: Stats,
+        dispatcher: Dispatcher,
+        watch: Watch,
         *,
-        duration_s: float | None,
-        stats_s: float | None,
         clock: Clock,
     ) -> None:
-        self._pipeline, self._outputs, self._stats = pipeline, outputs, stats
+        self._pipeline, self._dispatcher = pipeline, dispatcher
+        self._stats, self._notifier = Stats(clock.now()), ServiceNotifier.from_environment()
         self._clock, self._changed, self._done = clock, clock.condition(), False
-        self._end_s = clock.now() + (duration_s or math.inf)
-        self._stats_s = stats_s or math.inf
-        self._told_s = clock.now()
+        self._watch, self._end_s = watch, clock.now() + watch.duration_s
+        self._logged_s = clock.now()
         self._silent_s = clock.now() + PATIENCE * pipeline.window_s
 
-    def __enter__(self) -> Watchman:
-        self._clock.start(self._run, name="edge-tsm watchman")
+    def __enter__(self) -> Supervisor:
+        self._clock.start(self._run, name="edge-tsm supervisor")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._changed:
             self._done = True
             self._changed.notify_all()
+        self._notifier.stopping()
         counts = self._pipeline.counts()
         if kind is None and self._silent_s < math.inf and not any(c.answers for c in counts):
-            self._tell_silent()
+            self._warn_silent()
 
-    def tell(self) -> None:
+    def answered(self, prediction: Prediction) -> None:
+        """Count an answer, and let the service manager know that all is well."""
+        self._stats.add(prediction)
+        self._notifier.answered(self._clock.now())
+
+    def log_figures(self) -> None:
         """Log the figures since the last time."""
-        lost = {name: c.dropped + c.failed for name, c in self._outputs.counts().items()}
+        lost = {name: c.dropped + c.failed for name, c in self._dispatcher.counts().items()}
         report = self._stats.report(self._clock.now(), self._pipeline.counts(), undelivered=lost)
         for line in report.lines():
             log.info("%s", line)
 
-    def _tell_silent(self) -> None:
+    def _warn_silent(self) -> None:
         """Name the sources that gave frames and got no answer."""
         self._silent_s = math.inf
         for counts in self._pipeline.counts():
@@ -76,18 +93,18 @@ class Watchman:
         while self._wait():
             now_s = self._clock.now()
             if now_s >= self._silent_s:
-                self._tell_silent()
-            if now_s - self._told_s >= self._stats_s:
-                self._told_s = now_s
-                self.tell()
-            if now_s >= self._end_s or self._outputs.stopped.is_set():
+                self._warn_silent()
+            if now_s - self._logged_s >= self._watch.stats_s:
+                self._logged_s = now_s
+                self.log_figures()
+            if now_s >= self._end_s or self._watch.stopped.is_set():
                 self._pipeline.close()
                 return
 
     def _wait(self) -> bool:
         """Wait until there may be something to do; False at the end of the run."""
         now_s = self._clock.now()
-        next_s = min(self._end_s, self._told_s + self._stats_s, now_s + GLANCE_S)
+        next_s = min(self._end_s, self._logged_s + self._watch.stats_s, now_s + GLANCE_S)
         with self._changed:
             if not self._done:
                 self._changed.wait(next_s - now_s)

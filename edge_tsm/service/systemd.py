@@ -1,6 +1,6 @@
 """What systemd wants to hear from a service of `Type=notify` (sd_notify(3)).
 
-The watchdog is fed by answers: a process that runs but answers nothing any more is restarted.
+The watchdog is fed by answers: a process that runs but no longer answers is restarted.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 _log = logging.getLogger(__name__)
 
 
-class Service:
-    """Tells the service manager: ready, alive, stopping. Without a manager it tells nobody.
+class ServiceNotifier:
+    """Notifies the service manager: ready, alive, stopping. Without a manager it does nothing.
 
     Args:
         address: path of the manager's datagram socket; `@name` is one in the abstract namespace.
@@ -28,8 +28,8 @@ class Service:
         self._is_ready, self._fed_s = False, float("-inf")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Service:
-        """Return the service that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ServiceNotifier:
+        """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe."""
         address = environment.get("NOTIFY_SOCKET")
         limit_us = environment.get("WATCHDOG_USEC", "")
         for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
@@ -40,20 +40,20 @@ class Service:
         """An answer was given at this monotonic time: READY at the first, WATCHDOG in time."""
         if not self._is_ready:
             self._is_ready = True
-            self._tell("READY=1")
+            self._send("READY=1")
         if self._every_s is not None and now_s - self._fed_s >= self._every_s:
             self._fed_s = now_s
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """Show one line in `systemctl status`."""
-        self._tell(f"STATUS={' '.join(text.split())}")
+        self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
         """Say that the end was asked for."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if self._address is None:
             return
         address = self._address
@@ -64,4 +64,4 @@ class Service:
                 end.setblocking(False)  # a manager that is busy must not stall answers
                 end.sendto(text.encode(), address)
         except OSError as error:
-            _log.warning("the service manager cannot be told %s: %s", text, error)
+            _log.warning("the service manager cannot be notified of %s: %s", text, error)

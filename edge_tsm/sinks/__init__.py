@@ -1,35 +1,193 @@
-"""Where answers go: terminals, JSON lines, windows, videos, functions, web servers, folders."""
+"""Where answers go: terminals, JSON lines, windows, videos, functions, web servers, folders.
 
-from edge_tsm.sinks.answer import answer_schema
+`SINKS` lists the kinds that are asked for by name. Another package brings a kind of its own as an
+entry point of the group `edge_tsm.sinks` that refers to a `SinkKind`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TextIO
+
+from edge_tsm.errors import InputError
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
-from edge_tsm.sinks.callback import Callback
-from edge_tsm.sinks.jsonlines import JsonLines
-from edge_tsm.sinks.overlay import draw_panel
-from edge_tsm.sinks.retention import Shelf
-from edge_tsm.sinks.snapshots import Clips, Snapshots
-from edge_tsm.sinks.terminal import LiveTerminal, Terminal
-from edge_tsm.sinks.video import AnnotatedVideo, SavedVideo, check_video_path, write_annotated
-from edge_tsm.sinks.webhook import Webhook
-from edge_tsm.sinks.window import Screen, check_window
+from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.plugins import plugin
 
 __all__ = [
-    "AnnotatedVideo",
-    "Callback",
+    "SINKS",
     "Cancellable",
-    "Clips",
+    "Dispatcher",
     "FrameSink",
-    "JsonLines",
-    "LiveTerminal",
-    "SavedVideo",
-    "Screen",
-    "Shelf",
+    "Route",
     "Sink",
-    "Snapshots",
-    "Terminal",
-    "Webhook",
-    "answer_schema",
-    "check_video_path",
-    "check_window",
-    "draw_panel",
-    "write_annotated",
+    "SinkContext",
+    "SinkKind",
+    "SinkRequest",
+    "find_sink",
+    "open_routes",
 ]
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What a sink may need to know of the run that it belongs to.
+
+    Args:
+        live: whether pictures come, and answers are dropped rather than waited for.
+        sources: how many there are; `fps` is the rate of the first one.
+        most_files, most_bytes: limits of a folder of pictures or clips.
+        on_close: called when someone closes a window.
+        stream: where text goes; standard output if None.
+        clock: of deadlines and pauses.
+    """
+
+    live: bool = False
+    sources: int = 1
+    fps: float = 25.0
+    most_files: int = 200
+    most_bytes: int = 500_000_000
+    on_close: Callable[[], object] = lambda: None
+    stream: TextIO | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+    @property
+    def text(self) -> TextIO:
+        """The stream that text is written to."""
+        return self.stream or sys.stdout
+
+
+Opener = Callable[[str, SinkContext], Sink]
+
+
+@dataclass(frozen=True)
+class SinkKind:
+    """A kind of sink.
+
+    Args:
+        name: what it is asked for by.
+        open: makes one of a value (a path, a URL, or "") and the context.
+        value: what the value is, as `FOLDER`; empty for a sink that takes none, in brackets where
+            it may be left out.
+        live_only: it wants pictures, which recordings do not hand over.
+        needs_actions: it takes starts and ends of actions, and is of no use without rules.
+        one_source: it cannot tell the pictures of several sources apart.
+        essential: its errors end the run.
+        lossless: it is waited for, even in a live run.
+    """
+
+    name: str
+    open: Opener
+    value: str = ""
+    live_only: bool = False
+    needs_actions: bool = False
+    one_source: bool = False
+    essential: bool = False
+    lossless: bool = False
+
+
+@dataclass(frozen=True)
+class SinkRequest:
+    """A sink that is asked for: its kind, its value, and what errors call it."""
+
+    kind: SinkKind
+    value: str = ""
+    shown: str = ""
+
+    def check(self, context: SinkContext) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a value too many or too few, a recording, or several sources.
+        """
+        kind, shown = self.kind, self.shown or self.kind.name
+        if self.value and not kind.value:
+            raise InputError(f"{shown} takes no value, got {self.value!r}")
+        if not self.value and kind.value and not kind.value.startswith("["):
+            raise InputError(f"{shown} needs a value: {kind.name}={kind.value}")
+        if kind.live_only and not context.live:
+            raise InputError(f"{shown} is for live sources")
+        if kind.one_source and context.sources > 1:
+            raise InputError(f"{shown} takes one source, got {context.sources}")
+
+
+def _late(module: str, name: str) -> Opener:
+    """Return an opener that imports its module when it is called."""
+
+    def open_sink(value: str, context: SinkContext) -> Sink:
+        opener: Opener = getattr(importlib.import_module(f"edge_tsm.sinks.{module}"), name)
+        return opener(value, context)
+
+    return open_sink
+
+
+_KINDS = (
+    SinkKind("terminal", _late("terminal", "open_terminal"), essential=True),
+    SinkKind("live", _late("terminal", "open_live_terminal"), essential=True),
+    SinkKind("json", _late("jsonlines", "open_json_lines"), essential=True),
+    SinkKind("webhook", _late("webhook", "open_webhook"), value="URL", needs_actions=True),
+    SinkKind(
+        *("snapshots", _late("snapshots", "open_snapshots"), "FOLDER"),
+        live_only=True,
+        needs_actions=True,
+    ),
+    SinkKind(
+        *("clips", _late("snapshots", "open_clips"), "FOLDER"),
+        live_only=True,
+        needs_actions=True,
+    ),
+    SinkKind("window", _late("window", "open_window"), live_only=True),
+    SinkKind(
+        *("video", _late("video", "open_video"), "FILE"),
+        live_only=True,
+        one_source=True,
+        essential=True,
+    ),
+    SinkKind(
+        *("recorder", _late("recorder", "open_recorder"), "FOLDER"),
+        live_only=True,
+        one_source=True,
+        essential=True,
+        lossless=True,
+    ),
+)
+SINKS: dict[str, SinkKind] = {kind.name: kind for kind in _KINDS}
+
+
+def find_sink(name: str) -> SinkKind:
+    """Return a kind by its name: one of `SINKS`, or what another package brings.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    kind = SINKS.get(name) or plugin("sinks", name)
+    if not isinstance(kind, SinkKind):
+        raise InputError(f"no sink {name!r}; there are {', '.join(sorted(SINKS))}")
+    return kind
+
+
+def open_routes(requests: Iterable[SinkRequest], context: SinkContext) -> list[Route]:
+    """Open what is asked for, ready for a `Dispatcher`, if all of it can be.
+
+    Raises:
+        InputError: see `SinkRequest.check`.
+        SinkError: a folder, window or file that cannot be had.
+    """
+    requests, routes = list(requests), list[Route]()
+    for request in requests:
+        request.check(context)
+    with ExitStack() as opened:
+        for index, request in enumerate(requests):
+            kind = request.kind
+            before = sum(earlier.kind is kind for earlier in requests[:index])
+            sink = kind.open(request.value, context)
+            opened.callback(sink.close)
+            name = f"{kind.name} {before + 1}" if before else kind.name
+            routes.append(Route(name, sink, kind.essential, kind.lossless))
+        opened.pop_all()
+    return routes

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
 
 
 class Sink(Protocol):
-    """Takes answers. `Delivery` calls it in one thread of its own, which may take its time.
+    """Takes answers. `Dispatcher` calls it in one thread of its own, which may take its time.
 
     A `SinkError` or any other `OSError` means that this answer could not be delivered: it is
     counted, and the next one is tried. Any other exception ends the run.
     """
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
-        """Deliver one answer; `source` is the URI it belongs to."""
+    def write(self, prediction: Prediction, source: str) -> None:
+        """Deliver one answer; `source` is the URI it belongs to, without credentials."""
         ...
 
     def close(self) -> None:
@@ -30,6 +29,15 @@ class FrameSink(Sink, Protocol):
 
     def frame(self, frame: Frame, source: str) -> None:
         """Take one picture; its array is shared with others and must not be changed."""
+        ...
+
+
+@runtime_checkable
+class Liftable(Protocol):
+    """A sink that draws lines which messages of others would spoil."""
+
+    def lift(self) -> None:
+        """Make room for someone else's message; called from any thread."""
         ...
 
 

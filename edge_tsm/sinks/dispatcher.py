@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
+from edge_tsm.sinks.base import Cancellable, FrameSink, Liftable, Sink
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FLUSH_S = 5.0
@@ -26,16 +25,21 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outlet:
-    """A sink under a name. Errors of an `essential` one end the run; others are counted."""
+class Route:
+    """A sink under a name.
+
+    Errors of an `essential` one end the run; others are counted. A `lossless` one is waited for
+    when its queue is full.
+    """
 
     name: str
     sink: Sink
     essential: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True)
-class OutletCounts:
+class RouteCounts:
     """What became of the items for one sink: delivered, dropped (queue full or no time), failed."""
 
     delivered: int
@@ -43,31 +47,44 @@ class OutletCounts:
     failed: int
 
 
-class Delivery:
+class Dispatcher:
     """Hand it answers with `write` and pictures with `frame`; neither waits for a sink.
 
     Args:
-        outlets: the sinks; each belongs to the delivery from now on, which closes it.
+        routes: the sinks; each belongs to the dispatcher from now on, which closes it.
         lossless: `write` waits for room instead of dropping: a recording is in no hurry.
         clock: what the deadline of `close` is measured with.
+
+    >>> import io, edge_tsm, edge_tsm.demo
+    >>> from edge_tsm.demo.synthetic import generate
+    >>> from edge_tsm.sinks.jsonlines import JsonLines
+    >>> answer = edge_tsm.load(edge_tsm.demo.bundle())(list(generate(0)))
+    >>> stream = io.StringIO()
+    >>> with Dispatcher([Route("log", JsonLines(stream))]) as dispatcher:
+    ...     dispatcher.write(answer, "door")
+    >>> dispatcher.counts()
+    {'log': RouteCounts(delivered=1, dropped=0, failed=0)}
     """
 
     def __init__(
-        self, outlets: Iterable[Outlet], *, lossless: bool = False, clock: Clock = SYSTEM_CLOCK
+        self, routes: Iterable[Route], *, lossless: bool = False, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self._clock = clock
-        self._workers = [_Worker(outlet, lossless=lossless, clock=clock) for outlet in outlets]
+        self._workers = [
+            _Worker(route, lossless=lossless or route.lossless, clock=clock) for route in routes
+        ]
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
-        """Queue one answer for every sink.
+    def write(self, prediction: Prediction, source: str | None = None) -> None:
+        """Queue one answer for every sink, under its own source or the one named.
 
         Raises:
             Exception: what an essential sink raised, or any that is not an OSError, once.
         """
         self._raise_handed_over()
-        rank = 2 if decision is not None and decision.events else 1
+        name = source if source is not None else prediction.source or ""
+        rank = 2 if prediction.events else 1
         for worker in self._workers:
-            worker.put(_Item(rank, lambda sink: sink.write(prediction, source, decision)))
+            worker.put(_Item(rank, lambda sink: sink.write(prediction, name)))
 
     def frame(self, frame: Frame, source: str) -> None:
         """Queue one picture for the sinks that want pictures; to be called from any thread."""
@@ -75,7 +92,13 @@ class Delivery:
             if isinstance(worker.sink, FrameSink):
                 worker.put(_Item(0, lambda sink: sink.frame(frame, source)))  # type: ignore[attr-defined]
 
-    def counts(self) -> dict[str, OutletCounts]:
+    def lift(self) -> None:
+        """Let sinks that draw on a terminal make room for a message."""
+        for worker in self._workers:
+            if isinstance(worker.sink, Liftable):
+                worker.sink.lift()
+
+    def counts(self) -> dict[str, RouteCounts]:
         """Return the counts so far, by the sink's name."""
         return {worker.name: worker.counts() for worker in self._workers}
 
@@ -90,7 +113,7 @@ class Delivery:
         self._close(timeout_s)
         self._raise_handed_over()
 
-    def __enter__(self) -> Delivery:
+    def __enter__(self) -> Dispatcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -128,16 +151,16 @@ class _Item:
 class _Worker:
     """The queue and the thread of one sink; whoever made it gets the thread's exception."""
 
-    def __init__(self, outlet: Outlet, *, lossless: bool, clock: Clock) -> None:
-        self.name, self.sink = outlet.name, outlet.sink
-        self._essential, self._lossless = outlet.essential, lossless
-        self._size = FRAMES if isinstance(outlet.sink, FrameSink) else ANSWERS
+    def __init__(self, route: Route, *, lossless: bool, clock: Clock) -> None:
+        self.name, self.sink = route.name, route.sink
+        self._essential, self._lossless = route.essential, lossless
+        self._size = FRAMES if isinstance(route.sink, FrameSink) else ANSWERS
         self._clock, self._changed = clock, clock.condition()
         self._items = deque[_Item]()
         self._stopping = self._ended = self._failing = False
         self._error: BaseException | None = None
         self._delivered = self._dropped = self._failed = 0
-        clock.start(self._work, name=f"edge-tsm {outlet.name}")
+        clock.start(self._work, name=f"edge-tsm {route.name}")
 
     def put(self, item: _Item) -> None:
         """Queue an item, making room; counted as dropped once the worker stops."""
@@ -153,9 +176,9 @@ class _Worker:
                 self._dropped += 1
             self._changed.notify_all()
 
-    def counts(self) -> OutletCounts:
+    def counts(self) -> RouteCounts:
         with self._changed:
-            return OutletCounts(self._delivered, self._dropped, self._failed)
+            return RouteCounts(self._delivered, self._dropped, self._failed)
 
     def take_error(self) -> BaseException | None:
         with self._changed:

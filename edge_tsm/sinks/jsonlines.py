@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
+from edge_tsm.sinks import SinkContext
 
 
 class JsonLines:
-    """One JSON object per answer and line."""
+    """One JSON object per answer and line.
+
+    >>> import io, edge_tsm, edge_tsm.demo
+    >>> from edge_tsm.demo.synthetic import generate
+    >>> answer = edge_tsm.load(edge_tsm.demo.bundle())(list(generate(0)))
+    >>> stream = io.StringIO()
+    >>> JsonLines(stream).write(answer, "door")
+    >>> record = json.loads(stream.getvalue())
+    >>> record["source"], record["label"]
+    ('door', 'zoom in')
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
-        record = to_record(prediction, source, decision)
+        record = to_record(prediction, source)
         self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._stream.flush()
 
@@ -25,9 +35,14 @@ class JsonLines:
         """Nothing is held: whoever opened the stream closes it."""
 
 
-def to_record(prediction: Prediction, source: str, decision: Decision | None) -> dict[str, Any]:
-    """Return the JSON-ready record of one answer; the source stands first."""
+def to_record(prediction: Prediction, source: str) -> dict[str, Any]:
+    """Return the JSON-ready record of one answer; the source comes first."""
     record = {**prediction.to_json(), "source": source}
-    if decision is not None:
-        record["decision"] = decision.to_json()
+    if prediction.decision is not None:
+        record["decision"] = prediction.decision.to_json()
     return {"source": record.pop("source"), **record}
+
+
+def open_json_lines(_value: str, context: SinkContext) -> JsonLines:
+    """Open the sink `json`."""
+    return JsonLines(context.text)

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Image, Prediction
 
 Fill = tuple[int, int, int, int]  # red, green, blue, opacity
@@ -14,33 +13,31 @@ _RAW: Fill = (40, 110, 60, 200)
 _ACTION: Fill = (190, 100, 20, 220)
 
 
-class Panel:
-    """Draws an answer into the upper left corner; painted once per answer, not once per frame."""
+class Overlay:
+    """Draws an answer into the upper left corner; painted once per answer, not per frame."""
 
     def __init__(self) -> None:
         self._painted: tuple[Prediction, tuple[int, int], Image, Image] | None = None
 
-    def draw(self, image: Image, prediction: Prediction, decision: Decision | None = None) -> None:
+    def draw(self, image: Image, prediction: Prediction) -> None:
         """Blend the answer into `image`, (H, W, 3) BGR, in place."""
         size = (image.shape[1], image.shape[0])
         if self._painted is None or self._painted[:2] != (prediction, size):
-            self._painted = (prediction, size, *draw_panel(prediction, *size, decision))
+            self._painted = (prediction, size, *draw_overlay(prediction, *size))
         _, _, color, alpha = self._painted
         corner = image[: color.shape[0], : color.shape[1]]
         mixed = corner.astype(np.uint16) * (255 - alpha) + color.astype(np.uint16) * alpha
         corner[...] = (mixed // 255).astype(np.uint8)
 
 
-def draw_panel(
-    prediction: Prediction, width: int, height: int, decision: Decision | None = None
-) -> tuple[Image, Image]:
+def draw_overlay(prediction: Prediction, width: int, height: int) -> tuple[Image, Image]:
     """Return the answer as a picture, (h, w, 3) BGR, and its opacity, (h, w, 1).
 
-    With a decision, the action that is on stands above the scores, in another color. Drawn by
+    With a decision, the action that is on comes above the scores, in another color. Drawn by
     Pillow, whose font knows accents and other scripts where OpenCV prints question marks.
     """
     text_px = max(min(height // 18, 28), 10)
-    rows = _rows(prediction, decision)
+    rows = _rows(prediction)
     line_px, pad = round(text_px * 1.5), text_px // 2
     panel_w, panel_h = min(width, text_px * 18), min(height, line_px * len(rows) + 2 * pad)
     panel = PilImage.new("RGBA", (panel_w, panel_h), (0, 0, 0, 150))
@@ -60,12 +57,13 @@ def fit(text: str, chars: int) -> str:
     return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
-def _rows(prediction: Prediction, decision: Decision | None) -> list[tuple[float, str, Fill]]:
+def _rows(prediction: Prediction) -> list[tuple[float, str, Fill]]:
     """Return a bar's length (0 to 1), a text and the bar's color for each line."""
     rows = [
         (score.probability, f"{score.probability:4.0%}  {fit(score.label, 26)}", _RAW)
         for score in prediction.top(3)
     ]
+    decision = prediction.decision
     if decision is None:
         return rows
     if decision.action is None:

@@ -1,4 +1,4 @@
-"""A folder with a bounded number of files, of which the oldest go first."""
+"""A folder with a bounded number of files, of which the oldest are removed first."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from edge_tsm.errors import SinkError
 from edge_tsm.system.files import publish, temporary_beside
 
 MOST_FILES, MOST_BYTES = 200, 500_000_000
-LEFT_OVER_S = 3600.0
+LEFTOVER_S = 3600.0
 
 
-class Shelf:
+class RetainedFolder:
     """Files named `edge-tsm-NUMBER-TIME-LABEL.suffix`; only such regular files are ever removed.
 
     The number and not the time says which is older: a device without a clock starts in 1970. For
     a moment there is one file more than the limits allow, never less than the newest.
 
     Args:
-        folder: made if missing; of one process.
+        folder: made if missing; for one process only.
         suffix: of its files, with the dot; files of other suffixes are not its own.
         most_files, most_bytes: limits of what is kept.
         wall: seconds since 1970, for the names.
@@ -46,11 +46,11 @@ class Shelf:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"{folder}: cannot be made ({error.strerror})") from error
-        self._remove_left_overs()
+        self._remove_leftovers()
         self._number = max(self._files(), default=0)
 
     def put(self, label: str, write: Callable[[Path], None]) -> Path:
-        """Let `write` fill a new file, give it its name, and remove what is too much.
+        """Let `write` fill a new file, give it its name, and remove what exceeds the limits.
 
         Raises:
             SinkError: the file cannot be written.
@@ -73,7 +73,7 @@ class Shelf:
         return path
 
     def _files(self) -> dict[int, Path]:
-        """Return the files of this shelf by their number."""
+        """Return the files of this folder's owner by their number."""
         found = ((self._own.fullmatch(path.name), path) for path in self._folder.iterdir())
         return {int(m[1]): p for m, p in found if m and p.is_file() and not p.is_symlink()}
 
@@ -84,8 +84,8 @@ class Shelf:
             if newer and (newer >= self._most_files or kept_bytes > self._most_bytes):
                 path.unlink(missing_ok=True)
 
-    def _remove_left_overs(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Remove what a process that was killed while writing left behind."""
         for path in self._folder.glob(f".edge-tsm-*{self._suffix}"):
-            if self._wall() - path.stat().st_mtime > LEFT_OVER_S:
+            if self._wall() - path.stat().st_mtime > LEFTOVER_S:
                 path.unlink(missing_ok=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.actions.decider import Decision, Event
-from edge_tsm.datatypes import Frame, Image, Prediction
+from edge_tsm.datatypes import Event, Frame, Image, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.retention import Shelf
+from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks.retention import RetainedFolder
 
 BEFORE_S, AFTER_S = 2.0, 3.0
 FASTEST_FPS = 120
@@ -24,24 +24,24 @@ Jpeg = NDArray[np.uint8]  # (bytes,)
 class Snapshots:
     """Saves the newest picture (JPEG, as the source gave it) when an action starts."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, files: RetainedFolder) -> None:
+        self._files = files
         self._newest: dict[str, Image] = {}
 
     def frame(self, frame: Frame, source: str) -> None:
         """Remember the picture."""
         self._newest[source] = frame.image
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Save a picture for each start.
 
         Raises:
             SinkError: it cannot be written.
         """
         image = self._newest.get(source)
-        for event in _starts(decision):
+        for event in _starts(prediction):
             if image is not None:
-                self._shelf.put(event.label, partial(_write_picture, jpeg=_encode(image)))
+                self._files.put(event.label, partial(_write_picture, jpeg=_encode(image)))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -55,16 +55,16 @@ class _Reel:
     waiting: list[Event] = field(default_factory=list)
 
 
-class Clips:
+class EventClips:
     """Saves a short video (.avi, MJPEG) when an action starts: what was before, and after.
 
     The pictures of the last seconds are held as JPEGs: 5 s of 720p take about 20 MB.
     """
 
     def __init__(
-        self, shelf: Shelf, *, before_s: float = BEFORE_S, after_s: float = AFTER_S
+        self, files: RetainedFolder, *, before_s: float = BEFORE_S, after_s: float = AFTER_S
     ) -> None:
-        self._shelf, self._before_s, self._after_s = shelf, before_s, after_s
+        self._files, self._before_s, self._after_s = files, before_s, after_s
         self._reels: dict[str, _Reel] = {}
 
     def frame(self, frame: Frame, source: str) -> None:
@@ -79,9 +79,9 @@ class Clips:
             self._save(reel, event)
         self._forget(reel, frame.time_s)
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Note each start; its clip is written when its last picture has come."""
-        self._reels.setdefault(source, _Reel()).waiting.extend(_starts(decision))
+        self._reels.setdefault(source, _Reel()).waiting.extend(_starts(prediction))
 
     def close(self) -> None:
         """Write the clips that still waited, shorter than asked for."""
@@ -108,11 +108,11 @@ class Clips:
         span_s = pictures[-1][0] - pictures[0][0]
         fps = min(max((len(pictures) - 1) / max(span_s, 1e-3), 1.0), FASTEST_FPS)
         jpegs = [jpeg for _, jpeg in pictures]
-        self._shelf.put(event.label, lambda path: _write_film(path, jpegs, fps))
+        self._files.put(event.label, lambda path: _write_film(path, jpegs, fps))
 
 
-def _starts(decision: Decision | None) -> list[Event]:
-    return [event for event in decision.events if event.kind == "start"] if decision else []
+def _starts(prediction: Prediction) -> list[Event]:
+    return [event for event in prediction.events if event.kind == "start"]
 
 
 def _encode(image: Image) -> Jpeg:
@@ -151,3 +151,19 @@ def _write_film(path: Path, jpegs: list[Jpeg], fps: float) -> None:
     writer.release()
     if not path.stat().st_size:
         raise SinkError(f"{path}: could not be written; is the disk full?")
+
+
+def open_snapshots(value: str, context: SinkContext) -> Snapshots:
+    """Open the sink `snapshots` of a folder."""
+    return Snapshots(_folder(value, ".jpg", context))
+
+
+def open_clips(value: str, context: SinkContext) -> EventClips:
+    """Open the sink `clips` of a folder."""
+    return EventClips(_folder(value, ".avi", context))
+
+
+def _folder(value: str, suffix: str, context: SinkContext) -> RetainedFolder:
+    return RetainedFolder(
+        Path(value), suffix, most_files=context.most_files, most_bytes=context.most_bytes
+    )

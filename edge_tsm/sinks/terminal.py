@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from edge_tsm.actions.decider import Decision, Event
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Event, Prediction
+from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import fit
 
 BAR_CHARS = 24
@@ -21,7 +21,7 @@ class Terminal:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
         window = prediction.window
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
@@ -57,15 +57,15 @@ class LiveTerminal:
         self._lines: dict[str, str] = {}
         self._drawn, self._lock = 0, threading.Lock()
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Print the events, and replace the line."""
         with self._lock:
             self._erase()
-            self._write(prediction, source, decision)
+            self._write(prediction, source)
             self._stream.flush()
 
     def lift(self) -> None:
-        """Make room for a message of somebody else; the lines come again with the next answer."""
+        """Make room for someone else's message; the lines come again with the next answer."""
         with self._lock:
             self._erase()
             self._stream.flush()
@@ -76,15 +76,15 @@ class LiveTerminal:
             self._stream.write("\n")
             self._stream.flush()
 
-    def _write(self, prediction: Prediction, source: str, decision: Decision | None) -> None:
+    def _write(self, prediction: Prediction, source: str) -> None:
         name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
-        for event in decision.events if decision else ():
-            self._stream.write(f"{name}  {_told(event)}\n")
-        line = f"{name}  " + _line(prediction, decision)
+        for event in prediction.events:
+            self._stream.write(f"{name}  {_describe(event)}\n")
+        line = f"{name}  " + _line(prediction)
         if self._is_terminal:
             self._lines[source] = line
             self._draw()
-        elif decision is None:
+        elif prediction.decision is None:
             self._stream.write(line + "\n")
 
     def _erase(self) -> None:
@@ -99,13 +99,23 @@ class LiveTerminal:
         self._drawn = len(self._lines)
 
 
-def _line(prediction: Prediction, decision: Decision | None) -> str:
-    best = prediction.top(1)[0]
+def _line(prediction: Prediction) -> str:
+    best, decision = prediction.top(1)[0], prediction.decision
     state = "" if decision is None else f"▶ {decision.label} · " if decision.label else "- · "
     return f"{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
 
 
-def _told(event: Event) -> str:
+def _describe(event: Event) -> str:
     if event.kind == "start":
         return f"start  {event.label}  ({event.score:.0%})"
     return f"end    {event.label}  ({event.score:.0%}, {event.told_s - event.start_s:.1f} s)"
+
+
+def open_terminal(_value: str, context: SinkContext) -> Terminal:
+    """Open the sink `terminal`."""
+    return Terminal(context.text)
+
+
+def open_live_terminal(_value: str, context: SinkContext) -> LiveTerminal:
+    """Open the sink `live`."""
+    return LiveTerminal(context.text, several=context.sources > 1)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.overlay import Panel
+from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks.overlay import Overlay
 from edge_tsm.system.files import publish, temporary_beside
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -26,9 +26,8 @@ class AnnotatedVideo:
         check_video_path(path)
         self._path, self._fps = path, fps
         self._writer: Any = None  # cv2.VideoWriter, made with the first picture's size
-        self._panel = Panel()
+        self._overlay = Overlay()
         self.prediction: Prediction | None = None
-        self.decision: Decision | None = None
 
     def write(self, frame: Frame) -> None:
         """Append one picture with the answer drawn in its upper left corner.
@@ -41,7 +40,7 @@ class AnnotatedVideo:
             self._open(width, height)
         image, prediction = self._fitted(frame.image), self.prediction
         if prediction is not None:
-            self._panel.draw(image, prediction, self.decision)
+            self._overlay.draw(image, prediction)
         self._writer.write(image)
 
     def close(self) -> None:
@@ -98,9 +97,9 @@ class SavedVideo:
         """Append one picture with the newest answer on it."""
         self._video.write(frame)
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Show this answer from now on."""
-        self._video.prediction, self._video.decision = prediction, decision
+        self._video.prediction = prediction
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -111,7 +110,7 @@ def check_video_path(path: Path) -> None:
     """Refuse a path that no annotated video can be saved under.
 
     Raises:
-        SinkError: another suffix, or the folder is not there.
+        SinkError: another suffix, or a folder that does not exist.
     """
     if path.suffix.lower() not in _CODECS or path.is_dir():
         raise SinkError(f"{path}: save as a file, {' or '.join(_CODECS)}")
@@ -145,3 +144,8 @@ def _is_playable(path: Path) -> bool:
     opened: bool = capture.isOpened()
     capture.release()
     return opened
+
+
+def open_video(value: str, context: SinkContext) -> SavedVideo:
+    """Open the sink `video` of a file."""
+    return SavedVideo(Path(value), fps=context.fps)

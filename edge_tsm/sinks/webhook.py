@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, InvalidURL
 from typing import IO, Any
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError, SinkError
+from edge_tsm.sinks import SinkContext
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 ATTEMPTS = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 TIMEOUT_S = 5.0
+TOKEN_VARIABLE = "EDGE_TSM_WEBHOOK_TOKEN"
 _BUSY = (408, 425, 429)  # with 5xx: worth another try
 
 
@@ -32,6 +35,8 @@ class Webhook:
     """POSTs `{"source", "time", "events"}` for every answer that starts or ends an action.
 
     A server that is away or busy is tried again, with pauses that double; one that refuses is not.
+    Where it names a `Retry-After`, in seconds or as a date, the pause is at least that long, up to
+    `LONGEST_PAUSE_S`: later events wait behind this one.
     Redirects are refused: they would turn the POST into a GET.
 
     Args:
@@ -60,18 +65,18 @@ class Webhook:
         self._random = random.Random(seed)
         self._opener = urllib.request.build_opener(_NoRedirect)
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Post the events of this answer, if it has any; returns when they are accepted.
 
         Raises:
             SinkError: the server refuses, or does not answer in the last attempt either.
         """
-        if decision is None or not decision.events:
+        if not prediction.events:
             return
         record = {
             "source": source,
             "time": self._wall().isoformat(timespec="milliseconds"),
-            "events": [event.to_json() for event in decision.events],
+            "events": [event.to_json() for event in prediction.events],
         }
         self._deliver(json.dumps(record, ensure_ascii=False).encode())
 
@@ -90,7 +95,11 @@ class Webhook:
                 self._post(body)
                 return
             except (OSError, HTTPException) as error:
-                if attempt + 1 == ATTEMPTS or not _is_passing(error) or not self._pause(attempt):
+                if (
+                    attempt + 1 == ATTEMPTS
+                    or not _is_passing(error)
+                    or not self._pause(attempt, error)
+                ):
                     raise SinkError(f"webhook {self.shown}: {_reason(error)}") from None
 
     def _post(self, body: bytes) -> None:
@@ -98,13 +107,24 @@ class Webhook:
         with self._opener.open(request, timeout=TIMEOUT_S):
             pass
 
-    def _pause(self, attempt: int) -> bool:
-        """Wait before the next attempt; False when there shall be none."""
-        pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
+    def _pause(self, attempt: int, error: OSError | HTTPException) -> bool:
+        """Wait before the next attempt; False when there is to be none."""
+        pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S) * self._random.uniform(0.5, 1.0)
+        pause_s = min(max(pause_s, self._retry_after_s(error)), LONGEST_PAUSE_S)
         with self._changed:
             if not self._canceled:
-                self._changed.wait(pause_s * self._random.uniform(0.5, 1.0))
+                self._changed.wait(pause_s)
             return not self._canceled
+
+    def _retry_after_s(self, error: OSError | HTTPException) -> float:
+        """Return how long a busy server asks to be left alone (RFC 9110, 10.2.3), or 0."""
+        text = error.headers.get("Retry-After") if isinstance(error, urllib.error.HTTPError) else ""
+        if not text or text.isdecimal():
+            return float(text or 0)
+        try:
+            return (parsedate_to_datetime(text) - self._wall()).total_seconds()
+        except (TypeError, ValueError):  # no date, or one without a zone
+            return 0.0
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -152,3 +172,8 @@ def _reason(error: OSError | HTTPException) -> str:
         return f"the server says {error.code} {error.reason}{hint}"
     reason = getattr(error, "reason", error)
     return str(getattr(reason, "strerror", None) or reason or type(error).__name__)
+
+
+def open_webhook(value: str, context: SinkContext) -> Webhook:
+    """Open the sink `webhook` of a URL; EDGE_TSM_WEBHOOK_TOKEN is its bearer token."""
+    return Webhook(value, token=os.environ.get(TOKEN_VARIABLE), clock=context.clock)

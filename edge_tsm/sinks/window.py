@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks.overlay import Panel
+from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks.overlay import Overlay
 
 PROBE_S = 30.0
 LARGEST_PX = (1280, 720)
@@ -19,7 +19,7 @@ _QUIT = (ord("q"), 27)  # 27: Esc
 _PROBE = "import cv2; cv2.namedWindow('edge-tsm'); cv2.waitKey(1)"
 
 
-class Screen:
+class DisplayWindow:
     """One window per source; q, Esc or closing it calls `on_close`, once.
 
     Everything of the window happens in the thread that delivers: the toolkits want that.
@@ -27,13 +27,13 @@ class Screen:
 
     def __init__(self, on_close: Callable[[], object] = lambda: None) -> None:
         self._on_close = on_close
-        self._answers: dict[str, tuple[Prediction, Decision | None, Panel]] = {}
+        self._answers: dict[str, tuple[Prediction, Overlay]] = {}
         self._open: set[str] = set()
         self._is_closed = False
 
     def frame(self, frame: Frame, source: str) -> None:
         """Show one picture with the newest answer of its source."""
-        # Qt tells on stderr of fonts that it lacks, once for every widget.
+        # Qt complains on stderr about fonts that it lacks, once for every widget.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         import cv2
 
@@ -41,8 +41,8 @@ class Screen:
             return
         image = frame.image.copy()
         if source in self._answers:
-            prediction, decision, panel = self._answers[source]
-            panel.draw(image, prediction, decision)
+            prediction, overlay = self._answers[source]
+            overlay.draw(image, prediction)
         if source not in self._open:
             self._make(cv2, source, frame)
         elif self._was_closed(cv2, source):
@@ -50,9 +50,9 @@ class Screen:
             return
         cv2.imshow(source, image)
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         """Show this answer from now on."""
-        self._answers[source] = (prediction, decision, Panel())
+        self._answers[source] = (prediction, Overlay())
 
     def close(self) -> None:
         """Close the windows."""
@@ -114,3 +114,13 @@ def has_windows() -> bool:
 
     lines = cv2.getBuildInformation().splitlines()
     return not any(line.split()[:2] == ["GUI:", "NONE"] for line in lines)
+
+
+def open_window(_value: str, context: SinkContext) -> DisplayWindow:
+    """Open the sink `window`.
+
+    Raises:
+        SinkError: see `check_window`.
+    """
+    check_window()
+    return DisplayWindow(context.on_close)

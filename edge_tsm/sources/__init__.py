@@ -33,7 +33,7 @@ from edge_tsm.sources.files import (
 from edge_tsm.sources.opencv import Camera, open_camera, open_network
 from edge_tsm.sources.pattern import TestPattern, open_pattern
 from edge_tsm.sources.push import PushSource
-from edge_tsm.sources.replay import Recorder, Replay, open_replay
+from edge_tsm.sources.replay import Replay, open_replay
 from edge_tsm.sources.stdin import Pipe, open_pipe
 from edge_tsm.sources.transform import TransformedSource
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
@@ -53,7 +53,6 @@ __all__ = [
     "OnProgress",
     "Pipe",
     "PushSource",
-    "Recorder",
     "Recording",
     "Replay",
     "Scheme",

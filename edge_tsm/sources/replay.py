@@ -6,17 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from edge_tsm.datatypes import Frame
-from edge_tsm.errors import SinkError, SourceError
+from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Recording, SourceOptions
 from edge_tsm.sources.files import open_recording
 from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
 from edge_tsm.system.opencv import check_name, opencv
 
 LIST_FILE = "frames.jsonl"
-PNG_LEVEL = 1  # ten times as fast as the default, a tenth larger
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class FrameRecord:
 
 
 class Replay:
-    """A recording of `Recorder`, or a video, played as the live source that it was.
+    """A folder of `edge_tsm.sinks.recorder`, or a video, played as the live source that it was.
 
     Frames come when they are due by the clock: in real time, or at once with a `VirtualClock`. A
     clock that starts at `start_s`, the time of the first frame in seconds, gives every frame the
@@ -118,45 +116,3 @@ def open_replay(uri: str, _options: SourceOptions, clock: Clock) -> Replay:
     """
     path = Path(uri.removeprefix("replay:"))
     return Replay(path if (path / LIST_FILE).is_file() else open_recording(path), clock=clock)
-
-
-class Recorder:
-    """Writes frames with their times into a new folder, for `replay:FOLDER`.
-
-    Pictures are PNG, so that a replay shows what the camera showed, to the bit. `most_mib` bounds
-    the folder; what comes later is left out.
-    """
-
-    def __init__(self, folder: Path, *, most_mib: float = 4096.0) -> None:
-        self._folder, self._left = folder, most_mib * 2**20
-        self._list: IO[str] | None = None
-
-    def write(self, frame: Frame) -> None:
-        """Append one frame.
-
-        Raises:
-            SinkError: the folder exists already, or cannot be written.
-        """
-        if self._left <= 0:
-            return
-        cv2 = opencv()
-        try:
-            stream = self._list or self._open()
-            record = FrameRecord(f"{frame.index:08d}.png", frame.index, frame.time_s, frame.gap)
-            _, data = cv2.imencode(".png", frame.image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
-            (self._folder / record.file).write_bytes(data)
-            stream.write(record.to_line())
-            stream.flush()
-        except OSError as error:
-            raise SinkError(f"{self._folder}: cannot be recorded to ({error})") from error
-        self._left -= len(data)
-
-    def close(self) -> None:
-        """Finish the list."""
-        if self._list is not None:
-            self._list.close()
-
-    def _open(self) -> IO[str]:
-        self._folder.mkdir(parents=True)
-        self._list = (self._folder / LIST_FILE).open("w", encoding="utf-8")
-        return self._list

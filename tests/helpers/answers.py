@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from edge_tsm.actions.decider import Decision, Event
-from edge_tsm.datatypes import Prediction, Window
+from edge_tsm.datatypes import Decision, Event, Prediction, Window
 from edge_tsm.inference.postprocess import softmax
 
 LABELS = ("wave", "clap", "nothing", "other")
@@ -28,8 +28,10 @@ def says(label: str, time_s: float, probability: float = 0.9) -> Prediction:
     return answer(np.log(shares), time_s)
 
 
-def started(label: str = "wave", told_s: float = 1.0) -> Decision:
-    """A decision with the start of an action."""
+def started(label: str = "wave", told_s: float = 1.0) -> Prediction:
+    """An answer with the start of an action."""
     index = LABELS.index(label)
     event = Event("start", index, label, told_s, told_s, 0.9)
-    return Decision(LABELS, index, says(label, told_s).probabilities, (event,))
+    prediction = says(label, told_s)
+    decision = Decision(LABELS, index, prediction.probabilities, (event,))
+    return replace(prediction, decision=decision)

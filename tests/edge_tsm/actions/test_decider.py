@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_tsm.actions.decider import Decider, Event
+from edge_tsm.actions.decider import Decider
 from edge_tsm.actions.rules import PRESETS, Rules, Threshold
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Event, Prediction
 from edge_tsm.errors import InputError
 from tests.helpers.answers import LABELS, answer, says
 

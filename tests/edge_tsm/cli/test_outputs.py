@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from edge_tsm.actions.rules import PRESETS, read_rules, write_rules
-from edge_tsm.cli.outputs import Outputs, open_outputs, output_options
+from edge_tsm.actions.rules import PRESETS, RULES_FILE, read_rules, write_rules
+from edge_tsm.actions.tracker import ActionTracker
+from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
+from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import InputError
+from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.answers import LABELS, says
-from tests.helpers.fakes import frames_at
+from tests.helpers.fakes import FakeCamera, frames_at
 
 pytestmark = pytest.mark.timeout(30)
 
 
-def opened(*options: str, live: bool = True, own_rules: Path | None = None) -> Outputs:
-    """The outputs that these options ask for."""
+class Run:
+    """The sinks and decisions that options ask for."""
+
+    def __init__(self, dispatcher: Dispatcher, tracker: ActionTracker | None) -> None:
+        self.dispatcher, self._tracker = dispatcher, tracker
+
+    def write(self, prediction: Prediction) -> Prediction:
+        decided = self._tracker.update(prediction) if self._tracker else prediction
+        self.dispatcher.write(decided, "cam")
+        return decided
+
+    def finish(self) -> None:
+        for prediction in self._tracker.finish() if self._tracker else ():
+            self.dispatcher.write(prediction, "cam")
+        self.dispatcher.close()
+
+
+def opened(*options: str, live: bool = True, bundle: Path = Path("nowhere")) -> Run:
+    """The run that these options ask for."""
 
     @click.command()
     @output_options
-    def command(**arguments: Any) -> Outputs:
-        arguments["own_rules"] = own_rules
-        outputs = open_outputs(arguments, LABELS, live=live)
-        assert arguments == {}
-        return outputs
+    @rule_options
+    def command(outputs: OutputOptions, rules: RuleOptions) -> Run:
+        requests = outputs.requests(live=live)
+        chosen = rules.chosen(bundle, LABELS, requests)
+        source = FakeCamera([])
+        source.live = live
+        context = outputs.context([source], SYSTEM_CLOCK, on_close=lambda: None)
+        routes = open_routes(requests, context)
+        return Run(Dispatcher(routes), ActionTracker(chosen, LABELS) if chosen else None)
 
     result = command.main([*options], standalone_mode=False)
-    assert isinstance(result, Outputs)
+    assert isinstance(result, Run)
     return result
 
 
-def play(outputs: Outputs, *labels: str) -> list[list[str]]:
+def play(run: Run, *labels: str) -> list[list[str]]:
     """Kinds of the events of each answer."""
-    with outputs:
-        decisions = [outputs.write(says(label, t), "cam") for t, label in enumerate(labels)]
-    return [[event.kind for event in d.events] for d in decisions if d]
+    answers = [run.write(says(label, t)) for t, label in enumerate(labels)]
+    run.finish()
+    return [[event.kind for event in a.events] for a in answers if a.decision]
 
 
 def test_answers_are_left_alone_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,16 +84,16 @@ def test_actions_come_with_json_and_end_with_the_source(
 
 
 def test_the_bundles_own_rules_are_where_options_start(tmp_path: Path) -> None:
-    own, held = tmp_path / "rules.toml", PRESETS["jester-demo"].held
+    own, held = tmp_path / RULES_FILE, PRESETS["jester-demo"].held
     write_rules("jester-demo", ("No gesture", "Doing other things", *held), own)
     assert read_rules(str(own)) == PRESETS["jester-demo"]
     own.write_text('background = ["wave"]\n')
-    assert play(opened(own_rules=own), "wave") == []  # nobody asked for actions
-    assert play(opened("--actions", own_rules=own), "wave", "clap") == [[], ["start"]]
+    assert play(opened(bundle=tmp_path), "wave") == []  # nobody asked for actions
+    assert play(opened("--actions", bundle=tmp_path), "wave", "clap") == [[], ["start"]]
     other = tmp_path / "other.toml"
     other.write_text('background = ["clap"]\n')
     options = ("--rules", str(other))
-    assert play(opened(*options, own_rules=own), "wave", "clap") == [["start"], ["end"]]
+    assert play(opened(*options, bundle=tmp_path), "wave", "clap") == [["start"], ["end"]]
     with pytest.raises(InputError, match="background"):
         write_rules(str(own), ("run", "walk"), tmp_path / "x.toml")
     assert not (tmp_path / "x.toml").exists()
@@ -110,16 +134,17 @@ def test_pictures_are_for_live_sources(tmp_path: Path) -> None:
 
 
 def test_snapshots_and_clips_go_to_one_folder(tmp_path: Path) -> None:
-    outputs = opened("--snapshots", str(tmp_path), "--clips", str(tmp_path), "--json")
-    with outputs:
-        for t, frame in enumerate(frames_at([0.0, 0.5, 1.0], (32, 32))):
-            outputs.frame(frame, "cam")
-            outputs.write(says("wave", t / 2), "cam")
+    run = opened("--snapshots", str(tmp_path), "--clips", str(tmp_path), "--json")
+    for t, frame in enumerate(frames_at([0.0, 0.5, 1.0], (32, 32))):
+        run.dispatcher.frame(frame, "cam")
+        run.write(says("wave", t / 2))
+    run.finish()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".avi", ".jpg"]
-    assert outputs.counts()["clips"].failed == 0
+    assert run.dispatcher.counts()["clips"].failed == 0
 
 
 def test_help_fits_eighty_columns() -> None:
-    help_text = CliRunner().invoke(output_options(click.command()(lambda: None)), ["--help"])
+    command = click.command()(output_options(rule_options(lambda: None)))
+    help_text = CliRunner().invoke(command, ["--help"])
     assert max(map(len, help_text.output.splitlines())) <= 80
     assert "--webhook" in help_text.output

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_tsm.cli import main
-from edge_tsm.sources import Recorder
+from edge_tsm.sinks.recorder import Recorder
 from tests.helpers.fakes import frames_at
 from tests.helpers.videos import write_video
 
@@ -88,7 +88,7 @@ def test_stdin(bundle: Path) -> None:
 def test_a_camera_too_slow_for_the_window_is_told_of_once(bundle: Path, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "slow")
     for frame in frames_at(range(12), (24, 32)):
-        recorder.write(frame)
+        recorder.frame(frame)
     recorder.close()
     done = run(bundle, "--source", f"replay:{tmp_path}/slow", "--window", 2)
     assert (done.exit_code, done.stdout) == (0, "")

@@ -12,7 +12,7 @@ import pytest
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.live.capture import MOST_HUNG, Capture, CaptureOptions, Retry
+from edge_tsm.live.capture import MOST_HUNG, CaptureOptions, LiveCapture, Retry
 from edge_tsm.sources import Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.fakes import FakeCamera, frames_at
@@ -29,9 +29,9 @@ def faulty(*faults: Fault, frames: int = 40) -> tuple[FaultySource, VirtualClock
     return FaultySource(pattern, faults, clock=clock), clock
 
 
-def capture(*faults: Fault, frames: int = 40, **options: float) -> tuple[Capture, list[Frame]]:
+def capture(*faults: Fault, frames: int = 40, **options: float) -> tuple[LiveCapture, list[Frame]]:
     source, clock = faulty(*faults, frames=frames)
-    made = Capture(source, CaptureOptions(retry=EXACT, clock=clock, **options))  # type: ignore[arg-type]
+    made = LiveCapture(source, CaptureOptions(retry=EXACT, clock=clock, **options))  # type: ignore[arg-type]
     frames = list(made)
     made.stop()  # lets go of reads that hang
     return made, frames
@@ -77,7 +77,7 @@ def test_a_read_that_never_returns_is_left_behind() -> None:
 
 def test_a_camera_that_always_hangs_is_given_up() -> None:
     source, clock = faulty(Fault("hang", at=3, frames=10_000))
-    made = Capture(source, CaptureOptions(retry=EXACT, clock=clock, deadline_s=2.0))
+    made = LiveCapture(source, CaptureOptions(retry=EXACT, clock=clock, deadline_s=2.0))
     with pytest.raises(SourceError, match=f"{MOST_HUNG} reads hang; restart"):
         list(made)
     made.stop()
@@ -132,37 +132,37 @@ def test_a_camera_that_delivers_no_pictures_any_more_is_opened_again() -> None:
 def test_a_bug_in_a_source_is_no_loss() -> None:
     source, clock = faulty(Fault("raise", at=10))
     with pytest.raises(ValueError, match="has a bug"):
-        list(Capture(source, CaptureOptions(clock=clock)))
+        list(LiveCapture(source, CaptureOptions(clock=clock)))
 
 
 def test_a_source_that_never_delivered_is_refused() -> None:
     source, clock = faulty(Fault("unplug", at=0, seconds=1.0))
     with pytest.raises(SourceError, match="was unplugged"):
-        list(Capture(source, CaptureOptions(clock=clock)))
+        list(LiveCapture(source, CaptureOptions(clock=clock)))
 
 
 @pytest.mark.parametrize("retry", [None, Retry(give_up_s=60.0)])
 def test_a_loss_can_be_final(retry: Retry | None) -> None:
     source, clock = faulty(Fault("unplug", at=10))
     with pytest.raises(SourceError, match=r"unplugged|is not there"):
-        list(Capture(source, CaptureOptions(retry=retry, clock=clock)))
+        list(LiveCapture(source, CaptureOptions(retry=retry, clock=clock)))
     assert clock.now() < 100
 
 
 def test_a_source_that_cannot_be_opened_again_is_not() -> None:
     camera = FakeCamera(frames_at([0.0, 0.1]), SourceError("unplugged"))
     with pytest.raises(SourceError, match="unplugged"):
-        list(Capture(camera, camera.options))
+        list(LiveCapture(camera, camera.options))
 
 
 def test_an_application_may_push_nothing_for_an_hour() -> None:
     made = FakeCamera(frames_at([0.0, 3600.0]))
-    assert [f.index for f in Capture(made, made.options)] == [0, 1]
+    assert [f.index for f in LiveCapture(made, made.options)] == [0, 1]
 
 
 def test_stopping_ends_a_long_wait_at_once() -> None:
     source, clock = faulty(Fault("unplug", at=10))
-    made = Capture(source, CaptureOptions(clock=clock))
+    made = LiveCapture(source, CaptureOptions(clock=clock))
     done, ended = clock.condition(), list[float]()
 
     def read() -> None:
@@ -206,7 +206,7 @@ def test_five_hundred_reconnects_leave_no_thread() -> None:
         def close(self) -> None: ...
 
     clock, before = VirtualClock(), threading.active_count()
-    made = Capture(Flapping(), CaptureOptions(clock=clock))
+    made = LiveCapture(Flapping(), CaptureOptions(clock=clock))
     frames = list(made)
     assert made.tally.breaks == 500
     assert sum(f.gap for f in frames) == 500
@@ -221,7 +221,7 @@ def test_secrets_of_an_address_are_not_logged(caplog: pytest.LogCaptureFixture) 
             yield from frames_at([0.0])
             raise SourceError(f"cannot read {self.uri}")
 
-    made = Capture(Camera([]), CaptureOptions(clock=VirtualClock()))
+    made = LiveCapture(Camera([]), CaptureOptions(clock=VirtualClock()))
     assert len(list(islice(made, 5))) == 5
     assert made.uri == "rtsp://***@cam/1"
     assert "hunter2" not in caplog.text

@@ -16,9 +16,9 @@ from edge_tsm.cli.info import _rows
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import CardError, InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.inference.sampling import StepClock
 from edge_tsm.inference.streaming import push_together
 from edge_tsm.live.pipeline import Pipeline
+from edge_tsm.live.timing import StepClock
 from edge_tsm.sources import VideoFile
 from tests.helpers.fakes import FakeBackend, FakeCamera, FakeOnlineBackend, frames_at, make_card
 from tests.helpers.fakes import make_online_card as online_card

@@ -15,8 +15,9 @@ from edge_tsm.errors import BackendError, InputError, SourceError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.pipeline import Pipeline
-from edge_tsm.live.worker import Feed
-from edge_tsm.sources import PushSource, Recorder, Replay, TestPattern, VideoFile
+from edge_tsm.live.worker import SourceInput
+from edge_tsm.sinks.recorder import Recorder
+from edge_tsm.sources import PushSource, Replay, TestPattern, VideoFile
 from edge_tsm.system.clock import SystemClock, VirtualClock
 from tests.helpers.fakes import FakeBackend, FakeCamera, frames_at, make_card
 from tests.helpers.videos import write_video
@@ -100,7 +101,7 @@ def test_an_error_in_the_callback_is_handed_over_too() -> None:
 
     camera = FakeCamera(frames_at([0.0, 0.1]))
     with pytest.raises(ZeroDivisionError, match="in the app"):
-        list(Pipeline(camera, recognizer(), on_frame=fail, capture=camera.options))
+        list(Pipeline(SourceInput(camera, fail), recognizer(), capture=camera.options))
 
 
 def test_a_failing_engine_ends_everything() -> None:
@@ -131,7 +132,7 @@ def test_every_frame_is_shown_to_the_callback() -> None:
     seen: list[int] = []
     camera = FakeCamera(frames_at(i / 10 for i in range(20)))
     pipeline = Pipeline(
-        camera, recognizer(), on_frame=lambda f: seen.append(f.index), capture=camera.options
+        SourceInput(camera, lambda f: seen.append(f.index)), recognizer(), capture=camera.options
     )
     assert list(pipeline) == []
     assert seen == list(range(20))
@@ -189,7 +190,7 @@ def test_a_replay_gives_the_answers_of_the_live_run(fps: float, tmp_path: Path) 
     recorder = Recorder(tmp_path / "recording")
     live = TestPattern(size=(80, 60), fps=fps, frames=round(fps * 1.2))
     settings = {"window_s": 0.4, "every_s": 0.1}
-    pipeline = Pipeline(live, recognizer(), on_frame=recorder.write, **settings)
+    pipeline = Pipeline(SourceInput(live, recorder.frame), recognizer(), **settings)
     before = list(pipeline)
     recorder.close()
     [counts] = pipeline.counts()
@@ -259,11 +260,11 @@ def test_one_source_that_ends_leaves_the_others_going() -> None:
 
 def test_own_callbacks_for_each_source() -> None:
     made, seen = cameras(2, seconds=1.05), [list[int](), list[int]()]
-    feeds = [
-        Feed(camera, on_frame=lambda f, own=own: own.append(f.index))  # type: ignore[misc]
+    inputs = [
+        SourceInput(camera, on_frame=lambda f, own=own: own.append(f.index))  # type: ignore[misc]
         for camera, own in zip(made, seen, strict=True)
     ]
-    assert list(Pipeline(feeds, recognizer(), capture=made[0].options)) == []
+    assert list(Pipeline(inputs, recognizer(), capture=made[0].options)) == []
     assert seen == [list(range(10))] * 2
 
 

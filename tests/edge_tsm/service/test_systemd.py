@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.service.systemd import Service
+from edge_tsm.service.systemd import ServiceNotifier
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -36,7 +36,7 @@ def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
     manager: tuple[socket.socket, str],
 ) -> None:
     end, address = manager
-    service = Service(address, watchdog_s=10)
+    service = ServiceNotifier(address, watchdog_s=10)
     assert heard(end) == []
     for now_s in (0.0, 1.0, 4.9, 5.1, 6.0, 300.0):
         service.answered(now_s)
@@ -49,19 +49,19 @@ def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
 def test_the_environment_says_whom_to_tell(manager: tuple[socket.socket, str]) -> None:
     end, address = manager
     given = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}
-    Service.from_environment(given).answered(0.0)
+    ServiceNotifier.from_environment(given).answered(0.0)
     assert heard(end) == ["READY=1", "WATCHDOG=1"]
-    Service.from_environment({**given, "WATCHDOG_PID": "1"}).answered(0.0)
-    Service.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "x"}).answered(0.0)
+    ServiceNotifier.from_environment({**given, "WATCHDOG_PID": "1"}).answered(0.0)
+    ServiceNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "x"}).answered(0.0)
     assert heard(end) == ["READY=1", "READY=1"]
 
 
 def test_without_a_manager_nobody_is_told() -> None:
-    service = Service.from_environment({})
+    service = ServiceNotifier.from_environment({})
     service.answered(0.0)
     service.stopping()
 
 
 def test_a_manager_that_is_gone_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    Service("/nowhere/notify").stopping()
-    assert "cannot be told STOPPING=1" in caplog.text
+    ServiceNotifier("/nowhere/notify").stopping()
+    assert "cannot be notified of STOPPING=1" in caplog.text

@@ -7,11 +7,10 @@ import threading
 
 import pytest
 
-from edge_tsm.actions.decider import Decision
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks import Callback
-from edge_tsm.sinks.dispatcher import ANSWERS, FRAMES, Delivery, Outlet
+from edge_tsm.sinks.callback import Callback
+from edge_tsm.sinks.dispatcher import ANSWERS, FRAMES, Dispatcher, Route
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import says, started
 from tests.helpers.fakes import frames_at
@@ -28,7 +27,7 @@ class Collector:
         self.busy = threading.Event()
         self._errors, self._gate = list(errors), gate
 
-    def write(self, prediction: Prediction, source: str, decision: Decision | None = None) -> None:
+    def write(self, prediction: Prediction, source: str) -> None:
         self.busy.set()
         if self._gate:
             self._gate.wait()
@@ -59,23 +58,23 @@ class Film(Collector):
 
 def test_every_sink_gets_every_answer_in_order() -> None:
     first, second = Collector(), Collector()
-    with Delivery([Outlet("a", first), Outlet("b", second)]) as delivery:
+    with Dispatcher([Route("a", first), Route("b", second)]) as dispatcher:
         for t in range(20):
-            delivery.write(says("wave", t), "cam")
+            dispatcher.write(says("wave", t), "cam")
     assert first.times_s == second.times_s == list(range(20))
     assert first.closed
-    assert delivery.counts()["a"].delivered == 20
+    assert dispatcher.counts()["a"].delivered == 20
 
 
 def test_a_blocked_sink_loses_the_oldest_and_nobody_waits() -> None:
     gate = threading.Event()
     blocked, free = Collector(gate=gate), Collector()
-    with Delivery([Outlet("blocked", blocked), Outlet("free", free)]) as delivery:
-        delivery.write(says("wave", 0), "cam")
+    with Dispatcher([Route("blocked", blocked), Route("free", free)]) as dispatcher:
+        dispatcher.write(says("wave", 0), "cam")
         blocked.busy.wait()
         for t in range(1, ANSWERS + 11):
-            delivery.write(says("wave", t), "cam")
-        assert delivery.counts()["blocked"].dropped == 10
+            dispatcher.write(says("wave", t), "cam")
+        assert dispatcher.counts()["blocked"].dropped == 10
         gate.set()
     assert free.times_s[-1] == ANSWERS + 10
     assert blocked.times_s == [0, *range(11, ANSWERS + 11)]
@@ -84,31 +83,31 @@ def test_a_blocked_sink_loses_the_oldest_and_nobody_waits() -> None:
 def test_events_are_dropped_last_and_pictures_first() -> None:
     gate = threading.Event()
     film = Film(gate=gate)
-    with Delivery([Outlet("film", film)]) as delivery:
-        delivery.write(says("wave", 0), "cam")
+    with Dispatcher([Route("film", film)]) as dispatcher:
+        dispatcher.write(says("wave", 0), "cam")
         film.busy.wait()
-        delivery.write(says("wave", 1), "cam", started())
-        delivery.write(says("wave", 2), "cam")
+        dispatcher.write(started(), "cam")
+        dispatcher.write(says("wave", 2), "cam")
         for frame in frames_at([10 + i for i in range(FRAMES + 3)], (2, 2)):
-            delivery.frame(frame, "cam")
+            dispatcher.frame(frame, "cam")
         gate.set()
     assert film.times_s == [0, 1, 2, *range(15, FRAMES + 13)]
 
 
 def test_pictures_go_only_to_sinks_that_want_them() -> None:
     film, plain = Film(), Collector()
-    with Delivery([Outlet("film", film), Outlet("plain", plain)]) as delivery:
-        delivery.frame(frames_at([3.0], (2, 2))[0], "cam")
+    with Dispatcher([Route("film", film), Route("plain", plain)]) as dispatcher:
+        dispatcher.frame(frames_at([3.0], (2, 2))[0], "cam")
     assert (film.times_s, plain.times_s) == ([3.0], [])
 
 
 def test_a_failing_sink_is_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     sink = Collector(SinkError("no route"), OSError("still none"), SinkError("no"), None, None)
-    with caplog.at_level(logging.WARNING), Delivery([Outlet("hook", sink)]) as delivery:
+    with caplog.at_level(logging.WARNING), Dispatcher([Route("hook", sink)]) as dispatcher:
         for t in range(5):
-            delivery.write(says("wave", t), "cam")
+            dispatcher.write(says("wave", t), "cam")
     assert sink.times_s == [3, 4]
-    counts = delivery.counts()["hook"]
+    counts = dispatcher.counts()["hook"]
     assert (counts.delivered, counts.dropped, counts.failed) == (2, 0, 3)
     assert [r.getMessage() for r in caplog.records] == [
         "hook: no route",
@@ -121,24 +120,24 @@ def test_a_failing_sink_is_counted_and_told_once(caplog: pytest.LogCaptureFixtur
 )
 def test_what_ends_a_run_reaches_its_owner(error: Exception, essential: bool) -> None:
     sink, other = Collector(error), Collector()
-    delivery = Delivery([Outlet("out", sink, essential=essential), Outlet("other", other)])
-    delivery.write(says("wave", 0), "cam")
+    dispatcher = Dispatcher([Route("out", sink, essential=essential), Route("other", other)])
+    dispatcher.write(says("wave", 0), "cam")
     with pytest.raises(type(error)):
-        delivery.close()
+        dispatcher.close()
     assert sink.closed
     assert other.times_s == [0]
-    delivery.close()  # told once
+    dispatcher.close()  # told once
 
 
 def test_a_callback_that_raises_ends_the_run_at_the_next_answer() -> None:
     def broken(*_: object) -> None:
         raise KeyError("mine")
 
-    delivery = Delivery([Outlet("callback", Callback(broken))])
+    dispatcher = Dispatcher([Route("callback", Callback(broken))])
     with pytest.raises(KeyError, match="mine"):
         while True:
-            delivery.write(says("wave", 0), "cam")
-    delivery.close()
+            dispatcher.write(says("wave", 0), "cam")
+    dispatcher.close()
 
 
 def test_closing_leaves_a_hanging_sink_behind(caplog: pytest.LogCaptureFixture) -> None:
@@ -149,36 +148,36 @@ def test_closing_leaves_a_hanging_sink_behind(caplog: pytest.LogCaptureFixture) 
             """Deaf."""
 
     sink, other = Hanging(gate=never), Collector()
-    delivery = Delivery([Outlet("deaf", sink), Outlet("other", other)])
+    dispatcher = Dispatcher([Route("deaf", sink), Route("other", other)])
     for t in range(3):
-        delivery.write(says("wave", t), "cam")
+        dispatcher.write(says("wave", t), "cam")
     sink.busy.wait()
-    delivery.close(timeout_s=0.01)
+    dispatcher.close(timeout_s=0.01)
     assert other.times_s == [0, 1, 2]
-    assert delivery.counts()["deaf"].dropped == 2
+    assert dispatcher.counts()["deaf"].dropped == 2
     assert "deaf: does not end" in caplog.text
     never.set()
 
 
 def test_closing_cancels_a_sink_that_waits() -> None:
     sink = Collector(gate=threading.Event())
-    delivery = Delivery([Outlet("hook", sink)])
-    delivery.write(says("wave", 0), "cam")
+    dispatcher = Dispatcher([Route("hook", sink)])
+    dispatcher.write(says("wave", 0), "cam")
     sink.busy.wait()
-    delivery.close(timeout_s=0.01)
+    dispatcher.close(timeout_s=0.01)
     assert sink.canceled
     assert sink.closed
 
 
-def test_a_lossless_delivery_waits_for_room() -> None:
+def test_a_lossless_dispatcher_waits_for_room() -> None:
     gate, sink = threading.Event(), Collector()
     slow = Collector(gate=gate)
-    with Delivery([Outlet("slow", slow), Outlet("fast", sink)], lossless=True) as delivery:
+    with Dispatcher([Route("slow", slow), Route("fast", sink)], lossless=True) as dispatcher:
         threading.Thread(target=gate.set).start()
         for t in range(3 * ANSWERS):
-            delivery.write(says("wave", t), "file")
+            dispatcher.write(says("wave", t), "file")
     assert slow.times_s == list(range(3 * ANSWERS))
-    assert delivery.counts()["slow"].dropped == 0
+    assert dispatcher.counts()["slow"].dropped == 0
 
 
 def test_a_failed_close_of_an_essential_sink_is_an_error() -> None:
@@ -186,23 +185,23 @@ def test_a_failed_close_of_an_essential_sink_is_an_error() -> None:
         def close(self) -> None:
             raise SinkError("is the disk full?")
 
-    with pytest.raises(SinkError, match="disk full"), Delivery([Outlet("v", Full(), True)]):
+    with pytest.raises(SinkError, match="disk full"), Dispatcher([Route("v", Full(), True)]):
         pass
-    with Delivery([Outlet("v", Full())]) as delivery:
+    with Dispatcher([Route("v", Full())]) as dispatcher:
         pass
-    assert delivery.counts()["v"].failed == 1
+    assert dispatcher.counts()["v"].failed == 1
 
 
 def test_an_error_of_the_run_is_not_hidden_by_that_of_a_sink() -> None:
     sink = Collector(BrokenPipeError())
-    with pytest.raises(RuntimeError, match="camera"), Delivery([Outlet("o", sink, True)]) as d:
+    with pytest.raises(RuntimeError, match="camera"), Dispatcher([Route("o", sink, True)]) as d:
         d.write(says("wave", 0), "cam")
         raise RuntimeError("camera")
 
 
 def test_under_a_virtual_clock_nothing_waits() -> None:
     clock, sink = VirtualClock(), Collector()
-    with Delivery([Outlet("a", sink)], clock=clock) as delivery:
-        delivery.write(says("wave", 1), "cam")
+    with Dispatcher([Route("a", sink)], clock=clock) as dispatcher:
+        dispatcher.write(says("wave", 1), "cam")
     assert sink.times_s == [1]
     assert clock.now() == 0

@@ -12,21 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_tsm.actions.decider import Decider
 from edge_tsm.actions.rules import Rules
+from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Delay, Frame, Prediction, Window
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks import (
-    AnnotatedVideo,
-    Callback,
-    JsonLines,
-    LiveTerminal,
-    SavedVideo,
-    Terminal,
-    answer_schema,
-    draw_panel,
-    write_annotated,
-)
+from edge_tsm.sinks.callback import Callback
+from edge_tsm.sinks.jsonlines import JsonLines, answer_schema
+from edge_tsm.sinks.overlay import draw_overlay
+from edge_tsm.sinks.terminal import LiveTerminal, Terminal
+from edge_tsm.sinks.video import AnnotatedVideo, SavedVideo, write_annotated
 from tests.helpers.answers import says, started
 
 LABELS = ("Swiping Left", "Émile à l'école", "x" * 80)
@@ -112,8 +106,8 @@ def test_an_unwritable_folder() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (320, 240), (1920, 1080)])
-def test_the_panel_fits_the_picture(width: int, height: int) -> None:
-    color, alpha = draw_panel(ANSWER, width, height)
+def test_the_overlay_fits_the_picture(width: int, height: int) -> None:
+    color, alpha = draw_overlay(ANSWER, width, height)
     assert color.shape[:2] == alpha.shape[:2]
     assert color.shape[0] <= height
     assert color.shape[1] <= width
@@ -155,10 +149,10 @@ NOON = time.struct_time((2026, 11, 24, 12, 0, 0, 1, 328, 0))
 def live_output(stream: io.StringIO, *, several: bool = False, rules: Rules | None) -> str:
     sink = LiveTerminal(stream, several=several, wall=lambda: NOON)
     for source in ("front", "back")[: 1 + several]:
-        decider = Decider(rules, says("wave", 0).labels) if rules else None
+        tracker = ActionTracker(rules, says("wave", 0).labels) if rules else None
         for t, label in enumerate(("nothing", "wave", "nothing")):
             prediction = says(label, t)
-            sink.write(prediction, source, decider.update(prediction) if decider else None)
+            sink.write(tracker.update(prediction) if tracker else prediction, source)
     sink.close()
     return stream.getvalue()
 
@@ -235,7 +229,7 @@ def test_json_lines_are_as_the_schema_says() -> None:
     )
     for prediction in (ANSWER, live, Prediction(LABELS, ANSWER.logits, ANSWER.probabilities, 1.0)):
         sink.write(prediction, "clip.mp4")
-    sink.write(says("wave", 1.0), "clip.mp4", started())
+    sink.write(started(), "clip.mp4")
     for line in stream.getvalue().splitlines():
         record = json.loads(line)
         jsonschema.validate(record, schema)
@@ -251,11 +245,11 @@ def test_callbacks_get_answers_and_events() -> None:
     sink = Callback(
         lambda *given: answers.append(given), on_event=lambda *given: events.append(given)
     )
-    decision = started()
+    start = started()
     sink.write(ANSWER, "a")
-    sink.write(ANSWER, "b", decision)
-    assert answers == [(ANSWER, "a", None), (ANSWER, "b", decision)]
-    assert events == [(decision.events[0], "b")]
+    sink.write(start, "b")
+    assert answers == [(ANSWER, "a"), (start, "b")]
+    assert events == [(start.events[0], "b")]
 
 
 def test_a_live_video_shows_the_newest_answer(tmp_path: Path) -> None:
@@ -271,7 +265,7 @@ def test_a_live_video_shows_the_newest_answer(tmp_path: Path) -> None:
     assert pictures[1][:40, :120].max() > 180
 
 
-def test_the_panel_has_a_line_for_the_action() -> None:
-    plain, _ = draw_panel(ANSWER, 640, 480)
-    decided, _ = draw_panel(says("wave", 1.0), 640, 480, started())
+def test_the_overlay_has_a_line_for_the_action() -> None:
+    plain, _ = draw_overlay(ANSWER, 640, 480)
+    decided, _ = draw_overlay(started(), 640, 480)
     assert decided.shape[0] > plain.shape[0]

@@ -11,7 +11,8 @@ import pytest
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks import Clips, Shelf, Snapshots
+from edge_tsm.sinks.retention import RetainedFolder
+from edge_tsm.sinks.snapshots import EventClips, Snapshots
 from tests.helpers.answers import says, started
 from tests.helpers.fakes import frames_at
 
@@ -22,17 +23,17 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def shelf(folder: Path, suffix: str = ".jpg", **limits: int) -> Shelf:
-    return Shelf(folder, suffix, wall=lambda: 1_000_000_000.0, **limits)
+def retained(folder: Path, suffix: str = ".jpg", **limits: int) -> RetainedFolder:
+    return RetainedFolder(folder, suffix, wall=lambda: 1_000_000_000.0, **limits)
 
 
 def test_a_start_saves_the_newest_picture_of_its_source(tmp_path: Path) -> None:
-    sink = Snapshots(shelf(tmp_path / "new"))
+    sink = Snapshots(retained(tmp_path / "new"))
     sink.frame(Frame(np.full((*SIZE, 3), 200, np.uint8), 0, 1.0), "front")
     sink.frame(Frame(np.full((*SIZE, 3), 50, np.uint8), 0, 1.0), "back")
     sink.write(says("wave", 1.0), "front")
-    sink.write(says("wave", 1.0), "front", started())
-    sink.write(says("wave", 1.0), "unknown", started())
+    sink.write(started(), "front")
+    sink.write(started(), "unknown")
     assert names(tmp_path / "new") == ["edge-tsm-000001-20010909T014640Z-wave.jpg"]
     image = cv2.imread(str(next((tmp_path / "new").iterdir())))
     assert image.shape == (*SIZE, 3)
@@ -40,11 +41,11 @@ def test_a_start_saves_the_newest_picture_of_its_source(tmp_path: Path) -> None:
 
 
 def test_a_clip_has_what_was_before_and_after(tmp_path: Path) -> None:
-    sink = Clips(shelf(tmp_path, ".avi"), before_s=1.0, after_s=2.0)
+    sink = EventClips(retained(tmp_path, ".avi"), before_s=1.0, after_s=2.0)
     for frame in frames_at([i / 10 for i in range(100)], SIZE):
         sink.frame(frame, "cam")
         if frame.index == 50:
-            sink.write(says("wave", 5.0), "cam", started(told_s=5.0))
+            sink.write(started(told_s=5.0), "cam")
     sink.close()
     [path] = tmp_path.iterdir()
     capture = cv2.VideoCapture(str(path))
@@ -56,19 +57,19 @@ def test_a_clip_has_what_was_before_and_after(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_the_end_or_a_gap_cuts_short_is_saved(tmp_path: Path) -> None:
-    sink = Clips(shelf(tmp_path, ".avi"))
+    sink = EventClips(retained(tmp_path, ".avi"))
     for frame in frames_at([0, 0.1, 0.2], SIZE):
         sink.frame(frame, "cam")
-    sink.write(says("wave", 0.2), "cam", started("wave", 0.2))
+    sink.write(started("wave", 0.2), "cam")
     sink.frame(Frame(frame.image, 9, 50.0, gap=True), "cam")
     sink.frame(Frame(frame.image, 10, 50.1), "cam")
-    sink.write(says("clap", 50.1), "cam", started("clap", 50.1))
+    sink.write(started("clap", 50.1), "cam")
     sink.close()
     assert [name.split("-")[-1] for name in names(tmp_path)] == ["wave.avi", "clap.avi"]
 
 
 def test_the_pictures_that_a_clip_holds_are_bounded(tmp_path: Path) -> None:
-    sink = Clips(shelf(tmp_path, ".avi"), before_s=0.1, after_s=0.1)
+    sink = EventClips(retained(tmp_path, ".avi"), before_s=0.1, after_s=0.1)
     for frame in frames_at([5.0] * 500, (4, 4)):
         sink.frame(frame, "cam")
     assert len(sink._reels["cam"].pictures) <= 24
@@ -80,7 +81,9 @@ def test_the_oldest_own_files_go(limits: dict[str, int], kept: int, tmp_path: Pa
     (tmp_path / "edge-tsm-000001-x-y.avi").write_bytes(b"x" * 1000)
     (tmp_path / "edge-tsm-000000-x-link.jpg").symlink_to(tmp_path / "mine.jpg")
     for number in range(5):
-        path = shelf(tmp_path, **limits).put("a/b c", lambda path: path.write_bytes(b"0123456789"))
+        path = retained(tmp_path, **limits).put(
+            "a/b c", lambda path: path.write_bytes(b"0123456789")
+        )
         assert path.name == f"edge-tsm-{number + 1:06}-20010909T014640Z-a_b_c.jpg"
     own = [name for name in names(tmp_path) if "a_b_c" in name]
     assert [int(name.split("-")[2]) for name in own] == [5 - kept + 1 + i for i in range(kept)]
@@ -88,7 +91,7 @@ def test_the_oldest_own_files_go(limits: dict[str, int], kept: int, tmp_path: Pa
 
 
 def test_one_file_larger_than_the_limit_stays_alone(tmp_path: Path) -> None:
-    small = shelf(tmp_path, most_bytes=1)
+    small = retained(tmp_path, most_bytes=1)
     small.put("a", lambda path: path.write_bytes(b"xx"))
     small.put("b", lambda path: path.write_bytes(b"xx"))
     assert [name[-5:] for name in names(tmp_path)] == ["b.jpg"]
@@ -100,7 +103,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SinkError, match="No space left"):
-        shelf(tmp_path).put("a", full)
+        retained(tmp_path).put("a", full)
     assert names(tmp_path) == []
 
 
@@ -109,10 +112,10 @@ def test_left_overs_of_a_killed_process_are_removed(tmp_path: Path) -> None:
         path = tmp_path / f".edge-tsm-{name}.jpg"
         path.touch()
         os.utime(path, (1_000_000_000 - age_s,) * 2)
-    shelf(tmp_path)
+    retained(tmp_path)
     assert names(tmp_path) == [".edge-tsm-new.jpg"]
 
 
 def test_a_folder_that_cannot_be() -> None:
     with pytest.raises(SinkError, match="/proc/x: cannot be made"):
-        Shelf(Path("/proc/x"), ".jpg")
+        RetainedFolder(Path("/proc/x"), ".jpg")

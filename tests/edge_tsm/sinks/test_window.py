@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_tsm.errors import SinkError
-from edge_tsm.sinks import check_window
-from edge_tsm.sinks.window import has_windows
+from edge_tsm.sinks.window import check_window, has_windows
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -22,20 +21,20 @@ SHOW = """
 import pathlib, subprocess, sys, threading
 import numpy as np
 from edge_tsm.datatypes import Frame
-from edge_tsm.sinks.dispatcher import Delivery, Outlet
-from edge_tsm.sinks import Screen, check_window
-from tests.helpers.answers import says, started
+from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.window import DisplayWindow, check_window
+from tests.helpers.answers import started
 
 check_window()
 closed = threading.Event()
 y, x = np.mgrid[:360, :480]
 picture = np.stack([x / 2, y / 2, 60 + 0 * x], axis=2).astype(np.uint8)
-delivery = Delivery([Outlet("window", Screen(closed.set), essential=True)])
+dispatcher = Dispatcher([Route("window", DisplayWindow(closed.set), essential=True)])
 key = len(sys.argv) > 2 and sys.argv[2]
 for i in range(2000):
-    delivery.frame(Frame(picture, i, i / 25), "front door")
+    dispatcher.frame(Frame(picture, i, i / 25), "front door")
     if i == 0:
-        delivery.write(says("wave", 1.0), "front door", started())
+        dispatcher.write(started(), "front door")
     if i == 20 and key:
         find = ["xdotool", "search", "--sync", "--name", "front door"]
         subprocess.run([*find, "key", key], check=True)
@@ -44,8 +43,8 @@ for i in range(2000):
 if not key:
     shot = subprocess.run(["xwd", "-root"], capture_output=True, check=True).stdout
     pathlib.Path(sys.argv[1]).write_bytes(shot)
-delivery.close()
-print("closed" if closed.is_set() else "open", delivery.counts()["window"].failed)
+dispatcher.close()
+print("closed" if closed.is_set() else "open", dispatcher.counts()["window"].failed)
 """
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import InputError, SourceError
+from edge_tsm.sinks.recorder import Recorder
 from edge_tsm.sources import (
     ImageFolder,
     Pipe,
-    Recorder,
     Replay,
     SourceOptions,
     TestPattern,
@@ -204,7 +204,7 @@ def test_a_recording_is_played_as_it_was(tmp_path: Path) -> None:
     ]
     recorder = Recorder(tmp_path / "recording")
     for frame in frames:
-        recorder.write(frame)
+        recorder.frame(frame)
     recorder.close()
     clock = VirtualClock(1234.5)
     replay = open_source(f"replay:{tmp_path}/recording", clock=clock)
@@ -218,7 +218,7 @@ def test_a_recording_is_played_as_it_was(tmp_path: Path) -> None:
 def test_a_recording_at_another_time_keeps_its_pace(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recording")
     for frame in frames_at([7.0, 7.5, 9.0], (12, 16)):
-        recorder.write(frame)
+        recorder.frame(frame)
     recorder.close()
     replay = Replay(tmp_path / "recording", clock=VirtualClock(100.0))
     assert [f.time_s for f in replay] == [100.0, 100.5, 102.0]
@@ -242,7 +242,7 @@ def test_a_list_that_is_no_recording(lines: str, message: str, tmp_path: Path) -
 def test_a_recording_of_bounded_size(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recording", most_mib=0.0001)
     for frame in frames_at(range(100), (48, 64)):
-        recorder.write(frame)
+        recorder.frame(frame)
     recorder.close()
     assert 1 <= len(list((tmp_path / "recording").glob("*.png"))) < 10
 

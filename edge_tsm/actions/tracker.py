@@ -1,0 +1,73 @@
+"""Answers of several sources, each with its own decider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.rules import Rules
+from edge_tsm.datatypes import Decision, Prediction
+
+
+@dataclass
+class _Track:
+    """The decider of one source, and the answer it saw last."""
+
+    decider: Decider
+    last: Prediction
+
+
+class ActionTracker:
+    """Adds a decision to every answer; sources are told apart by `prediction.source`.
+
+    Args:
+        rules: how answers become actions.
+        labels: of the model.
+
+    Raises:
+        InputError: the rules name a label that the model does not have.
+
+    >>> import edge_tsm, edge_tsm.demo
+    >>> from edge_tsm.actions.rules import Rules
+    >>> from edge_tsm.demo.synthetic import generate
+    >>> recognizer = edge_tsm.load(edge_tsm.demo.bundle())
+    >>> tracker = ActionTracker(Rules(on=0.5), recognizer.card.labels)
+    >>> answer = recognizer.predict(
+    ...     [recognizer.prepare(image) for image in generate(0, times=8)],
+    ...     window=edge_tsm.datatypes.Window(tuple(range(8)), 0.0, 1.0),
+    ... )
+    >>> tracker.update(answer).decision.label == answer.label
+    True
+    >>> [event.kind for closing in tracker.finish() for event in closing.decision.events]
+    ['end']
+    """
+
+    def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:
+        rules.check(labels)
+        self._rules, self._labels = rules, labels
+        self._tracks: dict[str | None, _Track] = {}
+
+    def update(self, prediction: Prediction) -> Prediction:
+        """Return the next answer of its source with a decision.
+
+        Raises:
+            InputError: an answer without a window, or with other labels.
+        """
+        track = self._tracks.get(prediction.source)
+        if track is None:
+            track = _Track(Decider(self._rules, self._labels), prediction)
+            self._tracks[prediction.source] = track
+        track.last = prediction
+        return replace(prediction, decision=track.decider.update(prediction))
+
+    def finish(self) -> Iterator[Prediction]:
+        """End the actions that are on, one by one: yield their last answers with the end.
+
+        An action whose answer is not taken from the iterator stays on.
+        """
+        for source in list(self._tracks):
+            track = self._tracks.pop(source)
+            if events := track.decider.finish():
+                ended = Decision(self._labels, None, track.last.probabilities, events)
+                yield replace(track.last, decision=ended)

@@ -1,0 +1,111 @@
+"""The forms of model, and how each is fed from live sources: whole clips, or frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from edge_tsm.bundle.card import Card, Streaming
+from edge_tsm.datatypes import Prediction
+from edge_tsm.errors import CardError
+from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.live.assembler import AssembledClip, Assembler, ClipAssembler, Pace, StepAssembler
+from edge_tsm.live.online import OnlineSession, step_together
+
+
+class Form(Protocol):
+    """Feeds one recognizer from live sources; `period_s` lies between two clips of a source."""
+
+    period_s: float
+
+    def __init__(self, recognizer: Recognizer, pace: Pace) -> None: ...
+
+    @staticmethod
+    def default_window_s(card: Card) -> float:
+        """Return the seconds that a window spans if nobody says otherwise."""
+        ...
+
+    def assembler(self) -> Assembler:
+        """Return what makes clips of one source's frames."""
+        ...
+
+    def answer(
+        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+    ) -> list[Prediction | None]:
+        """Answer a batch, one clip of each worker; None where no answer is due."""
+        ...
+
+
+class ClipForm:
+    """Every clip is answered on its own."""
+
+    def __init__(self, recognizer: Recognizer, pace: Pace) -> None:
+        self._recognizer, self._pace = recognizer, pace
+        self.period_s = pace.every_s
+
+    @staticmethod
+    def default_window_s(card: Card) -> float:
+        """Return what the card says."""
+        return card.sampling.window_s
+
+    def assembler(self) -> Assembler:
+        """Return what spreads the card's segments over a window."""
+        return ClipAssembler(self._recognizer.card.sampling.segments, self._pace)
+
+    def answer(
+        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+    ) -> list[Prediction | None]:
+        """Answer every clip."""
+        answers = self._recognizer.predict_many([clip.crops for clip in clips])
+        return [replace(a, window=clip.window) for a, clip in zip(answers, clips, strict=True)]
+
+
+class OnlineForm:
+    """Every clip is one frame, and a step in the session of its source."""
+
+    def __init__(self, recognizer: Recognizer, pace: Pace) -> None:
+        self._recognizer, self._pace = recognizer, pace
+        self._horizon = _streaming(recognizer.card).horizon
+        self._fps = self._horizon / pace.window_s
+        self._sessions: dict[object, OnlineSession] = {}
+        self.period_s = pace.window_s / self._horizon
+
+    @staticmethod
+    def default_window_s(card: Card) -> float:
+        """Return the seconds that the steps of one answer take."""
+        return _streaming(card).horizon / _streaming(card).fps
+
+    def assembler(self) -> Assembler:
+        """Return what picks the frames to step on."""
+        return StepAssembler(self._fps)
+
+    def answer(
+        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+    ) -> list[Prediction | None]:
+        """Make a step for every worker."""
+        return step_together([self._session(worker) for worker in workers], clips)
+
+    def _session(self, worker: object) -> OnlineSession:
+        if worker not in self._sessions:
+            self._sessions[worker] = OnlineSession(
+                self._recognizer.stream(),
+                horizon=self._horizon,
+                fps=self._fps,
+                every_s=self._pace.every_s,
+            )
+        return self._sessions[worker]
+
+
+FORMS: dict[str, type[Form]] = {"clip": ClipForm, "online": OnlineForm}
+
+
+def form_of(recognizer: Recognizer) -> str:
+    """Return the name of the recognizer's form."""
+    return "online" if recognizer.card.online else "clip"
+
+
+def _streaming(card: Card) -> Streaming:
+    if card.streaming is None:
+        raise CardError(f"card.streaming is missing, though {card.name} is an online model")
+    return card.streaming
