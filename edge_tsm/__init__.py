@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from edge_tsm.inference.streaming import Stream
     from edge_tsm.live.capture import CaptureOptions, Retry
     from edge_tsm.live.pipeline import Pipeline
-    from edge_tsm.sinks import Callback, Dispatcher, JsonLines, Route
+    from edge_tsm.sinks import Dispatcher, Route
+    from edge_tsm.sinks.callback import Callback
+    from edge_tsm.sinks.jsonlines import JsonLines
     from edge_tsm.sources import PushSource, SourceOptions, open_source
 
 _HOMES = {
@@ -59,7 +61,9 @@ _HOMES = {
     "inference.streaming": ("Stream",),
     "live.capture": ("CaptureOptions", "Retry"),
     "live.pipeline": ("Pipeline",),
-    "sinks": ("Callback", "Dispatcher", "JsonLines", "Route"),
+    "sinks": ("Dispatcher", "Route"),
+    "sinks.callback": ("Callback",),
+    "sinks.jsonlines": ("JsonLines",),
     "sources": ("PushSource", "SourceOptions", "open_source"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -14,12 +14,11 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Retry
-from edge_tsm.sources import Replay, Source, SourceOptions, open_source, takes_rate
+from edge_tsm.sources import Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact
 
-REPLAY = "replay:"
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -77,8 +76,8 @@ class InputOptions:
         Raises:
             InputError: replays among other sources.
         """
-        named = [str(uri) for uri in self.uris]
-        replayed = [uri for uri in named if uri.startswith(REPLAY)]
+        named = self.uris
+        replayed = [uri for uri in named if scheme_of(uri).virtual_time]
         if not replayed:
             return SYSTEM_CLOCK
         if len(replayed) < len(named):
@@ -86,7 +85,7 @@ class InputOptions:
         starts_s = []
         for uri in replayed:
             source = open_source(uri)
-            starts_s.append(source.start_s if isinstance(source, Replay) else 0.0)
+            starts_s.append(cast("Replay", source).start_s)
             source.close()
         return VirtualClock(min(starts_s))
 

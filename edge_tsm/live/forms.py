@@ -100,11 +100,6 @@ class OnlineForm:
 FORMS: dict[str, type[Form]] = {"clip": ClipForm, "online": OnlineForm}
 
 
-def form_of(recognizer: Recognizer) -> str:
-    """Return the name of the recognizer's form."""
-    return "online" if recognizer.card.online else "clip"
-
-
 def _streaming(card: Card) -> Streaming:
     if card.streaming is None:
         raise CardError(f"card.streaming is missing, though {card.name} is an online model")

@@ -14,7 +14,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.assembler import Pace
 from edge_tsm.live.capture import CaptureOptions
-from edge_tsm.live.forms import FORMS, form_of
+from edge_tsm.live.forms import FORMS
 from edge_tsm.live.worker import PendingClip, SourceInput, SourceWorker
 from edge_tsm.sources import Recording, Source
 from edge_tsm.system.clock import Handover
@@ -75,7 +75,7 @@ class Pipeline:
         self.recognizer = recognizer
         self._inputs = _inputs(sources)
         self._batch = recognizer.card.input.shape[0]
-        card, form = recognizer.card, FORMS[form_of(recognizer)]
+        card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
             _seconds("window_s", window_s, form.default_window_s(card)),
             _seconds("every_s", every_s, card.sampling.every_s),
