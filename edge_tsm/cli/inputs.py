@@ -7,6 +7,7 @@ import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import click
 

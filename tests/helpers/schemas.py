@@ -10,7 +10,7 @@ from typing import Any
 import edge_tsm
 from edge_tsm.actions.rules import rules_schema
 from edge_tsm.bundle.card import card_schema
-from edge_tsm.sinks import answer_schema
+from edge_tsm.sinks.answer import answer_schema
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "bundle/card.schema.json": card_schema,

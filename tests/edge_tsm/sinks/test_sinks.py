@@ -16,8 +16,9 @@ from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Delay, Frame, Prediction, Window
 from edge_tsm.errors import SinkError
+from edge_tsm.sinks.answer import answer_schema
 from edge_tsm.sinks.callback import Callback
-from edge_tsm.sinks.jsonlines import JsonLines, answer_schema
+from edge_tsm.sinks.jsonlines import JsonLines
 from edge_tsm.sinks.overlay import draw_overlay
 from edge_tsm.sinks.terminal import LiveTerminal, Terminal
 from edge_tsm.sinks.video import AnnotatedVideo, SavedVideo, write_annotated

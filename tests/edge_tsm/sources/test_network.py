@@ -18,7 +18,7 @@ import pytest
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.live.capture import Capture, CaptureOptions, Retry
+from edge_tsm.live.capture import CaptureOptions, LiveCapture, Retry
 from edge_tsm.sources import SourceOptions, open_source
 
 pytestmark = [
@@ -136,7 +136,7 @@ def test_a_server_that_is_killed_and_comes_back(
             made.kill()
             made.start()
             made.wait()
-        capture = Capture(source, CaptureOptions(retry=retry, deadline_s=30))
+        capture = LiveCapture(source, CaptureOptions(retry=retry, deadline_s=30))
         frames = list(_with_a_break(capture, made))
     assert [f.gap for f in frames].count(True) == 1
     assert all(a.time_s <= b.time_s for a, b in itertools.pairwise(frames))
@@ -146,7 +146,7 @@ def test_a_server_that_is_killed_and_comes_back(
     assert len(messages) == 2, messages
 
 
-def _with_a_break(capture: Capture, server: Server) -> Iterator[Frame]:
+def _with_a_break(capture: LiveCapture, server: Server) -> Iterator[Frame]:
     """Ten frames, then the server is killed and started anew, then ten frames after the gap."""
     after = -1
     for count, frame in enumerate(capture):
