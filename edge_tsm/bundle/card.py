@@ -1,7 +1,7 @@
 """The card: the contract between the converters and the runtime (schema 2).
 
 It says what a model is, what it must be fed, what it answers and what was proven. The same JSON
-stands in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
+is in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
 hold its own checksum), inside every artifact, so that a single `.onnx` or `.xml` still loads.
 """
 

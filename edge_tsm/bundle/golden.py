@@ -32,6 +32,11 @@ class Golden:
 
     `own` are the logits of files that are not meant to equal the reference (int8), by name: what
     they answered at conversion.
+
+    >>> import edge_tsm.demo
+    >>> golden = Golden.read(edge_tsm.demo.bundle())
+    >>> golden.clips.shape, golden.logits.shape, sorted(golden.own)
+    ((2, 8, 224, 224, 3), (2, 9), ['model.int8.onnx'])
     """
 
     clips: Image

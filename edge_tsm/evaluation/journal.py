@@ -34,7 +34,7 @@ class Journal:
     are tried again.
 
     Args:
-        path: the file, made if not there.
+        path: the file, made if missing.
         run: JSON-ready facts that decide the answers: models, protocol.
 
     Raises:
