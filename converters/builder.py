@@ -48,7 +48,7 @@ from edge_tsm.system.machine import processor
 RANDOM_CLIPS = 4
 GOLDEN_CLIPS = 2
 
-Progress = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Checker(Protocol):
@@ -77,7 +77,7 @@ class Settings:
 
 
 def build(
-    plan: Plan, bundle: Path, settings: Settings, *, progress: Progress = lambda line: None
+    plan: Plan, bundle: Path, settings: Settings, *, progress: Notify = lambda line: None
 ) -> Path:
     """Write the bundle of a plan and return it.
 
@@ -99,7 +99,7 @@ def convert(
     options: Options | None = None,
     settings: Settings | None = None,
     *,
-    progress: Progress = lambda line: None,
+    progress: Notify = lambda line: None,
 ) -> Path:
     """Convert a checkpoint file into a proven bundle folder, and return the folder.
 
@@ -127,7 +127,7 @@ class _Builder:
     """One conversion: runs the steps and collects what card and report hold."""
 
     def __init__(
-        self, plan: Plan, card: Card, folder: Path, settings: Settings, progress: Progress
+        self, plan: Plan, card: Card, folder: Path, settings: Settings, progress: Notify
     ) -> None:
         self._plan, self._card, self._folder = plan, card, folder
         self._settings, self._progress = settings, progress
