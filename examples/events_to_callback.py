@@ -11,13 +11,20 @@ from pathlib import Path
 
 import edge_tsm
 from edge_tsm.actions.rules import Rules
+from edge_tsm.datatypes import Event
+from edge_tsm.sinks import Dispatcher, Route
+from edge_tsm.sinks.callback import Callback
+
+
+def show(event: Event, source: str) -> None:
+    """Runs in a thread of its own, and may take its time: answers go on."""
+    print(f"{event.told_s:8.2f} s  {event.kind:<5}  {event.label}  ({event.score:.0%})", flush=True)
+
 
 bundle, device, on = sys.argv[1], sys.argv[2], float(sys.argv[3])
-# A video becomes a live source too, played in real time.
-uri = f"replay:{device}" if Path(device).is_file() else device
+source = edge_tsm.open_source(f"replay:{device}" if Path(device).is_file() else device)
 rules = Rules(on=on, off=on / 2, mean_answers=3)
-with edge_tsm.load(bundle) as recognizer:
-    source = edge_tsm.open_source(uri)
+routes = [Route("events", Callback(on_event=show))]
+with edge_tsm.load(bundle) as recognizer, Dispatcher(routes) as dispatcher:
     for answer in edge_tsm.Pipeline(source, recognizer, window_s=1.0, rules=rules):
-        for event in answer.events:
-            print(f"{event.told_s:8.2f} s  {event.kind:<5}  {event.label}  ({event.score:.0%})")
+        dispatcher.write(answer)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from edge_tsm import demo as packaged
 from edge_tsm.cli.inputs import InputOptions
-from edge_tsm.cli.options import collect, grouped, runtime_options
+from edge_tsm.cli.options import grouped
 from edge_tsm.cli.outputs import OutputOptions
-from edge_tsm.cli.run import ModelOptions, RunOptions, classify
+from edge_tsm.cli.run import ModelOptions, RunOptions, classify, model_options
 from edge_tsm.datatypes import Frame, Prediction
 from edge_tsm.errors import SinkError
 from edge_tsm.inference.loading import load
@@ -61,15 +60,14 @@ demo_options = grouped(
 
 @click.command()
 @demo_options
-@runtime_options
-def demo(options: DemoOptions, engine: str | None, **runtime: Any) -> None:
+@model_options
+def demo(options: DemoOptions, model: ModelOptions) -> None:
     """Try the demo model that comes with the package: no checkpoint, no video needed.
 
     It tells swipes, zooms and turns from nothing in particular. Its classes differ in the order of
     the frames only, so that a classifier of single frames could only guess.
     """
     bundle = packaged.bundle("online" if options.online else "clip")
-    model = ModelOptions(engine=engine, runtime=collect(runtime))
     if options.camera is None:
         _show_clips(bundle, options, model)
         return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -79,6 +80,18 @@ _PACE: tuple[Decorator, ...] = (
 pace_options = grouped("pace", PaceOptions, _PACE)
 
 
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --engine, --device and what else says how a model runs; the command gets a `model`."""
+
+    @runtime_options
+    @functools.wraps(command)
+    def parsed(engine: str | None, variant: str = ModelOptions.variant, **arguments: Any) -> Any:
+        model = ModelOptions(variant, engine, collect(arguments))
+        return command(model=model, **arguments)
+
+    return parsed
+
+
 @click.command()
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @input_options
@@ -91,8 +104,9 @@ pace_options = grouped("pace", PaceOptions, _PACE)
     show_default=True,
     help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
 )
-@runtime_options
-def run(bundle: Path | None, variant: str, engine: str | None, **arguments: Any) -> None:
+@model_options
+@grouped("options", RunOptions, ())
+def run(bundle: Path | None, options: RunOptions) -> None:
     """Classify videos, cameras and streams with BUNDLE (default: the only one here).
 
     A file gives one answer, on frames spread over all of it. A camera gives one every --every
@@ -107,8 +121,7 @@ def run(bundle: Path | None, variant: str, engine: str | None, **arguments: Any)
       - (PPM or raw frames on stdin)  test://640x480/30
       replay:FOLDER (of --record)  replay:clip.mp4 (as if it were live)
     """
-    model = ModelOptions(variant, engine, collect(arguments))
-    classify(bundle, RunOptions(model=model, **arguments))
+    classify(bundle, options)
 
 
 def classify(bundle: Path | None, options: RunOptions) -> None:

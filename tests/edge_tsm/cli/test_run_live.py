@@ -127,6 +127,7 @@ def test_signals_end_it_with_its_outputs_whole(
     number: signal.Signals, code: int, bundle: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "edge_tsm", "run", bundle, *CAMERA, "--json"]
+    command += ["--on", "0", "--off", "0"]
     film = tmp_path / "x.avi"
     with subprocess.Popen(
         [*command, "--save", film], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -136,7 +137,8 @@ def test_signals_end_it_with_its_outputs_whole(
         process.send_signal(number)
         out, err = process.communicate(timeout=100)
     assert process.returncode == code, err
-    assert all(json.loads(line) for line in out.splitlines())
+    last = [json.loads(line) for line in out.splitlines()][-1]
+    assert [event["kind"] for event in last["decision"]["events"]] == ["end"]
     assert film.stat().st_size > 0
     assert [p.name for p in tmp_path.iterdir()] == ["x.avi"]
     assert "Traceback" not in err

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_tsm.actions.rules import Rules
 from edge_tsm.datatypes import Frame, Image, Prediction
 from edge_tsm.errors import BackendError, InputError, SourceError
 from edge_tsm.inference.recognizer import Recognizer
@@ -304,6 +305,49 @@ def test_a_slow_engine_skips_windows_and_stays_up_to_date() -> None:
     [counts] = pipeline.counts()
     assert (counts.answers, counts.skipped) == (5, 8)
     assert [p.delay and round(p.delay.latency_ms) for p in given] == [0, 200, 400, 100, 800]
+
+
+ALWAYS_ON = Rules(on=0.0, off=0.0)
+
+
+def kinds(predictions: Sequence[Prediction]) -> list[list[str]]:
+    return [[event.kind for event in p.events] for p in predictions]
+
+
+def test_with_rules_answers_come_with_decisions_and_the_end() -> None:
+    made = cameras(2)
+    pipeline = Pipeline(made, recognizer(), every_s=2.0, capture=made[0].options, rules=ALWAYS_ON)
+    given = list(pipeline)
+    for camera in made:
+        own = [p for p in given if p.source == camera.uri]
+        assert (ends(own), kinds(own)) == ([2, 4, 6, 6], [["start"], [], [], ["end"]])
+    assert list(pipeline.finish()) == []
+
+
+def test_a_started_run_that_is_closed_ends_its_actions() -> None:
+    given, answered = list[Prediction](), threading.Event()
+
+    def keep(prediction: Prediction) -> None:
+        given.append(prediction)
+        answered.set()
+
+    pattern = TestPattern(size=(64, 48), fps=100)
+    pipeline = Pipeline(pattern, recognizer(), window_s=0.2, every_s=0.05, rules=ALWAYS_ON)
+    pipeline.start(keep)
+    assert answered.wait(20)
+    pipeline.close()
+    assert pipeline.wait(20)
+    assert kinds(given)[0] == ["start"]
+    assert kinds(given)[-1] == ["end"]
+
+
+def test_a_run_that_is_cut_short_can_be_finished() -> None:
+    camera = FakeCamera(endless())
+    pipeline = Pipeline(camera, recognizer(), capture=camera.options, rules=ALWAYS_ON)
+    for prediction in pipeline:
+        assert kinds([prediction]) == [["start"]]
+        break
+    assert kinds(list(pipeline.finish())) == [["end"]]
 
 
 def test_iteration_can_be_cut_short() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -178,6 +179,40 @@ def test_a_lossless_dispatcher_waits_for_room() -> None:
             dispatcher.write(says("wave", t), "file")
     assert slow.times_s == list(range(3 * ANSWERS))
     assert dispatcher.counts()["slow"].dropped == 0
+
+
+def test_a_lossless_route_is_waited_for_in_a_live_run() -> None:
+    gate, film = threading.Event(), Film()
+    film._gate = gate
+    with Dispatcher([Route("recorder", film, lossless=True)]) as dispatcher:
+        threading.Thread(target=gate.set).start()
+        for frame in frames_at(range(3 * FRAMES), (2, 2)):
+            dispatcher.frame(frame, "cam")
+    assert film.times_s == list(range(3 * FRAMES))
+    assert dispatcher.counts()["recorder"].dropped == 0
+
+
+def test_sinks_that_draw_lines_make_room_for_a_message() -> None:
+    class Drawing(Collector):
+        lifted = 0
+
+        def lift(self) -> None:
+            self.lifted += 1
+
+    drawing = Drawing()
+    with Dispatcher([Route("plain", Collector()), Route("drawing", drawing)]) as dispatcher:
+        dispatcher.lift()
+    assert drawing.lifted == 1
+
+
+def test_an_answer_goes_under_its_own_source_unless_another_is_named() -> None:
+    seen: list[str] = []
+    answer = replace(says("wave", 0), source="cam")
+    with Dispatcher([Route("names", Callback(lambda _, source: seen.append(source)))]) as d:
+        d.write(answer)
+        d.write(answer, "door")
+        d.write(says("wave", 0))
+    assert seen == ["cam", "door", ""]
 
 
 def test_a_failed_close_of_an_essential_sink_is_an_error() -> None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.sinks.webhook import Webhook
+from edge_tsm.sinks.webhook import LONGEST_PAUSE_S, Webhook
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import says, started
 
@@ -26,6 +26,7 @@ class Server(HTTPServer):
     def __init__(self, *codes: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.codes = list(codes)
+        self.retry_after: str | None = None
         self.posts: list[tuple[str, dict[str, str], bytes]] = []
 
     @property
@@ -41,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.posts.append((self.path, dict(self.headers), body))
         self.send_response(self.server.codes.pop(0) if self.server.codes else 204)
         self.send_header("Location", "/elsewhere")
+        if self.server.retry_after is not None:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -86,6 +89,33 @@ def test_a_busy_server_is_tried_again_with_growing_pauses(server: Server) -> Non
     post(server.url, clock)
     assert len(server.posts) == 4
     assert 0.5 * 3.5 <= clock.now() <= 3.5  # 0.5 + 1 + 2, each times 0.5 to 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "paused_s"),
+    [
+        ("7", 7.0),
+        ("Tue, 24 Nov 2026 12:00:09 GMT", 9.0),
+        ("3600", LONGEST_PAUSE_S),
+        ("Tue, 24 Nov 2026 23:00:00 GMT", LONGEST_PAUSE_S),
+    ],
+)
+def test_a_busy_server_is_left_alone_as_long_as_it_asks(
+    asked: str, paused_s: float, server: Server
+) -> None:
+    server.codes, server.retry_after = [503], asked
+    clock = VirtualClock()
+    post(server.url, clock)
+    assert len(server.posts) == 2
+    assert clock.now() == paused_s
+
+
+@pytest.mark.parametrize("asked", ["0", "soon", "-3", "Tue, 24 Nov 2026 11:00:00 GMT"])
+def test_a_time_that_is_past_or_none_changes_nothing(asked: str, server: Server) -> None:
+    server.codes, server.retry_after = [429], asked
+    clock = VirtualClock()
+    post(server.url, clock)
+    assert 0.25 <= clock.now() <= 0.5
 
 
 @pytest.mark.parametrize(("code", "told"), [(403, "403"), (307, "the address it redirects to")])
