@@ -15,7 +15,7 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Retry
-from edge_tsm.sources import Source, SourceOptions, open_source, scheme_of, takes_rate
+from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact
