@@ -62,7 +62,7 @@ class OutputOptions:
     def context(
         self, sources: Sequence[Source], clock: Clock, *, on_close: Callable[[], object]
     ) -> SinkContext:
-        """Return what the sinks are told of a run; `on_close` is called when a window is closed."""
+        """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
             live=any(source.live for source in sources),
             sources=len(sources),

@@ -47,7 +47,7 @@ def test_a_file_starts_from_a_preset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("onn = 1", "onn is unknown; did you mean 'on'?"),
         ("on = 'x'", "on is 'x', expected a number"),
@@ -68,8 +68,8 @@ def test_a_file_starts_from_a_preset(tmp_path: Path) -> None:
         ("=", "not TOML"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told) as caught:
+def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, text)
     assert "rules.toml" in str(caught.value)
 

@@ -247,7 +247,7 @@ def test_an_online_card_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("streaming", None, "not N x"),
         ("state", [], "some say online"),
@@ -258,9 +258,9 @@ def test_an_online_card_survives_json() -> None:
         ("state", [{"input": "a", "output": "b", "shape": [2, 1]}], "batch is not"),
     ],
 )
-def test_what_an_online_card_may_not_say(key: str, value: object, told: str) -> None:
+def test_what_an_online_card_may_not_say(key: str, value: object, message: str) -> None:
     data = json.loads(online_card().to_json()) | {key: value}
-    with pytest.raises(CardError, match=told):
+    with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
 
 
