@@ -14,7 +14,7 @@ from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.sinks.jsonlines import JsonLines
 
 bundle, uri, *most = sys.argv[1:]
-logging.basicConfig(level=logging.INFO)  # tells when the camera is lost, and when it is back
+logging.basicConfig(level=logging.INFO)  # says when the camera is lost, and when it is back
 patience = CaptureOptions(deadline_s=5.0, retry=Retry(most_s=10.0))
 sink = JsonLines(sys.stdout)
 with edge_tsm.load(bundle) as recognizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +18,16 @@ settings.register_profile("edge-tsm", deadline=None, derandomize=True)
 settings.load_profile("edge-tsm")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests neither read nor fill the user's cache; processes they start inherit this."""
-    os.environ["EDGE_TSM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+_CACHE = tempfile.TemporaryDirectory(prefix="edge-tsm-test-cache-")
+
+
+def pytest_configure() -> None:
+    """Tests, docstring examples and processes they start neither read nor fill the user's cache."""
+    os.environ["EDGE_TSM_CACHE"] = _CACHE.name
+
+
+def pytest_unconfigure() -> None:
+    _CACHE.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ demo_options = grouped(
 def demo(options: DemoOptions, model: ModelOptions) -> None:
     """Try the demo model that comes with the package: no checkpoint, no video needed.
 
-    It tells swipes, zooms and turns from nothing in particular. Its classes differ in the order of
+    It knows swipes, zooms and turns from nothing in particular. Its classes differ in the order of
     the frames only, so that a classifier of single frames could only guess.
     """
     bundle = packaged.bundle("online" if options.online else "clip")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,7 +62,7 @@ class OutputOptions:
     def context(
         self, sources: Sequence[Source], clock: Clock, *, on_close: Callable[[], object]
     ) -> SinkContext:
-        """Return what the sinks are told of a run; `on_close` is called when a window is closed."""
+        """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
             live=any(source.live for source in sources),
             sources=len(sources),
@@ -79,15 +80,7 @@ class RuleOptions:
 
     actions: bool = False
     rules: str | None = None
-    on: float | None = None
-    off: float | None = None
-    thresholds: tuple[str, ...] = ()
-    mean_answers: int | None = None
-    decay_s: float | None = None
-    min_duration_s: float | None = None
-    cool_down_s: float | None = None
-    background: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
+    changes: RuleOverrides = field(default_factory=RuleOverrides)
 
     def chosen(
         self, bundle: Path, labels: tuple[str, ...], requests: Iterable[SinkRequest]
@@ -99,22 +92,28 @@ class RuleOptions:
                 `labels`.
         """
         needed = any(request.kind.needs_actions for request in requests)
-        changes = RuleOverrides(
-            on=self.on,
-            off=self.off,
-            thresholds=dict(_threshold(text) for text in self.thresholds),
-            mean_answers=self.mean_answers,
-            decay_s=self.decay_s,
-            min_duration_s=self.min_duration_s,
-            cool_down_s=self.cool_down_s,
-            background=self.background,
-            ignored=self.ignored,
-        )
-        if not (needed or self.actions or self.rules or changes):
+        if not (needed or self.actions or self.rules or self.changes):
             return None
-        rules = changes.apply(starting_rules(bundle, self.rules))
+        rules = self.changes.apply(starting_rules(bundle, self.rules))
         rules.check(labels)
         return rules
+
+
+def _thresholds(
+    _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, Threshold]:
+    return dict(map(_threshold, texts))
+
+
+def _threshold(text: str) -> tuple[str, Threshold]:
+    """Return label and threshold of LABEL=ON[/OFF]; OFF is two thirds of ON if not given."""
+    label, _, numbers = text.rpartition("=")
+    on, _, off = numbers.partition("/")
+    try:
+        pair = Threshold(float(on), float(off) if off else float(on) * 2 / 3)
+    except ValueError as error:
+        raise InputError(f"--threshold {text!r}: write LABEL=ON or LABEL=ON/OFF") from error
+    return label, pair
 
 
 _OUTPUTS: tuple[Decorator, ...] = (
@@ -163,6 +162,7 @@ _RULES: tuple[Decorator, ...] = (
         "--threshold",
         "thresholds",
         multiple=True,
+        callback=_thresholds,
         metavar="LABEL=ON[/OFF]",
         help="The same for one class; repeatable.",
     ),
@@ -174,20 +174,13 @@ _RULES: tuple[Decorator, ...] = (
     click.option("--ignore", "ignored", multiple=True, help="Label left out; repeatable."),
 )
 output_options = grouped("outputs", OutputOptions, _OUTPUTS)
-rule_options = grouped("rules", RuleOptions, _RULES)
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of actions; the command gets `rules`, a `RuleOptions`."""
+    return grouped("changes", RuleOverrides, _RULES)(grouped("rules", RuleOptions, ())(command))
 
 
 def _request(text: str) -> SinkRequest:
     name, _, value = text.partition("=")
     return SinkRequest(find_sink(name), value, f"--sink {name}")
-
-
-def _threshold(text: str) -> tuple[str, Threshold]:
-    """Return label and threshold of LABEL=ON[/OFF]; OFF is two thirds of ON if not given."""
-    label, _, numbers = text.rpartition("=")
-    on, _, off = numbers.partition("/")
-    try:
-        pair = Threshold(float(on), float(off) if off else float(on) * 2 / 3)
-    except ValueError as error:
-        raise InputError(f"--threshold {text!r}: write LABEL=ON or LABEL=ON/OFF") from error
-    return label, pair

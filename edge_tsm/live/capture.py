@@ -27,7 +27,7 @@ SPARSE = 8  # every eighth row and column suffice to see a black or frozen pictu
 
 @dataclass(frozen=True)
 class Retry:
-    """How a lost source is opened again: after `first_s`, then `factor` times later each time.
+    """How a lost source is opened again: after `first_s`, then `factor` times as long each time.
 
     Delays end at `most_s` and vary by ± `jitter`, so that many devices do not come back at once;
     `give_up_s` without success makes the loss final, by default never. `seed` fixes the jitter.

@@ -31,7 +31,7 @@ class TimeWindow(Generic[Item]):
         if self._items and not 0 <= time_s - self._items[-1][0] <= self._gap_s:
             self._items.clear()
         self._items.append((time_s, item))
-        # One item at or before the window's start stays: it tells that the window is full, and a
+        # One item at or before the window's start stays: it shows that the window is full, and a
         # slow camera may have nothing nearer to the first center.
         while len(self._items) > 1 and self._items[1][0] <= time_s - self._window_s:
             self._items.popleft()

@@ -6,11 +6,11 @@ entry point of the group `edge_tsm.sinks` that refers to a `SinkKind`.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TextIO
 
 from edge_tsm.errors import InputError
@@ -116,45 +116,29 @@ class SinkRequest:
             raise InputError(f"{shown} takes one source, got {context.sources}")
 
 
-def _late(module: str, name: str) -> Opener:
-    """Return an opener that imports its module when it is called."""
+def _kind(name: str, opener: str, value: str = "", **flags: bool) -> SinkKind:
+    """Return a kind of this room, whose module is imported when the sink is opened."""
+    module, function = opener.split(".")
 
     def open_sink(value: str, context: SinkContext) -> Sink:
-        opener: Opener = getattr(importlib.import_module(f"edge_tsm.sinks.{module}"), name)
-        return opener(value, context)
+        open_one: Opener = getattr(import_module(f"edge_tsm.sinks.{module}"), function)
+        return open_one(value, context)
 
-    return open_sink
+    return SinkKind(name, open_sink, value, **flags)
 
 
+_EVENTS = {"live_only": True, "needs_actions": True}
+_PICTURES = {"live_only": True, "one_source": True, "essential": True}
 _KINDS = (
-    SinkKind("terminal", _late("terminal", "open_terminal"), essential=True),
-    SinkKind("live", _late("terminal", "open_live_terminal"), essential=True),
-    SinkKind("json", _late("jsonlines", "open_json_lines"), essential=True),
-    SinkKind("webhook", _late("webhook", "open_webhook"), value="URL", needs_actions=True),
-    SinkKind(
-        *("snapshots", _late("snapshots", "open_snapshots"), "FOLDER"),
-        live_only=True,
-        needs_actions=True,
-    ),
-    SinkKind(
-        *("clips", _late("snapshots", "open_clips"), "FOLDER"),
-        live_only=True,
-        needs_actions=True,
-    ),
-    SinkKind("window", _late("window", "open_window"), live_only=True),
-    SinkKind(
-        *("video", _late("video", "open_video"), "FILE"),
-        live_only=True,
-        one_source=True,
-        essential=True,
-    ),
-    SinkKind(
-        *("recorder", _late("recorder", "open_recorder"), "FOLDER"),
-        live_only=True,
-        one_source=True,
-        essential=True,
-        lossless=True,
-    ),
+    _kind("terminal", "terminal.open_terminal", essential=True),
+    _kind("live", "terminal.open_live_terminal", essential=True),
+    _kind("json", "jsonlines.open_json_lines", essential=True),
+    _kind("webhook", "webhook.open_webhook", "URL", needs_actions=True),
+    _kind("snapshots", "snapshots.open_snapshots", "FOLDER", **_EVENTS),
+    _kind("clips", "snapshots.open_clips", "FOLDER", **_EVENTS),
+    _kind("window", "window.open_window", live_only=True),
+    _kind("video", "video.open_video", "FILE", **_PICTURES),
+    _kind("recorder", "recorder.open_recorder", "FOLDER", lossless=True, **_PICTURES),
 )
 SINKS: dict[str, SinkKind] = {kind.name: kind for kind in _KINDS}
 

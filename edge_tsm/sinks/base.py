@@ -43,7 +43,7 @@ class Liftable(Protocol):
 
 @runtime_checkable
 class Cancellable(Protocol):
-    """A sink that waits, for instance to try again, and can be told to give up."""
+    """A sink that waits, for instance to try again, and can be asked to give up."""
 
     def cancel(self) -> None:
         """End every wait, now and later; called from another thread."""

@@ -5,14 +5,22 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 
+import pytest
+
 import edge_tsm
 from edge_tsm import errors
 
 
 def test_the_public_names_are_few_and_documented() -> None:
-    assert len(edge_tsm.__all__) <= 15
-    for name in edge_tsm.__all__:
+    assert 25 <= len(edge_tsm.__all__) <= 40
+    for name in set(edge_tsm.__all__) - {"__version__"}:
         assert inspect.getdoc(getattr(edge_tsm, name)), name
+
+
+def test_a_name_that_is_not_there_is_refused_as_usual() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        edge_tsm.laod  # noqa: B018
+    assert set(edge_tsm.__all__) <= set(dir(edge_tsm))
 
 
 def test_the_version_is_the_package_s() -> None:

@@ -36,39 +36,39 @@ def events(rules: Rules, *answers: Prediction) -> list[tuple[str, str, float, fl
 
 def test_an_action_starts_above_on_and_ends_below_off() -> None:
     shares = [0.5, 0.7, 0.5, 0.45, 0.3, 0.5]
-    told = events(Rules(), *(says("wave", t, p) for t, p in enumerate(shares)))
-    assert told == [("start", "wave", 1, 1), ("end", "wave", 1, 4)]
+    found = events(Rules(), *(says("wave", t, p) for t, p in enumerate(shares)))
+    assert found == [("start", "wave", 1, 1), ("end", "wave", 1, 4)]
 
 
 def test_another_action_takes_over() -> None:
-    told = events(Rules(), says("wave", 0), says("clap", 1))
-    assert told == [("start", "wave", 0, 0), ("end", "wave", 0, 1), ("start", "clap", 1, 1)]
+    found = events(Rules(), says("wave", 0), says("clap", 1))
+    assert found == [("start", "wave", 0, 0), ("end", "wave", 0, 1), ("start", "clap", 1, 1)]
 
 
-def test_a_short_action_is_not_told_and_a_long_one_starts_where_it_began() -> None:
+def test_a_short_action_is_not_reported_and_a_long_one_starts_where_it_began() -> None:
     rules = Rules(min_duration_s=2)
     sequence = ["wave", "wave", "nothing", "wave", "wave", "wave"]
-    told = events(
+    found = events(
         Rules(min_duration_s=2, background=("nothing",)),
         *(says(label, t) for t, label in enumerate(sequence)),
     )
-    assert told == [("start", "wave", 3, 5)]
+    assert found == [("start", "wave", 3, 5)]
     assert events(rules, says("wave", 0), says("clap", 1), says("wave", 2)) == []
 
 
 def test_the_same_action_waits_for_its_cool_down() -> None:
     rules = Rules(cool_down_s=3, background=("nothing",))
     sequence = ["wave", "nothing", "wave", "clap", "wave", "wave"]
-    told = events(rules, *(says(label, t) for t, label in enumerate(sequence)))
-    starts = [(label, at_s) for kind, label, _, at_s in told if kind == "start"]
+    found = events(rules, *(says(label, t) for t, label in enumerate(sequence)))
+    starts = [(label, at_s) for kind, label, _, at_s in found if kind == "start"]
     assert starts == [("wave", 0), ("clap", 3), ("wave", 4)]
 
 
 def test_background_ends_and_never_starts() -> None:
     rules = Rules(background=("nothing",))
     assert events(rules, says("nothing", 0), says("nothing", 1)) == []
-    told = events(rules, says("wave", 0), says("nothing", 1))
-    assert told == [("start", "wave", 0, 0), ("end", "wave", 0, 1)]
+    found = events(rules, says("wave", 0), says("nothing", 1))
+    assert found == [("start", "wave", 0, 0), ("end", "wave", 0, 1)]
 
 
 def test_ignored_classes_do_not_compete() -> None:
@@ -124,8 +124,8 @@ def test_a_gap_ends_what_was_on_and_forgets() -> None:
 
 
 def test_time_that_runs_backwards_is_a_gap() -> None:
-    told = events(Rules(cool_down_s=100), says("wave", 9), says("wave", 1))
-    assert told == [("start", "wave", 9, 9), ("end", "wave", 9, 9), ("start", "wave", 1, 1)]
+    found = events(Rules(cool_down_s=100), says("wave", 9), says("wave", 1))
+    assert found == [("start", "wave", 9, 9), ("end", "wave", 9, 9), ("start", "wave", 1, 1)]
 
 
 def test_the_end_of_the_source_ends_the_action() -> None:
@@ -149,17 +149,17 @@ def test_one_answer_that_is_not_a_number_passes() -> None:
 def test_starts_and_ends_alternate(answers: list[tuple[int, float]], settle: int) -> None:
     rules = Rules(settle_answers=settle, min_duration_s=1, cool_down_s=2, background=("nothing",))
     decider = Decider(rules, LABELS)
-    told: list[Event] = []
+    found: list[Event] = []
     for time_s, (index, share) in enumerate(answers):
         shares = np.full(4, (1 - share) / 3 + 1e-9)
         shares[index] = share + 1e-9
         decision = decider.update(answer(np.log(shares), time_s))
-        told += decision.events
-        on = told[-1].label if told and told[-1].kind == "start" else None
+        found += decision.events
+        on = found[-1].label if found and found[-1].kind == "start" else None
         assert decision.label == on
-    told += decider.finish()
-    assert [e.kind for e in told] == ["start", "end"] * (len(told) // 2)
-    assert all(e.label != "nothing" and e.start_s <= e.told_s for e in told)
+    found += decider.finish()
+    assert [e.kind for e in found] == ["start", "end"] * (len(found) // 2)
+    assert all(e.label != "nothing" and e.start_s <= e.told_s for e in found)
 
 
 def upstream(sums: list[int]) -> list[int]:

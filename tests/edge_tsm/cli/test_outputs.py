@@ -112,7 +112,7 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--rules", "jester-demo"], "background: the model has no label 'No gesture'"),
         (["--ignore", "Wave"], "did you mean 'wave'"),
@@ -123,8 +123,8 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         (["--webhook", "nope"], "pass an http"),
     ],
 )
-def test_options_that_make_no_sense(options: list[str], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_options_that_make_no_sense(options: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         opened(*options)
 
 

@@ -85,7 +85,7 @@ def test_stdin(bundle: Path) -> None:
     assert b"standard input: no answer, as 5 frames did not fill a window of " in done.stderr
 
 
-def test_a_camera_too_slow_for_the_window_is_told_of_once(bundle: Path, tmp_path: Path) -> None:
+def test_a_camera_too_slow_for_the_window_is_a_warning(bundle: Path, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "slow")
     for frame in frames_at(range(12), (24, 32)):
         recorder.frame(frame)
@@ -97,7 +97,7 @@ def test_a_camera_too_slow_for_the_window_is_told_of_once(bundle: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["--camera", "rtsp://bob:hunter2@127.0.0.1:9/x", "--timeout", "2"], 4, "rtsp://***@127"),
         (["--camera", "test://", "--crop", "0,0,9999,9999"], 4, "lies outside its pictures"),
@@ -113,11 +113,11 @@ def test_a_camera_too_slow_for_the_window_is_told_of_once(bundle: Path, tmp_path
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: list[str], code: int, told: str, bundle: Path, tmp_path: Path
+    arguments: list[str], code: int, message: str, bundle: Path, tmp_path: Path
 ) -> None:
     video = str(write_video(tmp_path / "x.avi", 3))
     done = run(bundle, *(a.replace("V", video) if "V" in a[-1:] else a for a in arguments))
-    assert (done.exit_code, told in done.stderr) == (code, True), done.stderr
+    assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
     assert "hunter2" not in done.output
     assert "Traceback" not in done.stderr
 

@@ -24,12 +24,12 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
 
 
 def heard(end: socket.socket) -> list[str]:
-    told = []
+    messages = []
     while True:
         try:
-            told.append(end.recv(4096).decode())
+            messages.append(end.recv(4096).decode())
         except BlockingIOError:
-            return told
+            return messages
 
 
 def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
@@ -46,7 +46,7 @@ def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
     assert heard(end) == ["STATUS=2 answers/s all well", "STOPPING=1"]
 
 
-def test_the_environment_says_whom_to_tell(manager: tuple[socket.socket, str]) -> None:
+def test_the_environment_says_whom_to_notify(manager: tuple[socket.socket, str]) -> None:
     end, address = manager
     given = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}
     ServiceNotifier.from_environment(given).answered(0.0)
@@ -56,7 +56,7 @@ def test_the_environment_says_whom_to_tell(manager: tuple[socket.socket, str]) -
     assert heard(end) == ["READY=1", "READY=1"]
 
 
-def test_without_a_manager_nobody_is_told() -> None:
+def test_without_a_manager_nobody_is_notified() -> None:
     service = ServiceNotifier.from_environment({})
     service.answered(0.0)
     service.stopping()

@@ -102,7 +102,7 @@ def test_pictures_go_only_to_sinks_that_want_them() -> None:
     assert (film.times_s, plain.times_s) == ([3.0], [])
 
 
-def test_a_failing_sink_is_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_sink_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     sink = Collector(SinkError("no route"), OSError("still none"), SinkError("no"), None, None)
     with caplog.at_level(logging.WARNING), Dispatcher([Route("hook", sink)]) as dispatcher:
         for t in range(5):
@@ -127,7 +127,7 @@ def test_what_ends_a_run_reaches_its_owner(error: Exception, essential: bool) ->
         dispatcher.close()
     assert sink.closed
     assert other.times_s == [0]
-    dispatcher.close()  # told once
+    dispatcher.close()  # raised once
 
 
 def test_a_callback_that_raises_ends_the_run_at_the_next_answer() -> None:

@@ -93,11 +93,11 @@ def test_a_source_that_fails_leaves_no_half_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("x.gif", r"save as a file, \.mp4"), ("no/x.mp4", "is not a folder")],
 )
-def test_where_no_video_can_go(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match=told):
+def test_where_no_video_can_go(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=message):
         AnnotatedVideo(tmp_path / name, fps=25)
 
 

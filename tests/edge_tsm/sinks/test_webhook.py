@@ -118,10 +118,10 @@ def test_a_time_that_is_past_or_none_changes_nothing(asked: str, server: Server)
     assert 0.25 <= clock.now() <= 0.5
 
 
-@pytest.mark.parametrize(("code", "told"), [(403, "403"), (307, "the address it redirects to")])
-def test_a_server_that_refuses_is_not(code: int, told: str, server: Server) -> None:
+@pytest.mark.parametrize(("code", "message"), [(403, "403"), (307, "the address it redirects to")])
+def test_a_server_that_refuses_is_not(code: int, message: str, server: Server) -> None:
     server.codes = [code]
-    with pytest.raises(SinkError, match=told):
+    with pytest.raises(SinkError, match=message):
         post(server.url, VirtualClock())
     assert len(server.posts) == 1
 
