@@ -1,4 +1,4 @@
-"""What `import edge_tsm` brings along (R1); contracts in pyproject.toml hold the rooms apart."""
+"""What `import edge_tsm` brings along; contracts in pyproject.toml hold the rooms apart."""
 
 from __future__ import annotations
 
