@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import cloup
 
 from edge_tsm import demo as packaged
 from edge_tsm.cli.inputs import InputOptions
@@ -55,16 +56,17 @@ demo_options = grouped(
         ),
         click.option("--force", is_flag=True, help="Let --save replace an existing file."),
     ),
+    title="What is shown",
 )
 
 
-@click.command()
+@cloup.command()
 @demo_options
 @model_options
 def demo(options: DemoOptions, model: ModelOptions) -> None:
     """Try the demo model that comes with the package: no checkpoint, no video needed.
 
-    It knows swipes, zooms and turns from nothing in particular. Its classes differ in the order of
+    It tells swipes, zooms and turns from nothing in particular. Its classes differ in the order of
     the frames only, so that a classifier of single frames could only guess.
     """
     bundle = packaged.bundle("online" if options.online else "clip")

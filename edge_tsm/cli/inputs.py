@@ -185,7 +185,7 @@ _OPTIONS: tuple[Decorator, ...] = (
 )
 
 
-input_options = grouped("inputs", InputOptions, _OPTIONS)
+input_options = grouped("inputs", InputOptions, _OPTIONS, title="Where pictures come from")
 
 
 def is_same_file(path: Path, uri: str | int) -> bool:

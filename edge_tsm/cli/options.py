@@ -61,8 +61,11 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return group(command)
 
 
-def grouped(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
-    """Return what adds options to a command, which gets their values as one `kind` under `name`."""
+def grouped(name: str, kind: type, options: Sequence[Decorator], *, title: str = "") -> Decorator:
+    """Return what adds options to a command, which gets their values as one `kind` under `name`.
+
+    Help shows them under a `title`.
+    """
     names = [field.name for field in fields(kind)]
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,10 +74,7 @@ def grouped(name: str, kind: type, options: Sequence[Decorator]) -> Decorator:
             own = {name: arguments.pop(name) for name in names}
             return command(**arguments, **{name: kind(**own)})
 
-        added: Callable[..., Any] = parsed
-        for option in reversed(options):
-            added = option(added)
-        return added
+        return cloup.option_group(title, *options)(parsed) if options else parsed
 
     return add
 

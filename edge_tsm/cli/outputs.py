@@ -173,12 +173,14 @@ _RULES: tuple[Decorator, ...] = (
     click.option("--background", multiple=True, help="Label that means nothing; repeatable."),
     click.option("--ignore", "ignored", multiple=True, help="Label left out; repeatable."),
 )
-output_options = grouped("outputs", OutputOptions, _OUTPUTS)
+output_options = grouped("outputs", OutputOptions, _OUTPUTS, title="Where answers go")
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of actions; the command gets `rules`, a `RuleOptions`."""
-    return grouped("changes", RuleOverrides, _RULES)(grouped("rules", RuleOptions, ())(command))
+    return grouped("changes", RuleOverrides, _RULES, title="How answers become actions")(
+        grouped("rules", RuleOptions, ())(command)
+    )
 
 
 def _request(text: str) -> SinkRequest:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
@@ -77,7 +78,20 @@ _PACE: tuple[Decorator, ...] = (
     click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers."),
     click.option("--stats", type=_POSITIVE, help="Live: log rates and delays every N seconds."),
 )
-pace_options = grouped("pace", PaceOptions, _PACE)
+_VARIANT: Decorator = click.option(
+    "--variant",
+    default=ModelOptions.variant,
+    show_default=True,
+    help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
+)
+_EXAMPLES = """\b
+Examples:
+  edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
+  edge-tsm run --camera 0 --actions --on 0.7 --show
+  edge-tsm run --camera rtsp://camera/1 --camera rtsp://camera/2 --json
+  edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
+"""
+pace_options = grouped("pace", PaceOptions, _PACE, title="When to answer, and how long")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,18 +106,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
-@click.command()
+@cloup.command(epilog=_EXAMPLES)
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @input_options
 @pace_options
 @output_options
 @rule_options
-@click.option(
-    "--variant",
-    default=ModelOptions.variant,
-    show_default=True,
-    help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
-)
+@cloup.option_group("Model", _VARIANT)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: Path | None, options: RunOptions) -> None:
