@@ -23,6 +23,10 @@ class Frame:
     and continues after a reconnect, so that a hole means dropped frames; `time_s` is the media
     time of a file, or the monotonic capture time of a live source; `gap` marks the first frame
     after a break: what came before does not belong to the same motion.
+
+    >>> frame = Frame(np.zeros((240, 320, 3), np.uint8), index=0, time_s=0.04)
+    >>> frame.image.shape, frame.gap
+    ((240, 320, 3), False)
     """
 
     image: Image
@@ -33,7 +37,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Score:
-    """One line of an answer: class index, label, probability (0 to 1)."""
+    """One line of an answer: class index, label, probability (0 to 1).
+
+    >>> score = Score(2, "swipe up", 0.97)
+    >>> f"{score.probability:.0%} {score.label}"
+    '97% swipe up'
+    """
 
     index: int
     label: str
@@ -46,6 +55,10 @@ class Window:
 
     `ages_s` is how much older than the window's end each frame is; `dropped` counts the frames
     that the source delivered within the window and that nobody had time to look at.
+
+    >>> window = Window(frames=(3, 9), start_s=0.0, end_s=0.5, ages_s=(0.25, 0.0))
+    >>> window.end_s - window.start_s, window.dropped
+    (0.5, 0)
     """
 
     frames: tuple[int, ...]
@@ -92,6 +105,10 @@ class Event:
 
     `start_s` is when its score was first high enough, `told_s` the time of the answer that settled
     it (for an end: when the action was over); `score` is the highest smoothed probability so far.
+
+    >>> event = Event("end", 1, "wave", start_s=2.0, told_s=3.5, score=0.9)
+    >>> f"{event.label} lasted {event.told_s - event.start_s:.1f} s"
+    'wave lasted 1.5 s'
     """
 
     kind: Literal["start", "end"]
@@ -119,6 +136,10 @@ class Decision:
 
     `scores` are the smoothed probabilities, (classes,) float32, 0 for ignored classes. The raw
     answer stays in the prediction.
+
+    >>> decision = Decision(("idle", "wave"), action=1, scores=np.array([0.1, 0.9], np.float32))
+    >>> decision.label, decision.events
+    ('wave', ())
     """
 
     labels: tuple[str, ...]
@@ -151,6 +172,11 @@ class Prediction:
     Answers of a pipeline name their `source`, credentials removed; live ones have a `delay`, and
     are `stale` if the next answer was due before this one was ready. A `decision` comes where rules
     turn answers into actions.
+
+    >>> logits = np.array([0.0, 2.0], np.float32)
+    >>> answer = Prediction(("idle", "wave"), logits, np.array([0.12, 0.88], np.float32), 4.2)
+    >>> answer.label, [score.label for score in answer.top(2)]
+    ('wave', ['wave', 'idle'])
     """
 
     labels: tuple[str, ...]

@@ -6,43 +6,74 @@ from typing import ClassVar
 
 
 class EdgeTsmError(Exception):
-    """Root of every error edge-tsm raises on purpose: what happened, which value, what to do."""
+    """Root of every error edge-tsm raises on purpose: what happened, which value, what to do.
+
+    >>> try:
+    ...     raise SourceError("clip.mp4 does not exist")
+    ... except EdgeTsmError as error:
+    ...     print(error, error.exit_code)
+    clip.mp4 does not exist 4
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class InputError(EdgeTsmError, ValueError):
-    """An argument or array handed in by the caller cannot be used."""
+    """An argument or array handed in by the caller cannot be used.
+
+    >>> issubclass(InputError, ValueError), InputError.exit_code
+    (True, 2)
+    """
 
     exit_code = 2
 
 
 class CardError(EdgeTsmError, ValueError):
-    """A bundle, artifact or card is missing, malformed, or of an unknown schema."""
+    """A bundle, artifact or card is missing, malformed, or of an unknown schema.
+
+    >>> issubclass(CardError, ValueError), CardError.exit_code
+    (True, 3)
+    """
 
     exit_code = 3
 
 
 class SourceError(EdgeTsmError, OSError):
-    """A video, image or camera cannot be opened or read."""
+    """A video, image or camera cannot be opened or read.
+
+    >>> issubclass(SourceError, OSError), SourceError.exit_code
+    (True, 4)
+    """
 
     exit_code = 4
 
 
 class BackendError(EdgeTsmError, RuntimeError):
-    """An inference engine or device is not there, or refuses the model."""
+    """An inference engine or device is not there, or refuses the model.
+
+    >>> issubclass(BackendError, RuntimeError), BackendError.exit_code
+    (True, 5)
+    """
 
     exit_code = 5
 
 
 class SinkError(EdgeTsmError, OSError):
-    """An answer cannot be delivered or a file cannot be written."""
+    """An answer cannot be delivered or a file cannot be written.
+
+    >>> issubclass(SinkError, OSError), SinkError.exit_code
+    (True, 6)
+    """
 
     exit_code = 6
 
 
 class ConversionError(EdgeTsmError, RuntimeError):
-    """A checkpoint could not be turned into a bundle."""
+    """A checkpoint could not be turned into a bundle.
+
+    >>> issubclass(ConversionError, RuntimeError), ConversionError.exit_code
+    (True, 7)
+    """
 
     exit_code = 7
 

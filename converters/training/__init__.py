@@ -1,1 +1,3 @@
 """Training and fine-tuning of TSM networks."""
+
+__all__ = ["dataset", "finetune", "qat", "run_folder", "trainer"]

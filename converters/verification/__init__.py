@@ -1,1 +1,3 @@
 """Every artifact against the torch reference."""
+
+__all__ = ["clips", "online", "reference"]

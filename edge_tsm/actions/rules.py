@@ -25,7 +25,11 @@ RULES_FILE = "rules.toml"  # in a bundle: how answers become actions unless some
 
 @dataclass(frozen=True)
 class Threshold:
-    """Smoothed probability at which a class starts (`on`) and below which it ends (`off`)."""
+    """Smoothed probability at which a class starts (`on`) and below which it ends (`off`).
+
+    >>> Rules(thresholds={"stop": Threshold(on=0.9, off=0.6)}).thresholds["stop"].off
+    0.6
+    """
 
     on: float
     off: float
@@ -191,6 +195,9 @@ def read_rules(name: str) -> Rules:
 
     Raises:
         InputError: no such preset or file, not TOML, or a key that is unknown or ill-typed.
+
+    >>> read_rules("jester-demo").mean_answers
+    12
     """
     if name in PRESETS:
         return PRESETS[name]

@@ -37,6 +37,13 @@ class Backend(Protocol):
 
     `engine` and `device` name what it runs on; `card_text` is the card embedded in the file, None
     without one.
+
+    >>> import numpy as np
+    >>> from edge_tsm import demo, load
+    >>> with load(demo.bundle()) as recognizer:
+    ...     outputs = recognizer.backend.run({"clip": np.zeros((1, 24, 224, 224), np.float32)})
+    >>> outputs["logits"].shape
+    (1, 9)
     """
 
     engine: str

@@ -1,1 +1,3 @@
 """How good a model's answers are: protocols, metrics, journals, charts."""
+
+__all__ = ["charts", "evaluate", "journal", "metrics", "models", "output", "prefetch", "views"]

@@ -1,1 +1,12 @@
 """From frames to an answer, in one thread: sampling, preprocessing, engine, postprocessing."""
+
+__all__ = [
+    "loading",
+    "postprocess",
+    "preprocess",
+    "recognizer",
+    "runner",
+    "sampling",
+    "streaming",
+    "variants",
+]

@@ -31,6 +31,10 @@ class Retry:
 
     Delays end at `most_s` and vary by ± `jitter`, so that many devices do not come back at once;
     `give_up_s` without success makes the loss final, by default never. `seed` fixes the jitter.
+
+    >>> delays = Retry(first_s=1.0, most_s=3.0, jitter=0.0).delays()
+    >>> [next(delays) for _ in range(3)]
+    [1.0, 2.0, 3.0]
     """
 
     first_s: float = 0.5
@@ -56,6 +60,13 @@ class CaptureOptions:
     opened again. `retry` None makes every loss final. A picture that stays black for `black_s`, or
     the same to the bit for `frozen_s`, counts as a loss; by default neither is looked for. `clock`
     must be that of the source.
+
+    >>> CaptureOptions(deadline_s=5.0, retry=Retry(give_up_s=60.0)).retry.give_up_s
+    60.0
+    >>> CaptureOptions(deadline_s=0)
+    Traceback (most recent call last):
+        ...
+    edge_tsm.errors.InputError: deadline_s is 0; it must be more than 0
     """
 
     deadline_s: float = 10.0

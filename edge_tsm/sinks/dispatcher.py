@@ -30,6 +30,10 @@ class Route:
 
     Errors of an `essential` one end the run; others are counted. A `lossless` one is waited for
     when its queue is full.
+
+    >>> from edge_tsm.sinks.callback import Callback
+    >>> Route("answers", Callback(print)).essential
+    False
     """
 
     name: str

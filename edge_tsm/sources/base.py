@@ -67,6 +67,9 @@ class SourceOptions:
 
     Raises:
         InputError: a value out of its range.
+
+    >>> SourceOptions(size=(1280, 720), rotate=180).fps is None
+    True
     """
 
     size: Size | None = None

@@ -11,10 +11,10 @@ import edge_tsm
 from edge_tsm import errors
 
 
-def test_the_public_names_are_few_and_documented() -> None:
+def test_the_public_names_are_few_and_have_an_example() -> None:
     assert 25 <= len(edge_tsm.__all__) <= 40
     for name in set(edge_tsm.__all__) - {"__version__"}:
-        assert inspect.getdoc(getattr(edge_tsm, name)), name
+        assert ">>>" in (inspect.getdoc(getattr(edge_tsm, name)) or ""), f"{name}: no example"
 
 
 def test_a_name_that_is_not_there_is_refused_as_usual() -> None:
