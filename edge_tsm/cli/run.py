@@ -30,7 +30,7 @@ from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
-from edge_tsm.sources import Source
+from edge_tsm.sources import SCHEMES, Source
 from edge_tsm.system.redact import redact
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -91,6 +91,16 @@ Examples:
   edge-tsm run --camera rtsp://camera/1 --camera rtsp://camera/2 --json
   edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
 """
+# The list of sources is the table's: a scheme that is added there is in the help.
+_HELP = """Classify videos, cameras and streams with BUNDLE (default: the only one here).
+
+A file gives one answer, on frames spread over all of it. A camera gives one every --every
+seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card says so) steps on
+a frame --fps times a second instead, and needs no window.
+
+\b
+SOURCE and CAMERA are
+""" + "\n".join(f"  {scheme.form}  ({scheme.summary})" for scheme in SCHEMES.values())
 pace_options = grouped("pace", PaceOptions, _PACE, title="When to answer, and how long")
 
 
@@ -106,7 +116,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
-@cloup.command(epilog=_EXAMPLES)
+@cloup.command(help=_HELP, epilog=_EXAMPLES)
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @input_options
 @pace_options
@@ -116,20 +126,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: Path | None, options: RunOptions) -> None:
-    """Classify videos, cameras and streams with BUNDLE (default: the only one here).
-
-    A file gives one answer, on frames spread over all of it. A camera gives one every --every
-    seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card
-    says so) steps on a frame --fps times a second instead, and needs no window.
-
-    \b
-    SOURCE and CAMERA are
-      clip.mp4  frames/  'frames/*.png'  frames/img_%05d.jpg
-      0  /dev/v4l/by-id/…  csi://0  rtsp://…  http://…  tcp://…  udp://…
-      'v4l2src ! videoconvert' (a GStreamer pipeline)  av:URI (through PyAV)
-      - (PPM or raw frames on stdin)  test://640x480/30
-      replay:FOLDER (of --record)  replay:clip.mp4 (as if it were live)
-    """
+    """Classify what the options name; see `classify`."""
     classify(bundle, options)
 
 
