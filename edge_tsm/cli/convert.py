@@ -52,8 +52,8 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
         "--from",
         "kind",
-        type=click.Choice(["mit", "mmaction2", "paddle"]),
-        help="Code base of the checkpoint. [default: by its keys]",
+        metavar="NAME",
+        help="Code base of the checkpoint: mit, mmaction2, paddle. [default: by its keys]",
     ),
     click.option(
         "--batch",
