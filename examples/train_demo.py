@@ -21,8 +21,7 @@ from converters.training.run_folder import RunFolder
 from converters.training.trainer import Trainer, TrainingSettings
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
-TRAIN, VAL = 2_000_000, 1_000_000  # first seeds; tests and benchmarks take theirs from 0 on
-SEGMENTS = 8
+TRAIN, VAL, SEGMENTS = 2_000_000, 1_000_000, 8  # first seeds; tests and benchmarks start at 0
 STAGES = ((64, 9000, 128, 32), (112, 9000, 128, 32), (224, 2000, 256, 16))  # px, clips, side, batch
 EFFORT = {  # epochs and learning rate of each stage
     "mobilenetv2": ((9, 3e-3), (8, 3e-3), (3, 1e-3)),
