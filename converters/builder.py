@@ -27,7 +27,7 @@ from converters.recipe import Options
 from converters.report import Report, Step
 from converters.verification.clips import Clips, generated_clip, random_clips, real_clips
 from converters.verification.online import OnlineReference
-from converters.verification.reference import Check, Logits, Reference
+from converters.verification.reference import Check, Reference
 from edge_tsm.actions.rules import RULES_FILE, write_rules
 from edge_tsm.backends import ENGINES, RuntimeOptions, open_backend, readers
 from edge_tsm.bundle.card import (
@@ -38,7 +38,7 @@ from edge_tsm.bundle.card import (
     Verification,
 )
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.datatypes import Image
+from edge_tsm.datatypes import Image, Logits
 from edge_tsm.errors import BackendError, VerificationError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.preprocess import Preprocessor

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 Tensor = NDArray[Any]
+Logits = NDArray[np.float32]  # (..., classes)
 Color = Literal["bgr", "rgb"]
 SourceState = Literal["opening", "live", "lost", "ended"]
 

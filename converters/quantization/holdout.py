@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from converters.quantization.calibration import ClipSet
 from converters.verification.clips import Clips
 from converters.verification.online import STEPS, prove_chain
-from converters.verification.reference import Check, Logits, Proof, compare
+from converters.verification.reference import Check, Proof, compare
 from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.bundle.golden import measure
-from edge_tsm.datatypes import Image
+from edge_tsm.datatypes import Image, Logits
 from edge_tsm.errors import VerificationError
 from edge_tsm.inference.postprocess import softmax
 from edge_tsm.inference.preprocess import Preprocessor

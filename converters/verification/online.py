@@ -20,7 +20,6 @@ from converters.verification.clips import Clips, random_clips
 from converters.verification.reference import (
     TOLERANCE,
     Array,
-    Logits,
     Reference,
     compare,
     reverse_frames,
@@ -28,6 +27,7 @@ from converters.verification.reference import (
 )
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card, Verification
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import VerificationError
 from edge_tsm.inference.streaming import feed, fresh_state
 

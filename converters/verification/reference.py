@@ -20,11 +20,11 @@ from converters.verification.clips import Clips
 from edge_tsm.backends import Backend, RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import measure
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import CardError, VerificationError
 from edge_tsm.inference.runner import runner_of
 
 Array = NDArray[np.float32]
-Logits = Array  # (K, classes); online (K, T, classes), an answer per frame
 
 # Relative to the range of the reference's logits. Measured over all variants: f32 at most 5e-6.
 TOLERANCE = {"f32": 1e-4, "f16": 2e-2}

@@ -10,14 +10,11 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Decision, Event, Prediction
+from edge_tsm.datatypes import Decision, Event, Logits, Prediction
 from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import softmax
-
-Logits = NDArray[np.float32]  # (classes,)
 
 
 @dataclass

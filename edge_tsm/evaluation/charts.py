@@ -15,7 +15,7 @@ from PIL import ImageDraw, ImageFont
 
 from edge_tsm.evaluation.metrics import Bin
 
-Color = tuple[int, int, int]
+Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 INK, FAINT, GRID, PAPER = (32, 36, 44), (130, 136, 146), (222, 226, 232), (255, 255, 255)
 BLUE, PALE, RED = (24, 78, 156), (150, 176, 214), (196, 62, 46)
@@ -153,7 +153,7 @@ def latency_chart(bars: Sequence[Bar], title: str) -> PilImage.Image:
     return sheet.image
 
 
-def _curve(sheet: _Sheet, corner: Point, heights: Sequence[float], color: Color) -> None:
+def _curve(sheet: _Sheet, corner: Point, heights: Sequence[float], color: Rgb) -> None:
     """Draw heights (0 to 1) from the left to the right edge of a plot."""
     step = PLOT_PX / max(len(heights) - 1, 1)
     points = [(corner[0] + i * step, corner[1] + PLOT_PX * (1 - h)) for i, h in enumerate(heights)]
@@ -172,7 +172,7 @@ class _Sheet:
         self.draw.text((PAD_PX, PAD_PX), title, fill=INK, font=ImageFont.load_default(TITLE_PX))
         self._font = ImageFont.load_default(TEXT_PX)
 
-    def text(self, place: Point, text: str, anchor: str, *, color: Color = INK) -> None:
+    def text(self, place: Point, text: str, anchor: str, *, color: Rgb = INK) -> None:
         """Write with Pillow's text anchor at `place`."""
         self.draw.text(place, text, fill=color, font=self._font, anchor=anchor)
 
@@ -271,7 +271,7 @@ def _legend(sheet: _Sheet, corner: Point) -> None:
         sheet.text((corner[0] + 18, y + 6), text, "lm")
 
 
-def _mix(color: Color, strength: float) -> Color:
+def _mix(color: Rgb, strength: float) -> Rgb:
     red, green, blue = (round(255 + strength * (c - 255)) for c in color)
     return red, green, blue
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.data.clips import Dataset, Sample
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.journal import Journal, Outcome
-from edge_tsm.evaluation.metrics import Figures, Logits, figures, fuse
+from edge_tsm.evaluation.metrics import Figures, figures, fuse
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
 from edge_tsm.evaluation.views import (
     Classifier,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edge_tsm.data.clips import Sample
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.evaluation.metrics import Logits
 
 FORMAT = "edge-tsm results 1"
 

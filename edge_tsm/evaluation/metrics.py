@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import softmax
 
 Average = Literal["logits", "softmax"]
-Logits = NDArray[np.float32]
 BINS = 15  # as Guo et al. 2017
 _Z95 = 1.959964  # 97.5 % point of the normal distribution
 

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
-from edge_tsm.datatypes import Tensor
+from edge_tsm.datatypes import Logits, Tensor
 from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import read_logits
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.streaming import Stream, chain
 
 Form = Literal["clip", "online"]
-Logits = NDArray[np.float32]
 
 
 class Runner(Protocol):

@@ -8,17 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
-from edge_tsm.datatypes import Image, Prediction, Tensor
+from edge_tsm.datatypes import Image, Logits, Prediction, Tensor
 from edge_tsm.errors import CardError, InputError
 from edge_tsm.inference.postprocess import read_logits, softmax
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 
 State = Mapping[str, Tensor]  # by input name
-Logits = NDArray[np.float32]
 
 
 def fresh_state(card: Card) -> State:

@@ -25,11 +25,12 @@ from converters.quantization.holdout import Holdout
 from converters.recipe import Options, Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds
-from converters.verification.reference import Check, Logits, run_artifact
+from converters.verification.reference import Check, run_artifact
 from edge_tsm import demo as packaged
 from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
+from edge_tsm.datatypes import Logits
 from edge_tsm.errors import CheckpointError, VerificationError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.streaming import chain
