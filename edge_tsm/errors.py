@@ -49,7 +49,7 @@ class SourceError(EdgeTsmError, OSError):
 
 
 class BackendError(EdgeTsmError, RuntimeError):
-    """An inference engine or device is not there, or refuses the model.
+    """An inference engine or device is not available, or refuses the model.
 
     >>> issubclass(BackendError, RuntimeError), BackendError.exit_code
     (True, 5)

@@ -22,7 +22,7 @@ def _known_engine(ctx: click.Context, param: click.Parameter, name: str | None) 
     """Return the name of an engine of edge-tsm, or of one that another package brings."""
     if name is None or find_engine(name) is not None:
         return name
-    raise click.BadParameter(f"{name!r} is no engine here; choose {' or '.join(ENGINES)}")
+    raise click.BadParameter(f"{name!r} is not an engine here; choose {' or '.join(ENGINES)}")
 
 
 engine_option: Decorator = click.option(
