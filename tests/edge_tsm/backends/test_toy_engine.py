@@ -117,7 +117,7 @@ def test_the_commands_take_its_name(toys: Path, monkeypatch: pytest.MonkeyPatch)
     arguments = [str(toys), "--engine", "toy", "--device", "toybox"]
     unknown = CliRunner().invoke(main, ["verify", *arguments])
     assert unknown.exit_code == 2
-    assert "'toy' is no engine here; choose onnxruntime or openvino" in unknown.output
+    assert "'toy' is not an engine here; choose onnxruntime or openvino" in unknown.output
     bring(monkeypatch, TOY)
     known = CliRunner().invoke(main, ["verify", *arguments])
     assert (known.exit_code, known.output) == (
