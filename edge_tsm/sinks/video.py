@@ -11,6 +11,7 @@ from edge_tsm.errors import SinkError
 from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import Overlay
 from edge_tsm.system.files import publish, temporary_beside
+from edge_tsm.system.opencv import check_name
 
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
@@ -116,10 +117,7 @@ def check_video_path(path: Path) -> None:
         raise SinkError(f"{path}: save as a file, {' or '.join(_CODECS)}")
     if not path.parent.is_dir():
         raise SinkError(f"{path.parent} is not a folder")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:  # OpenCV would crash on it
-        raise SinkError(f"{str(path)!r} is no valid UTF-8 name; rename it") from error
+    check_name(str(path), error_type=SinkError)
 
 
 def write_annotated(
