@@ -77,7 +77,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
 def _input(recipe: Recipe) -> Input:
     name, frames = ("frame", 1) if recipe.streaming else ("clip", recipe.segments)
     size = recipe.preprocess.crop_px
-    return Input(name, (recipe.batch, frames * 3, size, size), "float32")
+    return Input(name, (recipe.batch, frames * 3, size, size), "float32", dynamic_batch=False)
 
 
 def _streaming(recipe: Recipe) -> Streaming | None:
@@ -105,6 +105,7 @@ def file_entry(path: Path, writer: Writer, also: Iterable[str]) -> File:
         parts={part.name: checksum(part) for part in artifact_parts(path, writer.engine)},
         also={engine: version(engine) for engine in also},
         target=writer.target,
+        proven=True,
     )
 
 

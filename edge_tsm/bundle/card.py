@@ -1,4 +1,4 @@
-"""The card: the contract between the converters and the runtime (schema 2).
+"""The card: the contract between the converters and the runtime (schema 3).
 
 It says what a model is, what it must be fed, what it answers and what was proven. The same JSON
 is in `card.json` of a bundle and, without its `files` and `verification` parts (a file cannot
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from edge_tsm.bundle.schema import Note, decode, json_schema
 from edge_tsm.errors import CardError
 
-SCHEMA = 2
+SCHEMA = 3
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
@@ -28,6 +28,7 @@ TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alo
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
 Target = Literal["any", "tensorrt"]
+Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,26 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Input:
-    """The input tensor: a clip, or one frame of an online model; see `Card.layout`."""
+    """The input tensor: a clip, or one frame of an online model; see `Card.layout`.
+
+    With `dynamic_batch` the first number of `shape` is 1 and the graph takes any.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32"]
+    dynamic_batch: bool
 
 
 @dataclass(frozen=True)
 class Output:
-    """The output tensor; `activation` names what is still to be applied to get probabilities."""
+    """The output tensor; `activation` names what is still to be applied to get probabilities.
+
+    With "sigmoid" each class has a probability of its own, and several may be on at once.
+    """
 
     name: str
-    activation: Literal["softmax"]
+    activation: Activation
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,8 @@ class File:
     """One artifact; `parts` are further files it needs (name to SHA-256), as an IR its `.bin`.
 
     `also` are engines beside `engine` on which it was verified, with their versions. `target` is
-    "tensorrt" for a form that other devices run slowly or, OpenVINO, wrongly.
+    "tensorrt" for a form that other devices run slowly or, OpenVINO, wrongly. An artifact that is
+    not `proven` was measured on too few clips to tell; it runs only where it is asked for by name.
     """
 
     path: str
@@ -126,6 +135,7 @@ class File:
     parts: dict[str, str]
     also: dict[str, str]
     target: Target
+    proven: bool
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -229,7 +239,9 @@ class Card:
                 f"{where}: card schema {found!r}, this edge-tsm reads 1 to {SCHEMA}; "
                 "convert again or install the matching edge-tsm"
             )
-        card = decode(cls, data if found == SCHEMA else _upgraded(data, where), where, path="card")
+        for upgrade in _UPGRADES[found - 1 :]:
+            data = upgrade(data, where)
+        card = decode(cls, data, where, path="card")
         for problem in card._problems():
             raise CardError(f"{where}: card.{problem}")
         return card
@@ -334,7 +346,7 @@ _FAMILIES = {  # the first letters of `arch.backbone` in schema 1
 }
 
 
-def _upgraded(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _from_1(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return a card of schema 1 in schema 2, which names the family, and says "online" once.
 
     Raises:
@@ -354,12 +366,44 @@ def _upgraded(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise CardError(f"{where}: card.family is unknown to schema 1")
     return {
         **rest,
-        "schema": SCHEMA,
+        "schema": 2,
         "family": next(family, "unknown"),
         "arch": {key: value for key, value in old.arch.items() if key != "mode"},
         "input": {key: value for key, value in data["input"].items() if key != "layout"},
         "streaming": old.streaming and {**data["streaming"], "caches": data["state"]},
     }
+
+
+def _from_2(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a card of schema 2 in schema 3, which knows unproven files and batches of any size.
+
+    What is ill-typed stays as it is, for the decoder to name.
+
+    Raises:
+        CardError: a key that schema 2 does not have.
+    """
+    given, files = data.get("input"), data.get("files")
+    new = [("input", given, "dynamic_batch")]
+    new += [(f"files.{n}", f, "proven") for n, f in _items(files)]
+    for place, value, key in new:
+        if isinstance(value, dict) and key in value:
+            raise CardError(f"{where}: card.{place}.{key} is unknown to schema 2")
+    upgraded = {**data, "schema": 3}
+    if isinstance(given, dict):
+        upgraded["input"] = {**given, "dynamic_batch": False}
+    if isinstance(files, dict):
+        upgraded["files"] = {
+            name: {**file, "proven": True} if isinstance(file, dict) else file
+            for name, file in files.items()
+        }
+    return upgraded
+
+
+def _items(value: object) -> list[tuple[Any, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+_UPGRADES = (_from_1, _from_2)  # from schema 1 to 2, from 2 to 3
 
 
 def checksum(path: Path) -> str:

@@ -65,7 +65,7 @@ def write_bundle(folder: Path) -> Path:
     folder.mkdir()
     card = make_card()
     path = write_file(folder / "model.toy", card)
-    file = File(path.name, checksum(path), "f32", "toy", "1", {}, {}, "any")
+    file = File(path.name, checksum(path), "f32", "toy", "1", {}, {}, "any", proven=True)
     proven = Verification(1, 0.0, 0.0, 1e-4, 1.0, 1.0, 1.0, 0.0)
     card = replace(card, files={path.name: file}, verification={path.name: proven})
     Golden(np.zeros((1, 8, 224, 224, 3), np.uint8), np.float32([LOGITS])).write(folder)

@@ -19,7 +19,9 @@ from tests.helpers.fakes import make_card
 CARD = dataclasses.replace(
     make_card(),
     files={
-        "model.xml": File("model.xml", "00", "f32", "openvino", "1", {"model.bin": "11"}, {}, "any")
+        "model.xml": File(
+            "model.xml", "00", "f32", "openvino", "1", {"model.bin": "11"}, {}, "any", proven=True
+        )
     },
     verification={"model.xml": Verification(6, 1e-6, 1e-6, 1e-4, 1.0, 1.0, 1.0, 0.0)},
 )
@@ -66,8 +68,8 @@ def test_every_missing_key_is_named(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 3, "schema 3, this edge-tsm reads 1 to 2"),
-        (("schema",), 0, "schema 0, this edge-tsm reads 1 to 2"),
+        (("schema",), 4, "schema 4, this edge-tsm reads 1 to 3"),
+        (("schema",), 0, "schema 0, this edge-tsm reads 1 to 3"),
         (("schema",), "1", "schema '1'"),
         (("schema",), True, "schema True"),
         (("extra",), 1, "card.extra is unknown"),
@@ -119,7 +121,7 @@ def test_bundles_made_before_are_read(kind: str, caches: int) -> None:
     bundle = edge_tsm.demo.bundle(kind)
     assert json.loads((bundle / "card.json").read_text())["schema"] == 1
     card = Card.read(bundle)
-    assert (card.schema, card.family, len(card.state)) == (2, "mobilenet", caches)
+    assert (card.schema, card.family, len(card.state)) == (3, "mobilenet", caches)
     assert card.online is (kind == "online")
     assert "mode" not in card.arch
     assert Card.from_json(card.to_json(), where="x") == card
@@ -196,3 +198,40 @@ def test_every_missing_key_of_schema_1_is_named(key: str) -> None:
 def test_a_folder_without_card(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="not a bundle"):
         Card.read(tmp_path)
+
+
+# --- bundles made before: schema 2 --------------------------------------------------------------
+
+
+def _schema_2() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(CARD.to_json())
+    data["schema"] = 2
+    del data["input"]["dynamic_batch"]
+    for file in data["files"].values():
+        del file["proven"]
+    return data
+
+
+def test_a_card_of_schema_2_is_read_as_proven_and_of_a_fixed_batch() -> None:
+    assert Card.from_json(json.dumps(_schema_2()), where="x") == CARD
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("input", "dynamic_batch"), False, "input.dynamic_batch is unknown to schema 2"),
+        (("files", "model.xml", "proven"), True, "files.model.xml.proven is unknown to schema 2"),
+        (("files",), [], r"card\.files is \[\]"),
+        (("input",), None, r"card\.input is None"),
+    ],
+)
+def test_wrong_values_of_schema_2_are_named(
+    path: tuple[str, ...], value: Any, message: str
+) -> None:
+    data = _schema_2()
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(CardError, match=message):
+        Card.from_json(json.dumps(data), where="x")

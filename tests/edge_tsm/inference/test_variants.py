@@ -22,7 +22,7 @@ CPU = RuntimeOptions()
 def a_file(name: str, precision: str = "f32", *, target: str = "any", also: str = "") -> File:
     engine = "openvino" if name.endswith(".xml") else "onnxruntime"
     further = {also: "1"} if also else {}
-    return File(name, "00", precision, engine, "1", {}, further, target)  # type: ignore[arg-type]
+    return File(name, "00", precision, engine, "1", {}, further, target, proven=True)  # type: ignore[arg-type]
 
 
 def a_card(*files: File) -> Card:
