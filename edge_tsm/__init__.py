@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_tsm.inference.streaming import Stream
     from edge_tsm.live.capture import CaptureOptions, Retry
     from edge_tsm.live.pipeline import Pipeline
+    from edge_tsm.live.worker import SourceInput
     from edge_tsm.sinks import Dispatcher, Route
     from edge_tsm.sinks.callback import Callback
     from edge_tsm.sinks.jsonlines import JsonLines
@@ -63,6 +64,7 @@ _HOMES = {
     "inference.streaming": ("Stream",),
     "live.capture": ("CaptureOptions", "Retry"),
     "live.pipeline": ("Pipeline",),
+    "live.worker": ("SourceInput",),
     "sinks": ("Dispatcher", "Route"),
     "sinks.callback": ("Callback",),
     "sinks.jsonlines": ("JsonLines",),

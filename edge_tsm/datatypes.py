@@ -91,6 +91,7 @@ class Counts:
     `frames` were delivered by the source, `dropped` of them replaced by newer ones before anyone
     looked; `answers` were given, `skipped` windows were due while the engine was busy and gave way
     to newer ones; `breaks` are losses, hangs and other gaps, after which the window fills again.
+    `source` is the id, `address` the URI without secrets.
     """
 
     source: str
@@ -100,6 +101,7 @@ class Counts:
     answers: int
     skipped: int
     breaks: int
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,9 @@ class Prediction:
 
     `logits` and `probabilities` are (classes,) float32 in the order of `labels`; `inference_ms`
     is the wall time of the engine call alone; `window` says which frames were seen, where known.
-    Answers of a pipeline name their `source`, credentials removed; live ones have a `delay`, and
-    are `stale` if the next answer was due before this one was ready. A `decision` comes where rules
-    turn answers into actions.
+    Answers of a pipeline carry the id of their `source`, and for people its `address`, without
+    secrets; live ones have a `delay`, and are `stale` if the next answer was due before this one
+    was ready. A `decision` comes where rules turn answers into actions.
 
     >>> logits = np.array([0.0, 2.0], np.float32)
     >>> answer = Prediction(("idle", "wave"), logits, np.array([0.12, 0.88], np.float32), 4.2)
@@ -237,6 +239,7 @@ class Prediction:
     delay: Delay | None = None
     stale: bool = False
     decision: Decision | None = None
+    address: str | None = None
 
     def top(self, k: int = 5) -> list[Score]:
         """Return the `k` most probable classes, best first (fewer when there are fewer)."""

@@ -27,7 +27,7 @@ class _Track:
 
 
 class ActionTracker:
-    """Adds a decision to every answer; sources are told apart by `prediction.source`.
+    """Adds a decision to every answer; sources are told apart by their id, `prediction.source`.
 
     Args:
         rules: how answers become actions.

@@ -30,7 +30,12 @@ class DecisionRecord(TypedDict):
 
 
 class _Required(TypedDict):
-    source: Annotated[str, Note(description="URI of the source, without credentials")]
+    source: Annotated[
+        str, Note(description="id of the source: its name, or its index, unique within a run")
+    ]
+    address: Annotated[
+        str | None, Note(description="URI of the source for people, without secrets; not unique")
+    ]
     label: Annotated[str, Note(description="label of the largest logit")]
     top: Annotated[
         tuple[ClassRecord, ...],

@@ -52,6 +52,24 @@ def publish(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
+def publish_new(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, unless another file has it.
+
+    Raises:
+        FileExistsError: one has.
+    """
+    temporary.chmod(0o666 & ~umask())
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a memory card's FAT has no hard links
+        path.touch(exist_ok=False)
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
 def umask() -> int:
     """Return the process's file mode mask, which can only be read by setting it."""
     mask = os.umask(0)
