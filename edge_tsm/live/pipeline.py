@@ -84,9 +84,9 @@ class Pipeline:
             aligned=self._batch > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
-        self._tracker = ActionTracker(rules, card.labels) if rules else None
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
+        self._tracker = ActionTracker(rules, card.labels, clock=self._clock) if rules else None
         self._changed = self._clock.condition()
         self._workers: list[SourceWorker] = []
         self._closing, self._running, self._turn = False, False, 0
