@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from edge_tsm.datatypes import Frame, SourceState
 from edge_tsm.errors import InputError, SourceError
@@ -19,6 +20,7 @@ from edge_tsm.system.redact import redact
 
 log = logging.getLogger(__name__)
 
+Required = Literal["all", "any", "none"]
 MOST_HUNG = 8
 SETTLED_S = 10.0
 JOIN_S = 0.5
@@ -62,6 +64,9 @@ class CaptureOptions:
     is a warning and a state, of sources that can be opened again: what an application shows may
     well stand still. `clock` must be that of the source.
 
+    Of the live sources of a pipeline, `required` must deliver at the start: "all", "any" one of
+    them, or "none"; those that do not yet are tried again as after a loss.
+
     >>> CaptureOptions(deadline_s=5.0, retry=Retry(give_up_s=60.0)).retry.give_up_s
     60.0
     >>> CaptureOptions(deadline_s=0)
@@ -75,12 +80,15 @@ class CaptureOptions:
     black_s: float = math.inf
     frozen_s: float = math.inf
     warn_s: float = 10.0
+    required: Required = "any"
     clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "black_s", "frozen_s", "warn_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be more than 0")
+        if self.required not in (kinds := get_args(Required)):
+            raise InputError(f"required is {self.required!r}; it must be one of {', '.join(kinds)}")
 
 
 class LiveCapture:

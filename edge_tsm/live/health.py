@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from datetime import datetime, timezone
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class StateTracker:
             return
         before, self.state, self.since_s = self.state, state, self._clock.now()
         if self._on_change is not None:
-            utc = datetime.now(timezone.utc)
+            utc = self._clock.utc(self.since_s)
             self._on_change(
                 StateChange(self._source, state, before, self.since_s, utc, redact(reason))
             )

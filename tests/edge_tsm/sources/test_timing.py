@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def test_a_burst_is_spread_over_the_time_it_was_captured_in(fps: int, nominal: f
     frames = list(burst(20, fps=fps, nominal=nominal))
     clock = SenderClock(COUNTED_S)
     placed = [clock.place(f.sent_s, now_s=f.now_s)[0] for f in frames][5 * fps :]
-    steps = [b - a for a, b in zip(placed, placed[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(placed)]
     assert max(steps) < 2.5 / fps
     assert abs(placed[-1] - frames[-1].now_s) < 2 / fps
 
