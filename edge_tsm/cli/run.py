@@ -31,6 +31,7 @@ from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES, Source
+from edge_tsm.system.printable import printable
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -189,7 +190,8 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
 def _print_model(recognizer: Recognizer) -> None:
     backend, variant = recognizer.backend, recognizer.variant
     file = f" ({variant.file.path})" if variant else ""
-    click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
+    name = printable(f"{recognizer.card.name}{file}")
+    click.echo(f"{name} on {backend.engine} {backend.device}", err=True)
 
 
 def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
