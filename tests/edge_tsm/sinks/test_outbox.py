@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
-from edge_tsm.datatypes import Decision, Event, Prediction
 from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
@@ -24,14 +22,10 @@ from edge_tsm.sinks.outbox import Outbox
 from edge_tsm.sinks.webhook import Webhook
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import LABELS, NOON, says, stored
+from tests.helpers.answers import answer_with as answer
 from tests.helpers.http_servers import Server, free_port, serving
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def answer(*events: Event) -> Prediction:
-    prediction = says("wave", 1.0)
-    return replace(prediction, decision=Decision(LABELS, 0, prediction.probabilities, events))
 
 
 def outbox(url: str, store: EventStore, clock: VirtualClock) -> Outbox:
@@ -179,7 +173,7 @@ from pathlib import Path
 from edge_tsm.events import EventStore
 from edge_tsm.sinks.outbox import Outbox
 from edge_tsm.sinks.webhook import Webhook
-from tests.edge_tsm.sinks.test_outbox import answer
+from tests.helpers.answers import answer_with as answer
 from tests.helpers.answers import stored
 
 path, url, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
