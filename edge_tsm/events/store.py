@@ -94,7 +94,7 @@ class EventStore:
         self, path: Path | None = None, *, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self._limits, self._clock = limits or Limits(), clock
-        self._name = str(path or "events")
+        self._name, self.lasts = str(path or "events"), path is not None
         self._lock, self._changed, self._version = threading.RLock(), clock.condition(), 0
         self._waiting = deque[tuple[Event, Message]]()
         self._failing = self._closed = False
@@ -126,7 +126,7 @@ class EventStore:
             if self._waiting:
                 _log.warning("%s: %d messages could not be written", self._name, len(self._waiting))
             self._stack.close()
-        self._notify()
+        self.wake()
 
     # --- events ---
 
@@ -147,7 +147,7 @@ class EventStore:
                 self._flush()
                 self._bound_waiting()
             stored = not self._waiting
-        self._notify()
+        self.wake()
         return stored
 
     def events(self, *, most: int = 100) -> list[Event]:
@@ -185,7 +185,7 @@ class EventStore:
         except BaseException:
             self._forget(media.path)
             raise
-        self._notify()
+        self.wake()
 
     @contextmanager
     def removing(self, path: Path) -> Iterator[None]:
@@ -250,7 +250,8 @@ class EventStore:
             if self._version == version and not self._closed:
                 self._changed.wait(timeout_s)
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """End every `wait`."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
@@ -367,7 +368,7 @@ class EventStore:
                 self._flush()
                 if not self._failing:
                     break
-        self._notify()
+        self.wake()
 
     def _recover(self) -> None:
         if self._failing:
