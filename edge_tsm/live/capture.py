@@ -92,8 +92,10 @@ class LiveCapture:
         SourceError: the source never delivered, cannot be opened again, or has hung too often.
     """
 
-    def __init__(self, source: Source, options: CaptureOptions | None = None) -> None:
-        self.uri = redact(source.uri)
+    def __init__(
+        self, source: Source, options: CaptureOptions | None = None, *, name: str | None = None
+    ) -> None:
+        self.address, self._name = redact(source.uri), name
         self.state: SourceState = "opening"
         self.tally = Tally()
         self._source, self._options = source, options or CaptureOptions()
@@ -128,6 +130,10 @@ class LiveCapture:
             self._changed.notify_all()
         self._source.close()
 
+    def _named(self, text: str) -> str:
+        """Return a message that says which source it is about."""
+        return text if self._name is None else f"{self._name}: {text}"
+
     def _delays(self) -> Iterator[float]:
         return (self._options.retry or Retry()).delays()
 
@@ -135,7 +141,7 @@ class LiveCapture:
         """Yield the frames of one opening; return when the source says that it is over."""
         reader = _Reader(self._source, self._changed, self._clock, self.tally)
         self._readers.append(reader)
-        watch, shift = _Watch(self.uri, self._options), 0
+        watch, shift = _Watch(self.address, self._options), 0
         try:
             while (frame := self._next(reader)) is not None:
                 if not watch.approves(frame):
@@ -158,7 +164,7 @@ class LiveCapture:
                 # What cannot be opened again, as an application that pushes, may take its time.
                 left_s = until_s - self._clock.now() if self._reopens else None
                 if not self._changed.wait(left_s):
-                    raise SourceError(f"{self.uri} delivered nothing for {deadline_s:g} s")
+                    raise SourceError(f"{self.address} delivered nothing for {deadline_s:g} s")
         return None
 
     def _marked(self, frame: Frame, index: int) -> Frame:
@@ -168,7 +174,7 @@ class LiveCapture:
         lost = self.state == "lost"
         torn = last is not None and (last.image.shape != frame.image.shape or time_s < last.time_s)
         if lost:
-            log.info("%s is back after %.1f s", self.uri, now_s - self._lost_s)
+            log.info("%s is back after %.1f s", self._named(self.address), now_s - self._lost_s)
         if self.state != "live":
             self.state, self._live_s = "live", now_s
         self.tally.breaks += torn and not lost
@@ -179,16 +185,18 @@ class LiveCapture:
         """Note a loss; raise where it is final."""
         options, now_s = self._options, self._clock.now()
         if not self._reopens or not options.retry or not self._last:
-            raise error
+            raise SourceError(self._named(str(error))) from error
         if self.state == "live":
-            log.warning("%s; opening it again", redact(str(error)))
+            log.warning("%s; opening it again", self._named(redact(str(error))))
             self.state, self._lost_s = "lost", now_s
             self.tally.breaks += 1
         if now_s - self._lost_s > options.retry.give_up_s:
-            raise error
+            raise SourceError(self._named(str(error))) from error
         self._readers = [reader for reader in self._readers if not reader.ended]
         if len(self._readers) >= MOST_HUNG:
-            raise SourceError(f"{self.uri}: {MOST_HUNG} reads hang; restart the program") from error
+            raise SourceError(
+                f"{self.address}: {MOST_HUNG} reads hang; restart the program"
+            ) from error
 
     def _join(self) -> None:
         """Wait a moment for the threads that read: one that returns from a library while Python

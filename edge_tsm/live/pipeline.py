@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -17,6 +17,7 @@ from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
 from edge_tsm.live.worker import PendingClip, SourceInput, SourceWorker
 from edge_tsm.sources import Recording, Source
+from edge_tsm.sources.names import source_ids
 from edge_tsm.system.clock import Handover
 from edge_tsm.system.redact import redact
 
@@ -41,7 +42,7 @@ class Pipeline:
 
     Args:
         sources: what `open_source` returned, objects of your own with that protocol, or
-            `SourceInput`s of them.
+            `SourceInput`s of them, which may name them.
         recognizer: the model.
         window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
             the card's.
@@ -51,15 +52,16 @@ class Pipeline:
             at the end of the sources the last one comes again, with the end of what is still on.
 
     Raises:
-        InputError: seconds out of range, or rules with a label that the model does not have.
+        InputError: seconds out of range, rules with a label that the model does not have, or a
+            name that is no id or not unique.
 
     >>> import edge_tsm, edge_tsm.demo
     >>> source = edge_tsm.open_source("test://64x48/10")
     >>> recognizer = edge_tsm.load(edge_tsm.demo.bundle())
-    >>> for prediction in Pipeline(source, recognizer, window_s=0.3):
-    ...     print(prediction.source, prediction.label in recognizer.card.labels)
+    >>> for prediction in Pipeline(SourceInput(source, name="hall"), recognizer, window_s=0.3):
+    ...     print(prediction.source, prediction.address)
     ...     break
-    test://64x48/10 True
+    hall test://64x48/10
     """
 
     def __init__(
@@ -82,9 +84,9 @@ class Pipeline:
             aligned=self._batch > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
-        self._tracker = ActionTracker(rules, card.labels) if rules else None
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
+        self._tracker = ActionTracker(rules, card.labels, clock=self._clock) if rules else None
         self._changed = self._clock.condition()
         self._workers: list[SourceWorker] = []
         self._closing, self._running, self._turn = False, False, 0
@@ -167,22 +169,23 @@ class Pipeline:
             self._changed.notify_all()
 
     def _predictions(self) -> Iterator[Prediction]:
-        for given in self._inputs:
+        for name, given in self._inputs.items():
             if not given.source.live and not self._closing:
-                yield self._recording(given)
-        yield from self._live([given for given in self._inputs if given.source.live])
+                yield self._recording(name, given)
+        live = {name: given for name, given in self._inputs.items() if given.source.live}
+        yield from self._live(live)
 
-    def _recording(self, given: SourceInput) -> Prediction:
+    def _recording(self, name: str, given: SourceInput) -> Prediction:
         source = cast("Recording", given.source)
         frames = source.sample(self.recognizer.sample, progress=given.progress)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)
         prediction = self.recognizer.predict([crops[i] for i in indices], window=window)
-        return replace(prediction, source=redact(source.uri))
+        return replace(prediction, source=name, address=redact(source.uri))
 
-    def _live(self, inputs: Sequence[SourceInput]) -> Iterator[Prediction]:
-        self._workers = [self._worker(given) for given in inputs]
+    def _live(self, inputs: Mapping[str, SourceInput]) -> Iterator[Prediction]:
+        self._workers = [self._worker(name, given) for name, given in inputs.items()]
         try:
             for worker in self._workers:
                 worker.start()
@@ -195,10 +198,11 @@ class Pipeline:
             for worker in self._workers:
                 worker.join(until_s)
 
-    def _worker(self, given: SourceInput) -> SourceWorker:
+    def _worker(self, name: str, given: SourceInput) -> SourceWorker:
         return SourceWorker(
             given,
             self._form.assembler(),
+            name=name,
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
@@ -250,12 +254,18 @@ class Pipeline:
                 latency_ms=(done_s - pending.captured_s) * 1000,
             )
             stale = done_s - pending.captured_s > self._pace.every_s
-            yield replace(prediction, source=worker.uri, delay=delay, stale=stale)
+            yield replace(
+                prediction, source=worker.name, address=worker.address, delay=delay, stale=stale
+            )
 
 
-def _inputs(sources: Source | SourceInput | Sequence[Source | SourceInput]) -> list[SourceInput]:
-    given = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
-    return [one if isinstance(one, SourceInput) else SourceInput(one) for one in given]
+def _inputs(
+    sources: Source | SourceInput | Sequence[Source | SourceInput],
+) -> dict[str, SourceInput]:
+    """Return the sources by their ids."""
+    listed = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
+    given = [one if isinstance(one, SourceInput) else SourceInput(one) for one in listed]
+    return dict(zip(source_ids([one.name for one in given]), given, strict=True))
 
 
 def _seconds(name: str, given: float | None, default: float) -> float:

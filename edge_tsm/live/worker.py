@@ -18,15 +18,22 @@ OLD_S = 60.0
 
 @dataclass(frozen=True, eq=False)
 class SourceInput:
-    """A source and what else its frames are wanted for.
+    """A source, and what else its frames are wanted for.
 
+    `name` is the id of the source in answers, events and files: 1 to 64 of the characters
+    `A-Za-z0-9_.-`, unique in a pipeline; by default "0", "1", … in the order of the sources.
     `on_frame` is called with every frame of a live source, in its thread; `progress` with (frames
     decoded, frames expected) of a recording.
+
+    >>> from edge_tsm.sources import open_source
+    >>> SourceInput(open_source("test://64x48/10"), name="porch").name
+    'porch'
     """
 
     source: Source
     on_frame: OnFrame | None = None
     progress: OnProgress | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,7 @@ class SourceWorker:
         given: SourceInput,
         assembler: Assembler,
         *,
+        name: str,
         prepare: Callable[[Image], Image],
         options: CaptureOptions,
         changed: Condition,
@@ -59,15 +67,16 @@ class SourceWorker:
         self.ended = False
         self.turn = 0  # when it was served last
         self.answers = 0
-        self._capture = LiveCapture(given.source, options)
+        self.name = name
+        self._capture = LiveCapture(given.source, options, name=name)
         self._on_frame, self._prepare, self._assembler = given.on_frame, prepare, assembler
         self._clock, self._changed = options.clock, changed
         self._skipped = 0
 
     @property
-    def uri(self) -> str:
-        """The source's address, credentials removed."""
-        return self._capture.uri
+    def address(self) -> str:
+        """The source's address, secrets removed."""
+        return self._capture.address
 
     def start(self) -> None:
         """Start the thread."""
@@ -94,13 +103,14 @@ class SourceWorker:
         """Return what became of the source so far."""
         tally = self._capture.tally
         return Counts(
-            source=self.uri,
+            source=self.name,
             state=self._capture.state,
             frames=tally.frames,
             dropped=tally.dropped,
             answers=self.answers,
             skipped=self._skipped,
             breaks=tally.breaks,
+            address=self.address,
         )
 
     def _run(self) -> None:

@@ -12,6 +12,7 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
 from edge_tsm.sinks.dispatcher import Dispatcher
+from edge_tsm.sources.names import describe_source
 from edge_tsm.system.clock import Clock
 
 GLANCE_S = 0.2
@@ -84,7 +85,7 @@ class Supervisor:
                 log.warning(
                     "%s: no answer, as %d frames did not fill a window of %g s without a hole; "
                     "see --window",
-                    counts.source,
+                    describe_source(counts.source, counts.address),
                     counts.frames,
                     self._pipeline.window_s,
                 )

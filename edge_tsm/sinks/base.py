@@ -15,7 +15,7 @@ class Sink(Protocol):
     """
 
     def write(self, prediction: Prediction, source: str) -> None:
-        """Deliver one answer; `source` is the URI it belongs to, without credentials."""
+        """Deliver one answer; `source` is the id of the source it belongs to."""
         ...
 
     def close(self) -> None:

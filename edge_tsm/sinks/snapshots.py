@@ -41,7 +41,7 @@ class Snapshots:
         image = self._newest.get(source)
         for event in _starts(prediction):
             if image is not None:
-                self._files.put(event.label, partial(_write_picture, jpeg=_encode(image)))
+                self._files.put(source, event.label, partial(_write_picture, jpeg=_encode(image)))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -51,6 +51,7 @@ class Snapshots:
 class _Reel:
     """The last seconds of one source, as JPEGs, and the clips that wait for what comes after."""
 
+    source: str
     pictures: deque[tuple[float, Jpeg]] = field(default_factory=deque)
     waiting: list[Event] = field(default_factory=list)
 
@@ -69,7 +70,7 @@ class EventClips:
 
     def frame(self, frame: Frame, source: str) -> None:
         """Keep the picture, and write the clips that end with it."""
-        reel = self._reels.setdefault(source, _Reel())
+        reel = self._reels.setdefault(source, _Reel(source))
         if reel.pictures and (frame.gap or frame.time_s < reel.pictures[-1][0]):
             self._finish(reel)
         reel.pictures.append((frame.time_s, _encode(frame.image)))
@@ -81,7 +82,7 @@ class EventClips:
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Note each start; its clip is written when its last picture has come."""
-        self._reels.setdefault(source, _Reel()).waiting.extend(_starts(prediction))
+        self._reels.setdefault(source, _Reel(source)).waiting.extend(_starts(prediction))
 
     def close(self) -> None:
         """Write the clips that still waited, shorter than asked for."""
@@ -108,7 +109,7 @@ class EventClips:
         span_s = pictures[-1][0] - pictures[0][0]
         fps = min(max((len(pictures) - 1) / max(span_s, 1e-3), 1.0), FASTEST_FPS)
         jpegs = [jpeg for _, jpeg in pictures]
-        self._files.put(event.label, lambda path: _write_film(path, jpegs, fps))
+        self._files.put(reel.source, event.label, lambda path: _write_film(path, jpegs, fps))
 
 
 def _starts(prediction: Prediction) -> list[Event]:

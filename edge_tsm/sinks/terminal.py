@@ -11,21 +11,24 @@ from typing import TextIO
 from edge_tsm.datatypes import Event, Prediction
 from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import fit
+from edge_tsm.sources.names import describe_source
 
 BAR_CHARS = 24
 
 
 class Terminal:
-    """Top-5 with bars, one block per answer."""
+    """Top-5 with bars, one block per answer; with `several` sources it names their ids too."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, several: bool = False) -> None:
+        self._stream, self._several = stream, several
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
         window = prediction.window
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
-        self._stream.write(f"{source}{span}  ({prediction.inference_ms:.0f} ms)\n")
+        address = prediction.address
+        name = describe_source(source, address) if self._several else address or source
+        self._stream.write(f"{name}{span}  ({prediction.inference_ms:.0f} ms)\n")
         columns = shutil.get_terminal_size().columns
         longest = min(BAR_CHARS, columns // 3)
         for score in prediction.top(5):
@@ -77,7 +80,9 @@ class LiveTerminal:
             self._stream.flush()
 
     def _write(self, prediction: Prediction, source: str) -> None:
-        name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
+        name = time.strftime("%H:%M:%S", self._wall())
+        if self._several:
+            name += f"  {describe_source(source, prediction.address)}"
         for event in prediction.events:
             self._stream.write(f"{name}  {_describe(event)}\n")
         line = f"{name}  " + _line(prediction)
@@ -113,7 +118,7 @@ def _describe(event: Event) -> str:
 
 def open_terminal(_value: str, context: SinkContext) -> Terminal:
     """Open the sink `terminal`."""
-    return Terminal(context.text)
+    return Terminal(context.text, several=context.sources > 1)
 
 
 def open_live_terminal(_value: str, context: SinkContext) -> LiveTerminal:

@@ -32,7 +32,7 @@ def _utc_now() -> datetime:
 
 
 class Webhook:
-    """POSTs `{"source", "time", "events"}` for every answer that starts or ends an action.
+    """POSTs `{"source", "address", "time", "events"}` where an answer starts or ends an action.
 
     A server that is away or busy is tried again, with pauses that double; one that refuses is not.
     Where it names a `Retry-After`, in seconds or as a date, the pause is at least that long, up to
@@ -75,6 +75,7 @@ class Webhook:
             return
         record = {
             "source": source,
+            "address": prediction.address,
             "time": self._wall().isoformat(timespec="milliseconds"),
             "events": [event.to_json() for event in prediction.events],
         }

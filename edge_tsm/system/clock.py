@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Protocol
 
@@ -49,6 +50,10 @@ class Clock(Protocol):
         """Return the monotonic time in seconds."""
         ...
 
+    def utc(self, time_s: float) -> datetime | None:
+        """Return the time of day at a time of this clock; None for a clock that knows none."""
+        ...
+
     def condition(self) -> Condition:
         """Return a new condition whose timeouts are in this clock's seconds."""
         ...
@@ -64,6 +69,14 @@ class SystemClock:
     def now(self) -> float:
         """Return `time.monotonic()`."""
         return time.monotonic()
+
+    def utc(self, time_s: float) -> datetime:
+        """Return the time of day at `time_s`, as far as the machine knows it now.
+
+        A clock that is set later, as on a device that boots without one, changes later answers.
+        """
+        now = datetime.now(timezone.utc)
+        return now - timedelta(seconds=self.now() - time_s)
 
     def condition(self) -> Condition:
         """Return a `threading.Condition`."""
@@ -82,10 +95,14 @@ class VirtualClock:
 
     The thread that makes the clock and those it starts take part; work costs no time. When all of
     them wait forever, each wait raises `EdgeTsmError` instead of hanging.
+
+    Args:
+        start_s: where it starts.
+        epoch: the time of day at 0 s; without one it has none.
     """
 
-    def __init__(self, start_s: float = 0.0) -> None:
-        self._now_s = start_s
+    def __init__(self, start_s: float = 0.0, *, epoch: datetime | None = None) -> None:
+        self._now_s, self._epoch = start_s, epoch
         self._lock = threading.Condition(threading.RLock())
         self._running = 1
         self._waiters: list[_Waiter] = []
@@ -93,6 +110,10 @@ class VirtualClock:
     def now(self) -> float:
         """Return the virtual time in seconds."""
         return self._now_s
+
+    def utc(self, time_s: float) -> datetime | None:
+        """Return the time of day, if the clock was given one."""
+        return None if self._epoch is None else self._epoch + timedelta(seconds=time_s)
 
     def condition(self) -> Condition:
         """Return a condition of this clock; all of them share one lock."""

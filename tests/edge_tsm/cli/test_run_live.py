@@ -32,19 +32,19 @@ def test_a_camera_answers_until_it_has_answered_enough(bundle: Path) -> None:
     done = run(bundle, *CAMERA, "--json", "--max-answers", 2)
     assert done.exit_code == 0, done.stderr
     first, _ = records(done)
-    assert first["source"] == "test://160x120/15"
+    assert (first["source"], first["address"]) == ("0", "test://160x120/15")
     assert isinstance(first["latency_ms"], float)
     assert isinstance(first["ages_s"], list)
     assert max(first["ages_s"]) <= 0.6 + 0.1
 
 
 def test_two_cameras_and_their_figures(bundle: Path) -> None:
-    both = (*CAMERA, "--camera", "test://64x48/10", "--max-answers", 6, "--stats", 0.2)
+    both = (*CAMERA, "--camera", "hall=test://64x48/10", "--max-answers", 6, "--stats", 0.2)
     done = run(bundle, *both)
     assert done.exit_code == 0, done.stderr
-    for uri in ("test://160x120/15", "test://64x48/10"):
-        assert uri in done.stdout
-        assert f"edge-tsm: {uri} live: " in done.stderr
+    for name in ("0 (test://160x120/15)", "hall (test://64x48/10)"):
+        assert name in done.stdout
+        assert f"edge-tsm: {name} live: " in done.stderr
 
 
 def test_what_was_recorded_is_answered_alike(bundle: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_stdin(bundle: Path) -> None:
     command = [sys.executable, "-m", "edge_tsm", "run", bundle, "--source", "-", "--size", "8x6"]
     done = subprocess.run(command, input=bytes(8 * 6 * 3 * 5), capture_output=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"standard input: no answer, as 5 frames did not fill a window of " in done.stderr
+    assert b"0 (standard input): no answer, as 5 frames did not fill a window of " in done.stderr
 
 
 def test_a_camera_too_slow_for_the_window_is_a_warning(bundle: Path, tmp_path: Path) -> None:

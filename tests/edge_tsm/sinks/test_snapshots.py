@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks.retention import RetainedFolder
 from edge_tsm.sinks.snapshots import EventClips, Snapshots
+from edge_tsm.system.files import publish_new, temporary_beside
 from tests.helpers.answers import says, started
 from tests.helpers.fakes import frames_at
 
@@ -34,7 +37,7 @@ def test_a_start_saves_the_newest_picture_of_its_source(tmp_path: Path) -> None:
     sink.write(says("wave", 1.0), "front")
     sink.write(started(), "front")
     sink.write(started(), "unknown")
-    assert names(tmp_path / "new") == ["edge-tsm-000001-20010909T014640Z-wave.jpg"]
+    assert names(tmp_path / "new") == ["edge-tsm-000001-20010909T014640Z-front-wave.jpg"]
     image = cv2.imread(str(next((tmp_path / "new").iterdir())))
     assert image.shape == (*SIZE, 3)
     assert abs(int(image.mean()) - 200) <= 2
@@ -82,18 +85,44 @@ def test_the_oldest_own_files_go(limits: dict[str, int], kept: int, tmp_path: Pa
     (tmp_path / "edge-tsm-000000-x-link.jpg").symlink_to(tmp_path / "mine.jpg")
     for number in range(5):
         path = retained(tmp_path, **limits).put(
-            "a/b c", lambda path: path.write_bytes(b"0123456789")
+            "cam", "a/b c", lambda path: path.write_bytes(b"0123456789")
         )
-        assert path.name == f"edge-tsm-{number + 1:06}-20010909T014640Z-a_b_c.jpg"
+        assert path.name == f"edge-tsm-{number + 1:06}-20010909T014640Z-cam-a_b_c.jpg"
     own = [name for name in names(tmp_path) if "a_b_c" in name]
     assert [int(name.split("-")[2]) for name in own] == [5 - kept + 1 + i for i in range(kept)]
     assert len(names(tmp_path)) == kept + 3
 
 
+def test_processes_that_share_a_folder_replace_nothing(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from edge_tsm.sinks.retention import RetainedFolder;"
+        "files = RetainedFolder(Path(sys.argv[1]), '.jpg', wall=lambda: 1e9);"
+        "[files.put('cam', 'wave', lambda path: path.write_text(sys.argv[2])) for _ in range(50)]"
+    )
+    made = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]
+    assert [process.wait(60) for process in made] == [0, 0]
+    assert "".join(sorted(p.read_text() for p in tmp_path.iterdir())) == "a" * 50 + "b" * 50
+
+
+def test_without_hard_links_a_file_is_not_replaced_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # what FAT says
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    for _ in range(2):
+        retained(tmp_path).put("cam", "a", lambda path: path.write_bytes(b"x"))
+        publish_target = tmp_path / "edge-tsm-000001-20010909T014640Z-cam-a.jpg"
+        assert publish_target.read_bytes() == b"x"
+    with pytest.raises(FileExistsError):
+        publish_new(temporary_beside(publish_target), publish_target)
+
+
 def test_one_file_larger_than_the_limit_stays_alone(tmp_path: Path) -> None:
     small = retained(tmp_path, most_bytes=1)
-    small.put("a", lambda path: path.write_bytes(b"xx"))
-    small.put("b", lambda path: path.write_bytes(b"xx"))
+    small.put("cam", "a", lambda path: path.write_bytes(b"xx"))
+    small.put("cam", "b", lambda path: path.write_bytes(b"xx"))
     assert [name[-5:] for name in names(tmp_path)] == ["b.jpg"]
 
 
@@ -103,7 +132,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SinkError, match="No space left"):
-        retained(tmp_path).put("a", full)
+        retained(tmp_path).put("cam", "a", full)
     assert names(tmp_path) == []
 
 
