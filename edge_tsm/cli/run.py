@@ -156,7 +156,10 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         requests = outputs.requests(live=live)
         rules = options.rules.chosen(bundle, labels, requests)
         watch = options.pace.watch() if live else Watch()
-        context = outputs.context(list(sources.values()), clock, on_close=watch.stopped.set)
+        store = stack.enter_context(outputs.store(requests, clock))
+        context = outputs.context(
+            list(sources.values()), clock, store=store, on_close=watch.stopped.set
+        )
         dispatcher = stack.enter_context(
             Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
         )

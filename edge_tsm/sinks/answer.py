@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from edge_tsm.bundle.schema import Note, json_schema
+from edge_tsm.events.record import EventRecord
 
 Index = Annotated[int, Note(minimum=0)]
 Share = Annotated[float, Note(minimum=0, maximum=1)]
@@ -17,17 +18,6 @@ class ClassRecord(TypedDict):
     index: Index
     label: str
     probability: Share
-
-
-class EventRecord(TypedDict):
-    """The start or the end of an action; webhooks post these too."""
-
-    kind: Literal["start", "end"]
-    index: Index
-    label: str
-    start_s: Annotated[float, Note(description="when the action began")]
-    told_s: Annotated[float, Note(description="end of the window that settled it")]
-    score: Annotated[Share, Note(description="highest smoothed probability so far")]
 
 
 class DecisionRecord(TypedDict):
