@@ -15,6 +15,7 @@ from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, InputError
+from edge_tsm.system.printable import write_control
 
 if TYPE_CHECKING:
     from converters import Int8, Options, Settings
@@ -169,7 +170,8 @@ def _print_progress(line: str) -> None:
         if not line.endswith("…"):
             click.echo(line, err=line.startswith("warning"))
         return
-    click.echo(f"\r\033[K{line}", nl=not line.endswith("…"))
+    write_control(sys.stdout, "\r\033[K")
+    click.echo(line, nl=not line.endswith("…"))
 
 
 def _print_facts(recipe: Recipe) -> None:

@@ -31,6 +31,7 @@ from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES, Source
+from edge_tsm.system.printable import printable
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -87,7 +88,7 @@ _EXAMPLES = """\b
 Examples:
   edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
   edge-tsm run --camera 0 --actions --on 0.7 --show
-  edge-tsm run --camera porch=rtsp://camera/1 --camera door=rtsp://camera/2 --json
+  edge-tsm run --camera porch=rtsp://camera/1 --camera door=/dev/video2 --json
   edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
 """
 # The list of sources is the table's: a scheme that is added there is in the help.
@@ -186,7 +187,8 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
 def _print_model(recognizer: Recognizer) -> None:
     backend, variant = recognizer.backend, recognizer.variant
     file = f" ({variant.file.path})" if variant else ""
-    click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
+    name = printable(f"{recognizer.card.name}{file}")
+    click.echo(f"{name} on {backend.engine} {backend.device}", err=True)
 
 
 def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
