@@ -28,7 +28,8 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
         "--labels",
         type=click.Path(path_type=Path),
-        help="Class names: one per line, or an official list.",
+        metavar="FILE|SET",
+        help="Class names: a file of any form, or a data set's, as kinetics400.",
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
@@ -178,6 +179,8 @@ def _print_facts(recipe: Recipe) -> None:
     """Print fact, value and source."""
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
+    if recipe.labels.reading:
+        click.echo(f"labels read from {recipe.labels.reading}")
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()

@@ -88,7 +88,7 @@ _EXAMPLES = """\b
 Examples:
   edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
   edge-tsm run --camera 0 --actions --on 0.7 --show
-  edge-tsm run --camera porch=rtsp://camera/1 --camera door=rtsp://camera/2 --json
+  edge-tsm run --camera porch=rtsp://camera/1 --camera door=/dev/video2 --json
   edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
 """
 # The list of sources is the table's: a scheme that is added there is in the help.
