@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from edge_tsm.datatypes import Frame
@@ -115,7 +116,7 @@ def segments_of(folder: Path) -> list[Path]:
 
 def _rate(records: list[FrameRecord]) -> float:
     """Return frames per second, breaks left out."""
-    pairs = zip(records, records[1:], strict=False)
+    pairs = pairwise(records)
     steps_s = [later.time_s - record.time_s for record, later in pairs if not later.gap]
     return len(steps_s) / (sum(steps_s) or 1.0) or 30.0
 
