@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TextIO
 
@@ -17,6 +17,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.plugins import plugin
 
@@ -48,6 +49,7 @@ class SinkContext:
         stream: where text goes; standard output if None.
         clock: of deadlines and pauses.
         store: keeps events; without one a sink that needs it has its own, in memory.
+        segments: when a recording or a saved video goes on in a new piece, and what all may take.
         name: of the sink that is opened, unique within the run.
         essential: its errors are to end the run.
     """
@@ -61,6 +63,7 @@ class SinkContext:
     stream: TextIO | None = None
     clock: Clock = SYSTEM_CLOCK
     store: EventStore | None = None
+    segments: SegmentLimits = field(default_factory=SegmentLimits)
     name: str = ""
     essential: bool = False
 
@@ -142,7 +145,7 @@ def _kind(name: str, opener: str, value: str = "", **flags: bool) -> SinkKind:
 
 
 _EVENTS = {"needs_actions": True, "events_only": True}
-_PICTURES = {"live_only": True, "one_source": True, "essential": True}
+_PICTURES = {"live_only": True, "one_source": True}
 _KINDS = (
     _kind("terminal", "terminal.open_terminal", essential=True),
     _kind("live", "terminal.open_live_terminal", essential=True),

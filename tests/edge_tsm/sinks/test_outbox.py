@@ -110,6 +110,20 @@ def test_pauses_grow_without_an_end_to_the_attempts() -> None:
         assert sink.counts().delivered == 1
 
 
+def test_a_server_that_takes_every_second_attempt_is_not_worth_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = VirtualClock()
+    with serving(*[503, 204] * 5) as server, EventStore(clock=clock) as store:
+        sink = outbox(server.url, store, clock)
+        for number in range(5):
+            sink.write(answer(stored(number)), "cam")
+        drained(sink, clock)
+        sink.close()
+        assert len(server.posts) == 10
+    assert caplog.text == ""
+
+
 def test_a_refused_event_is_set_aside_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = VirtualClock()
     with serving(400, 400, 204, 404) as server, EventStore(clock=clock) as store:
@@ -130,11 +144,13 @@ def test_what_falls_to_a_limit_before_it_was_told_is_counted_as_lost() -> None:
         sink = outbox(f"http://127.0.0.1:{port}", store, clock)
         for number in range(10):
             sink.write(answer(stored(number)), "cam")
-        assert sink.counts() == RouteCounts(0, dropped=7, failed=0, pending=3)
+        assert sink.counts().pending == 3
         with serving(port=port) as server:
             drained(sink, clock)
             sink.close()
-        assert [start_s for start_s, _ in bodies(server)] == [7, 8, 9]
+        told = [start_s for start_s, _ in bodies(server)]
+        assert told[-3:] == [7, 8, 9]  # the first may have been on its way already
+        assert sink.counts() == RouteCounts(len(told), dropped=10 - len(told), failed=0)
 
 
 def test_answers_without_events_are_no_loss_of_a_sink_of_events() -> None:
