@@ -74,12 +74,12 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._inputs = _inputs(sources)
-        self._batch = recognizer.card.input.shape[0]
+        self._takes = recognizer.card.input
         card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
             _seconds("window_s", window_s, form.default_window_s(card)),
             _seconds("every_s", every_s, card.sampling.every_s),
-            aligned=self._batch > 1 and len(self._inputs) > 1,
+            aligned=self._takes.shape[0] > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
         self._tracker = ActionTracker(rules, card.labels) if rules else None
@@ -221,9 +221,13 @@ class Pipeline:
         return []
 
     def _left_s(self, ready: Sequence[SourceWorker]) -> float:
-        """Return how long to wait for more clips, with a batch to fill."""
+        """Return how long to wait for more clips, with a batch to fill.
+
+        A graph that takes any number has none to fill: what is ready goes at once, and what comes
+        meanwhile goes together after that, so that batches grow with the load.
+        """
         alive = sum(not worker.ended or worker.pending is not None for worker in self._workers)
-        if not ready or len(ready) >= min(self._batch, alive):
+        if not ready or len(ready) >= min(self._takes.shape[0], alive):
             return 0.0
         first_s = min(worker.pending.ready_s for worker in ready if worker.pending)
         # Half of the time in which every source has one more clip.
@@ -233,7 +237,7 @@ class Pipeline:
     def _take(self, ready: list[SourceWorker]) -> Batch:
         self._turn += 1
         ready.sort(key=lambda worker: worker.turn)
-        return [(worker, worker.take(self._turn)) for worker in ready[: self._batch]]
+        return [(worker, worker.take(self._turn)) for worker in ready[: self._takes.most]]
 
     def _answer(self, batch: Batch) -> Iterator[Prediction]:
         started_s = self._clock.now()
