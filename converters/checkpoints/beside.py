@@ -30,6 +30,12 @@ _ARGUMENTS = {
     "base_model": "backbone",
     "dense_sample": "dense",
     "temporal_pool": "temporal pool",
+    # Upstream always shows 224; trainings of this project, and forks with other sides, write one.
+    "img_size": "size",
+    "image_size": "size",
+    "crop_size": "size",
+    "input_size": "size",
+    "full_res": "full_res",
 }
 _SHIFT_SWITCHES = ("shift", "is_shift", "temporal_shift", "use_shift")
 
@@ -119,6 +125,7 @@ def _outer_hints(outer: Mapping[str, Any]) -> Hint:
         "segments": "num_segments",
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
+        "size": "input_size",
     }
     hints = {name: outer.get(key) for name, key in names.items()}
     labels = outer.get("labels")
