@@ -54,6 +54,8 @@ _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
+_FRAMES = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})x(\d{1,3})(?![\dx])")
+_MOBILEONE_SEGMENTS = 8
 _CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
@@ -82,7 +84,11 @@ def read(
         network, canonical = _mobilenet(rest)
     else:
         network, canonical = _resnet(rest)
-    return Topology(network, classes, f"{head}.weight", _hints(outer), CONVENTION), canonical
+    warnings: list[str] = []
+    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
+    return Topology(
+        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
+    ), canonical
 
 
 def _resnet(names: Tensors) -> tuple[Network, Tensors]:
@@ -205,6 +211,29 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
         hints.append(("`meta`", {"labels": tuple(names)}))
     return hints
+
+
+def _name_hints(
+    path: Path, network: Network, warnings: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Read `CLIPxINTERVALxCLIPS` in a model zoo's name of the file, else of its folder.
+
+    A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
+    """
+    for which, name in (("file", path.name), ("folder", path.absolute().parent.name)):
+        match = _FRAMES.search(name)
+        if match is None:
+            continue
+        length, _, clips = map(int, match.groups())
+        if length != 1:
+            warnings.append(f"{match[0]} in {name} is no TSM's, whose clips have one frame each")
+            return []
+        hints: dict[str, Any] = {"segments": clips}
+        if isinstance(network, MobileOne) and clips % _MOBILEONE_SEGMENTS == 0:
+            # The published config sets the head's segments only; its backbone shifts 8 together.
+            hints["shift_segments"] = _MOBILEONE_SEGMENTS
+        return [(f"{match[0]} in the name of the {which}", hints)]
+    return []
 
 
 def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
