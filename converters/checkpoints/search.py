@@ -241,7 +241,7 @@ def _fit(
     for name, text in state.odd.items():
         if not (name.startswith(tuple(others)) or _is_trainings(name)):
             raise _NoFit(CheckpointError(f"{name} {text}"), 2, 1)
-    beside = {name for name in state.tensors if not name.startswith((prefix, *others))}
+    beside = [name for name in state.tensors if not name.startswith((prefix, *others))]
     names = _below(state.tensors, prefix)
     share = len(names) / len(state.tensors)
     for name in beside:
