@@ -175,6 +175,13 @@ def test_the_names_of_a_message_choose(tmp_path: Path) -> None:
         read_checkpoint(path, weights="other")
 
 
+def test_mmengine_saves_the_average_as_state_dict(tmp_path: Path) -> None:
+    meta = {"mmengine_version": "0.10.7"}
+    path = save({"meta": meta, "state_dict": AVERAGE, "ema_state_dict": STATE}, tmp_path)
+    chosen = read_checkpoint(path, weights="ema")
+    assert first_numbers(chosen) == first_numbers(read_checkpoint(path, weights="state_dict"))
+
+
 def test_the_same_numbers_twice_are_one_network(plain: dict[str, float], tmp_path: Path) -> None:
     copy = {name: tensor.clone() for name, tensor in STATE.items()}
     assert first_numbers(read_checkpoint(save({"last": STATE, "best": copy}, tmp_path))) == plain
