@@ -20,7 +20,7 @@ import edge_tsm
 from edge_tsm.datatypes import Prediction
 from edge_tsm.live.capture import CaptureOptions
 
-log = logging.getLogger("uvicorn.error")
+PATIENCE = CaptureOptions(required="none")
 latest: dict[str, Prediction] = {}
 
 
@@ -37,10 +37,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         edge_tsm.SourceInput(edge_tsm.open_source(uri, deferred=True), name=name)
         for name, uri in cameras.items()
     ]
-    patience = CaptureOptions(required="none")
+    log = logging.getLogger("uvicorn.error")
     with (
         edge_tsm.load(os.environ["BUNDLE"]) as recognizer,
-        edge_tsm.Pipeline(sources, recognizer, window_s=1.0, every_s=0.5, capture=patience) as run,
+        edge_tsm.Pipeline(sources, recognizer, window_s=1.0, every_s=0.5, capture=PATIENCE) as run,
     ):
         run.start(keep, on_error=lambda error: log.error("no answers any more: %s", error))
         app.state.pipeline = run
