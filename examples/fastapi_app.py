@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, HTTPException
 
 import edge_tsm
@@ -25,7 +26,7 @@ latest: dict[str, Prediction] = {}
 
 
 def keep(answer: Prediction) -> None:
-    """Called in a thread of the pipeline, with one answer at a time."""
+    """Called in a thread of the pipeline."""
     latest[answer.source or ""] = answer
 
 
@@ -66,6 +67,4 @@ def camera(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import uvicorn
-
     uvicorn.run(app)

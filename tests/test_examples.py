@@ -79,6 +79,8 @@ def test_asyncio_app(bundle: Path) -> None:
 
 
 def test_fastapi_app(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("httpx", "uvicorn"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
     testing = pytest.importorskip("fastapi.testclient", reason="FastAPI is not installed")
     monkeypatch.setenv("BUNDLE", str(bundle))
     monkeypatch.setenv("CAMERAS", "hall=test://160x120/15 porch=rtsp://127.0.0.1:9/x")
