@@ -177,8 +177,9 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         )
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
+        answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
-        answers = stack.enter_context(closing(iter(pipeline)))
+        stack.enter_context(closing(answers))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
             for line in lines.values():
                 line.clear()
@@ -216,7 +217,8 @@ def _check_replaced(outputs: OutputOptions) -> None:
 
 
 def _input(name: str, source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
-    return SourceInput(source, lambda frame: dispatcher.frame(frame, name), line, name)
+    on_frame = functools.partial(dispatcher.frame, source=name)
+    return SourceInput(source, on_frame, line, name, on_state=dispatcher.state)
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore
-from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
+from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
@@ -31,6 +31,7 @@ __all__ = [
     "SinkContext",
     "SinkKind",
     "SinkRequest",
+    "StateSink",
     "find_sink",
     "open_routes",
 ]

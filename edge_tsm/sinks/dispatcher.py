@@ -11,8 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.sinks.base import Cancellable, Counted, FrameSink, Liftable, RouteCounts, Sink
+from edge_tsm.datatypes import Frame, Prediction, StateChange
+from edge_tsm.sinks.base import (
+    Cancellable,
+    Counted,
+    FrameSink,
+    Liftable,
+    RouteCounts,
+    Sink,
+    StateSink,
+)
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FLUSH_S = 5.0
@@ -90,6 +98,12 @@ class Dispatcher:
         for worker in self._workers:
             if isinstance(worker.sink, FrameSink):
                 worker.put(_Item(PICTURE, lambda sink: sink.frame(frame, source)))  # type: ignore[attr-defined]
+
+    def state(self, change: StateChange) -> None:
+        """Queue a change of a source's state for the sinks that want those, from any thread."""
+        for worker in self._workers:
+            if isinstance(worker.sink, StateSink):
+                worker.put(_Item(EVENT, lambda sink: sink.state(change)))  # type: ignore[attr-defined]
 
     def lift(self) -> None:
         """Let sinks that draw on a terminal make room for a message."""
