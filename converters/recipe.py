@@ -11,6 +11,7 @@ from converters.architectures.base import Network, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
+from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
@@ -34,6 +35,8 @@ COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 class Options:
     """What the user may state about a checkpoint; None leaves it to the other sources.
 
+    `size` is the side of the pictures in pixels; `full_res` shows the whole shorter side, as
+    upstream's test option does. `dynamic_batch` makes a graph that takes any number of clips.
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
     """
@@ -48,7 +51,10 @@ class Options:
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
+    size: int | None = None
+    full_res: bool = False
     batch: int = 1
+    dynamic_batch: bool = False
     online: bool = False
     force_online: bool = False
     fps: float | None = None
@@ -126,7 +132,8 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
     network, mode = _non_local(topology.network, sources)
-    facts = _clip_facts(topology, options, sources, labels, mode)
+    picture = _usual_picture(topology.convention, sources)
+    facts = _clip_facts(topology, options, sources, labels, mode, picture)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -141,7 +148,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
             facts.shift_direction.value,
         ),
         sampling=facts.sampling.value,
-        preprocess=preprocess_of(topology.convention, facts.color.value),
+        preprocess=preprocess_of(topology.convention, facts.color.value, picture),
         window_s=facts.window_s.value,
         batch=facts.batch.value,
         labels=labels,
@@ -179,6 +186,8 @@ def _chosen(options: Options) -> Hints:
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
         non_local_mode=given(options.non_local_mode, "option"),
+        size=given(options.size, "option --size"),
+        full_res=given(options.full_res or None, "option --full-res"),
         fps=given(options.fps, "option --fps"),
         horizon=given(options.horizon, "option --horizon"),
     )
@@ -190,6 +199,7 @@ def _clip_facts(
     sources: Sequence[Hints],
     labels: Labels,
     mode: Fact[NonLocalMode] | None,
+    picture: Picture,
 ) -> Facts:
     """Settle what describes the clip form."""
     network, convention = topology.network, topology.convention
@@ -213,10 +223,12 @@ def _clip_facts(
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
         sampling=Fact(convention.sampling, convention.name),
-        resize=Fact(_describe(convention.resize), convention.name),
+        size=picture.size,
+        resize=Fact(_describe(picture.resize.value), picture.resize.source),
         window_s=_window(options, sources),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
+        dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
 
 
@@ -296,6 +308,11 @@ def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
 
 
 def _batch(options: Options) -> Fact[int]:
+    if options.dynamic_batch and options.batch != 1:
+        raise CheckpointError(
+            f"--dynamic-batch takes any number of clips, --batch {options.batch} exactly so many; "
+            "pass one of them"
+        )
     source = "option --batch" if options.batch != 1 else "default"
     return integer("batch", Fact(options.batch, source), 1, 1024)
 
@@ -316,17 +333,27 @@ def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> L
     return default_labels(topology.classes)
 
 
-def preprocess_of(convention: Convention, color: Color) -> Preprocess:
-    """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
+def preprocess_of(
+    convention: Convention, color: Color, picture: Picture | None = None
+) -> Preprocess:
+    """Return the card's preprocessing; scale, mean and std are the same in all code bases.
+
+    Without a `picture` it is the code base's usual one.
+    """
+    picture = picture or _usual_picture(convention)
     return Preprocess(
         color=color,
-        resize=convention.resize,
-        crop_px=224,
+        resize=picture.resize.value,
+        crop_px=picture.size.value,
         crop_offset=convention.crop_offset,
         scale=1 / 255,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
+
+
+def _usual_picture(convention: Convention, sources: Sequence[Hints] = ()) -> Picture:
+    return settle_picture(Fact(convention.resize, convention.name), sources)
 
 
 def _describe(resize: Resize) -> str:

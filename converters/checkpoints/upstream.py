@@ -48,6 +48,8 @@ OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}
 camera, the sum of the last twelve logits."""
 _HEADS = ("new_fc", "fc", "classifier")
 _ARGS_BYTES = 1 << 16
+# Upstream always shows 224; trainings of this project, and forks with other sides, write one.
+_SIZE_KEYS = ("input_size", "crop_size", "image_size", "img_size")
 # [net.] before the block: temporal pool; [block.]: non-local's wrapper; [net.]: shift place block.
 _BLOCK = re.compile(r"^layer([1-4])\.(net\.)?(\d+)\.(block\.)?(net\.)?(.+)$")
 _MOBILE_SHIFT = re.compile(r"^features\.\d+\.conv\.0\.net\.")
@@ -175,6 +177,7 @@ def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         "segments": "num_segments",
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
+        "size": "input_size",
     }
     hints = {name: outer.get(key) for name, key in names.items()}
     labels = outer.get("labels")
@@ -206,6 +209,8 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
         "backbone": "arch",
         "dense": "dense_sample",
         "temporal pool": "temporal_pool",
+        "size": next((key for key in _SIZE_KEYS if args.get(key) is not None), ""),
+        "full_res": "full_res",
     }
     hints = {name: args[key] for name, key in names.items() if args.get(key) is not None}
     if isinstance(args.get("shift"), bool):

@@ -17,6 +17,7 @@ from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.secrets import resolve
 
 _SHARE = click.FloatRange(0, 1)
 _SECONDS = click.FloatRange(min=0)
@@ -74,7 +75,7 @@ class OutputOptions:
         }
         return [
             SinkRequest(SINKS[printer]),
-            *(SinkRequest(SINKS[k], str(v), option) for option, (k, v) in named.items() if v),
+            *(SinkRequest(SINKS[k], resolve(str(v)), o) for o, (k, v) in named.items() if v),
             *([SinkRequest(SINKS["window"], shown="--show")] if self.show else []),
             *map(_request, self.sinks),
         ]
@@ -259,4 +260,4 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _request(text: str) -> SinkRequest:
     name, _, value = text.partition("=")
-    return SinkRequest(find_sink(name), value, f"--sink {name}")
+    return SinkRequest(find_sink(name), resolve(value), f"--sink {name}")

@@ -32,6 +32,7 @@ from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES, Source
 from edge_tsm.system.printable import printable
+from edge_tsm.system.secrets import warn_of_visible_secrets
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -101,6 +102,8 @@ a frame --fps times a second instead, and needs no window.
 NAME, 1 to 64 of A-Za-z0-9_.-, is the source's id in answers, events and file names; without
 one it is the source's index: of --source first, then of --camera. An address that has a `=`
 itself is taken whole where what comes before is no NAME, or where it is the name of a file.
+SOURCE, CAMERA and URL may be env:NAME or file:PATH: arguments are shown to all users by `ps`.
+GStreamer pipelines can read and write files: never take one from somebody else.
 
 \b
 SOURCE and CAMERA are
@@ -144,6 +147,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
     _check_files(inputs, outputs)
     with ExitStack() as stack:
         messages = stack.enter_context(messages_to_stderr())
+        warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
         if not any(source.live for source in sources.values()):
@@ -188,6 +192,11 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             if number == 0 and outputs.save and not live:
                 [source] = sources.values()
                 write_annotated(outputs.save, source, prediction, fps=source.fps)
+
+
+def _addresses(inputs: InputOptions, outputs: OutputOptions) -> list[str]:
+    sinks = [sink.partition("=")[2] for sink in outputs.sinks]
+    return [*map(str, inputs.uris), *sinks, *([outputs.webhook] if outputs.webhook else [])]
 
 
 def _print_model(recognizer: Recognizer) -> None:
