@@ -78,6 +78,15 @@ def test_a_shift_that_no_key_shows_goes_where_forks_put_it(case: Case) -> None:
         assert bare.with_default_shifts().shifts == shifted.shifts
 
 
+@pytest.mark.parametrize(
+    "name", ["torchvision mobilenet_v3_small", "torchvision mobilenet_v3_large"]
+)
+def test_a_mobilenet_v3_of_the_papers_widths_is_the_one_by_its_name(name: str) -> None:
+    case = next(case for case in CASES if case.id == name)
+    network, _ = read(checkpoint(GOLDENS[name], shifted=False, meta=True), case)
+    assert network == topology(case.ours, shift="none")
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_a_name_builds_the_network_of_that_name(name: str) -> None:
     assert topology(name).name == name
