@@ -12,7 +12,9 @@ from converters.architectures.base import Network, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
+from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
@@ -35,6 +37,8 @@ COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 class Options:
     """What the user may state about a checkpoint; None leaves it to the other sources.
 
+    `size` is the side of the pictures in pixels; `full_res` shows the whole shorter side, as
+    upstream's test option does. `dynamic_batch` makes a graph that takes any number of clips.
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
     """
@@ -49,8 +53,11 @@ class Options:
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
+    size: int | None = None
+    full_res: bool = False
     backbone: str | None = None
     batch: int = 1
+    dynamic_batch: bool = False
     online: bool = False
     force_online: bool = False
     fps: float | None = None
@@ -62,6 +69,7 @@ class Convention:
     """What a code base does the same way for all its networks, and puts into no checkpoint.
 
     `defaults` are hints by name (see `Hints`); a `shift_div` of None is the number of segments.
+    `sorts` are the data sets (of DATA_SETS) whose own list of classes it sorts.
     """
 
     name: str
@@ -70,6 +78,7 @@ class Convention:
     resize: Resize
     defaults: Mapping[str, Any]
     crop_offset: Literal["even", "floor"] = "even"
+    sorts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,9 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     network, backbone = _variant(topology.network, sources)
     topology = replace(topology, network=network)
     network, mode = _non_local(topology.network, sources)
-    facts = replace(_clip_facts(topology, options, sources, labels, mode), backbone=backbone)
+    picture = _usual_picture(topology.convention, sources)
+    facts = _clip_facts(topology, options, sources, labels, mode, picture)
+    facts = replace(facts, backbone=backbone)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -143,12 +154,17 @@ def resolve(topology: Topology, options: Options) -> Recipe:
             facts.shift_direction.value,
         ),
         sampling=facts.sampling.value,
-        preprocess=preprocess_of(topology.convention, facts.color.value),
+        preprocess=preprocess_of(topology.convention, facts.color.value, picture),
         window_s=facts.window_s.value,
         batch=facts.batch.value,
         labels=labels,
         facts=facts,
-        warnings=[*topology.warnings, *_contradictions(facts, sources), *_forced(facts)],
+        warnings=[
+            *topology.warnings,
+            *_contradictions(facts, sources),
+            *_forced(facts),
+            *_label_warnings(labels, topology.convention),
+        ],
         streaming=(
             Streaming(facts.fps.value, facts.horizon.value, caches=())
             if facts.fps and facts.horizon
@@ -177,6 +193,8 @@ def _chosen(options: Options) -> Hints:
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
         non_local_mode=given(options.non_local_mode, "option"),
+        size=given(options.size, "option --size"),
+        full_res=given(options.full_res or None, "option --full-res"),
         fps=given(options.fps, "option --fps"),
         horizon=given(options.horizon, "option --horizon"),
     )
@@ -188,6 +206,7 @@ def _clip_facts(
     sources: Sequence[Hints],
     labels: Labels,
     mode: Fact[NonLocalMode] | None,
+    picture: Picture,
 ) -> Facts:
     """Settle what describes the clip form."""
     network, convention = topology.network, topology.convention
@@ -211,10 +230,12 @@ def _clip_facts(
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
         sampling=Fact(convention.sampling, convention.name),
-        resize=Fact(_describe(convention.resize), convention.name),
+        size=picture.size,
+        resize=Fact(_describe(picture.resize.value), picture.resize.source),
         window_s=_window(options, sources),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
+        dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
 
 
@@ -329,13 +350,19 @@ def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
 
 
 def _batch(options: Options) -> Fact[int]:
+    if options.dynamic_batch and options.batch != 1:
+        raise CheckpointError(
+            f"--dynamic-batch takes any number of clips, --batch {options.batch} exactly so many; "
+            "pass one of them"
+        )
     source = "option --batch" if options.batch != 1 else "default"
     return integer("batch", Fact(options.batch, source), 1, 1024)
 
 
 def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> Labels:
     if options.labels is not None:
-        labels = read_labels(options.labels)
+        convention = topology.convention
+        labels = read_labels(options.labels).of_code_base(convention.name, convention.sorts)
         if len(labels.names) != topology.classes:
             raise CheckpointError(
                 f"{options.labels} has {len(labels.names)} labels, the checkpoint "
@@ -348,17 +375,27 @@ def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> L
     return default_labels(topology.classes)
 
 
-def preprocess_of(convention: Convention, color: Color) -> Preprocess:
-    """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
+def preprocess_of(
+    convention: Convention, color: Color, picture: Picture | None = None
+) -> Preprocess:
+    """Return the card's preprocessing; scale, mean and std are the same in all code bases.
+
+    Without a `picture` it is the code base's usual one.
+    """
+    picture = picture or _usual_picture(convention)
     return Preprocess(
         color=color,
-        resize=convention.resize,
-        crop_px=224,
+        resize=picture.resize.value,
+        crop_px=picture.size.value,
         crop_offset=convention.crop_offset,
         scale=1 / 255,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
+
+
+def _usual_picture(convention: Convention, sources: Sequence[Hints] = ()) -> Picture:
+    return settle_picture(Fact(convention.resize, convention.name), sources)
 
 
 def _describe(resize: Resize) -> str:
@@ -430,6 +467,22 @@ def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
         ):
             if claim is not None and claim.value != found.value:
                 yield (f"{claim.source} says {name} {claim.value}, the weights say {found.value}")
+
+
+def _label_warnings(labels: Labels, convention: Convention) -> Iterator[str]:
+    known = misordered(labels.names, convention.sorts)
+    if known:
+        order = "sorted" if known in convention.sorts else "the data set's own"
+        yield (
+            f"the labels are {known}'s in another order than {convention.name} trains with "
+            f"({order}); they are taken as they stand, --labels {known} gives that order"
+        )
+    sets = fitting(len(labels.names))
+    if labels.names == default_labels(len(labels.names)).names and sets:
+        yield (
+            f"{len(labels.names)} classes and no names: if it was trained on "
+            f"{' or '.join(sets)}, pass --labels {sets[0]}, else a file"
+        )
 
 
 def _forced(facts: Facts) -> Iterator[str]:

@@ -175,9 +175,11 @@ def numbers(names: Iterable[str], prefix: str) -> set[int]:
 
 
 def literal(node: ast.expr) -> Any:
-    """Return the value of a literal or of nested `dict(key=…)`; None for anything else."""
+    """Return the value of literals, lists and `dict(key=…)`, nested; None for anything else."""
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "dict":
         return {k.arg: literal(k.value) for k in node.keywords if k.arg}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [literal(item) for item in node.elts]
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return {literal(key): literal(value) for key, value in pairs if key is not None}

@@ -16,6 +16,7 @@ from typing import Any
 from converters.checkpoints import backbones
 from converters.checkpoints.keys import Reader, Tensors, find_head, literal, refuse_duplicates
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
+from edge_tsm.bundle.data_sets import SORTED_UPSTREAM
 from edge_tsm.errors import CheckpointError
 
 CONVENTION = Convention(
@@ -28,12 +29,15 @@ CONVENTION = Convention(
         "shift_div": 8,
         "non_local_mode": "embedded_gaussian",
     },
+    sorts=SORTED_UPSTREAM,
 )
 OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}
 """What online_demo/main.py does: OpenCV's frames as they come, every second one of a 30 fps
 camera, the sum of the last twelve logits."""
 _HEADS = ("new_fc", "fc", "classifier", *backbones.HEADS)
 _ARGS_BYTES = 1 << 16
+# Upstream always shows 224; trainings of this project, and forks with other sides, write one.
+_SIZE_KEYS = ("input_size", "crop_size", "image_size", "img_size")
 _NAME = re.compile(r"^TSM_(?P<dataset>.+?)_(?P<modality>RGBDiff|RGB|Flow)_(?P<arch>[^_]+)_")
 
 
@@ -92,6 +96,7 @@ def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         "segments": "num_segments",
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
+        "size": "input_size",
     }
     hints = {name: outer.get(key) for name, key in names.items()}
     labels = outer.get("labels")
@@ -123,6 +128,8 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
         "backbone": "arch",
         "dense": "dense_sample",
         "temporal pool": "temporal_pool",
+        "size": next((key for key in _SIZE_KEYS if args.get(key) is not None), ""),
+        "full_res": "full_res",
     }
     hints = {name: args[key] for name, key in names.items() if args.get(key) is not None}
     if isinstance(args.get("shift"), bool):
