@@ -1,9 +1,13 @@
-"""Which backbone costs what: size and time of a clip in f32 and int8, how close int8 comes.
+"""What does a clip cost on each backbone, in f32 and int8, and how close does int8 come?
 
-The networks are untrained, which times do not depend on; their norms have the statistics of a clip
-of noise, as training would leave them, so that signals live through any depth. How close int8 comes
-to f32 is told by the cosine of their logits over generated clips, each clip's taken from the mean
-of all (a network that answers always alike would else look perfect).
+    python benchmarks/backbones.py [NETWORK ...] [--out FILE.json]
+
+Times are processor milliseconds of one thread, the least of many runs, so that other work on the
+machine changes them little. The networks are untrained, which times do not depend on; their norms
+have the statistics of a clip of noise, as training would leave them, so that signals live through
+any depth. How close int8 comes to f32 is told by the cosine of their logits over generated clips,
+each clip's taken from the mean of all (a network that answers always alike would else look
+perfect); no layer is kept float.
 """
 
 from __future__ import annotations
@@ -11,30 +15,30 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from environment import environment, report
-from networks import CALIBRATION_CLIPS, answer, opened
 from torch import nn
-from turns import in_turns
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from converters import ClipSet, Int8, Options, Settings, build
-from converters.architectures.classifier import COUNTER, VideoClassifier
+from converters.architectures.classifier import VideoClassifier
 from converters.architectures.shift import Shift
 from converters.architectures.topologies import initialize, topology
-from converters.checkpoints import Checkpoint
+from converters.bundling import card_of
 from converters.checkpoints.upstream import CONVENTION
-from converters.planning import Plan
-from converters.recipe import Topology, resolve
+from converters.export.onnx import export_onnx
+from converters.export.simplify import simplify
+from converters.quantization.qdq import Form, calibrate, quantize
+from converters.recipe import Options, Topology, resolve
 from converters.verification.clips import generated_clip
+from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.recognizer import Recognizer
 
 NETWORKS = (
     *("mobilenetv2", "mobilenetv3_small", "mobilenetv3_large", "resnet18", "resnet50"),
@@ -43,84 +47,92 @@ NETWORKS = (
     *("regnet_x_400mf", "regnet_y_400mf", "regnet_x_800mf", "regnet_y_800mf"),
     *("regnet_x_1_6gf", "regnet_y_1_6gf", "regnet_x_3_2gf", "regnet_y_3_2gf"),
 )
-SEGMENTS, CLASSES, CLIPS = 8, 27, 12
+SEGMENTS, CLASSES, CALIBRATION_CLIPS, CLIPS = 8, 27, 6, 8
+ENGINES = ("onnxruntime", "openvino")
+RUNS = 5
 
 
-def planned(name: str) -> Plan:
-    """Return the plan of an untrained network of 27 classes."""
+def untrained(name: str) -> tuple[VideoClassifier, Card]:
+    """Return a network with random weights, and the card of its bundle."""
     network = topology(name)
-    model = VideoClassifier(network, CLASSES, Shift(SEGMENTS, div=8))
-    _initialize(model)
     read = Topology(network, CLASSES, "new_fc.weight", (), CONVENTION)
-    tensors = {k: t for k, t in model.state_dict().items() if not k.endswith(COUNTER)}
-    weights = Checkpoint(Path(name), "0" * 64, read, tensors)
-    return Plan(weights, resolve(read, Options()))
-
-
-def _initialize(model: VideoClassifier) -> None:
-    """Give a model random weights, and statistics of a clip of noise."""
+    model = VideoClassifier(network, CLASSES, Shift(SEGMENTS, div=8))
     initialize(model, seed=1)
     generator = torch.Generator().manual_seed(1)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
         norm.weight.data.uniform_(0.5, 1.5, generator=generator)
         norm.bias.data.normal_(0, 0.2, generator=generator)
-        norm.momentum = 1.0
+        norm.momentum = 1.0  # the statistics are those of the one clip
     with torch.no_grad():
         model.train()(torch.randn(1, SEGMENTS * 3, 224, 224, generator=generator))
+    card = card_of(resolve(read, Options()), name, checkpoint_sha256="0" * 64)
+    return model.eval().requires_grad_(False), card
 
 
-def measure(name: str, folder: Path, rounds: int) -> dict[str, Any]:
+def measure(name: str, folder: Path) -> dict[str, Any]:
     """Return size, times and closeness of one network."""
-    plan = planned(name)
-    crops = [generated_clip(seed, SEGMENTS, 224) for seed in range(CALIBRATION_CLIPS)]
-    int8 = Int8(ClipSet(np.stack(crops)), keep_float="none", max_drop=1 - 1e-9)
-    bundle = build(plan, folder / f"{name}.bundle", Settings(int8=int8))
-    artifacts = dict(opened(bundle, threads=1))
-    turns = in_turns({form: answer(one) for form, one in artifacts.items()}, rounds=rounds)
-    found = {
-        "family": plan.recipe.network.family,
-        "parameters": sum(t.numel() for t in plan.checkpoint.tensors.values()),
-        "bytes": {path: (bundle / path).stat().st_size for path in Card.read(bundle).files},
-        "ms": turns.ms(),
-        "close": closeness(artifacts),
+    model, card = untrained(name)
+    prepare = Preprocessor(card.preprocess).tensor
+    feeds = [
+        {card.input.name: prepare(list(generated_clip(seed, SEGMENTS, 224)))[None]}
+        for seed in range(CALIBRATION_CLIPS + CLIPS)
+    ]
+    plain = export_onnx(model, card, folder / "plain.onnx")
+    f32, int8 = folder / "f32.onnx", folder / "int8.onnx"
+    if problem := simplify(plain, f32):
+        raise SystemExit(f"{name}: {problem}")
+    quantize(f32, int8, calibrate(f32, feeds[:CALIBRATION_CLIPS]), Form())
+    forms = {
+        f"{engine} {path.stem}": run(engine, path, card, feeds[CALIBRATION_CLIPS:])
+        for engine in ENGINES
+        for path in (f32, int8)
     }
-    for recognizer in artifacts.values():
-        recognizer.close()
-    return found
+    return {
+        "family": card.family,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "bytes": {path.stem: path.stat().st_size for path in (f32, int8)},
+        "cpu_ms": {form: ms for form, (ms, _) in forms.items()},
+        "close": {
+            engine: close(forms[f"{engine} int8"][1], forms[f"{engine} f32"][1])
+            for engine in ENGINES
+        },
+    }
 
 
-def closeness(artifacts: dict[str, Recognizer]) -> dict[str, float]:
-    """Return how alike int8 and f32 tell clips apart: the mean cosine of centered logits."""
-    prepare = Preprocessor(next(iter(artifacts.values())).card.preprocess).tensor
-    crops = (generated_clip(100 + seed, SEGMENTS, 224) for seed in range(CLIPS))
-    clips = [prepare(list(crop))[None] for crop in crops]
-    logits = {
-        form: np.concatenate([recognizer.runner.answer(prepared) for prepared in clips])
-        for form, recognizer in artifacts.items()
-    }
-    found = {}
-    for form, own in logits.items():
-        exact = logits[f"{form.rpartition(' ')[0]} f32"]
-        own, exact = own - own.mean(0), exact - exact.mean(0)
-        norms = np.linalg.norm(own, axis=1) * np.linalg.norm(exact, axis=1)
-        found[form] = round(float(np.mean((own * exact).sum(1) / norms)), 4)
-    return found
+def run(
+    engine: str, path: Path, card: Card, feeds: list[dict[str, np.ndarray]]
+) -> tuple[float, np.ndarray]:
+    """Return the least processor milliseconds of a run, and the logits of all clips."""
+    backend = open_backend(engine, path, RuntimeOptions(threads=1))
+    logits = np.concatenate([backend.run(feed)[card.output.name] for feed in feeds])
+    times = []
+    for _ in range(RUNS):
+        started = time.process_time()
+        backend.run(feeds[0])
+        times.append((time.process_time() - started) * 1000)
+    backend.close()
+    return round(min(times), 1), logits
+
+
+def close(own: np.ndarray, exact: np.ndarray) -> float:
+    """Return the mean cosine of centered logits (clips, classes)."""
+    own, exact = own - own.mean(0), exact - exact.mean(0)
+    norms = np.linalg.norm(own, axis=1) * np.linalg.norm(exact, axis=1)
+    return round(float(np.mean((own * exact).sum(1) / norms)), 4)
 
 
 def main() -> None:
     """Measure the networks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     before, results = environment(), {}
     for name in given.networks:
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = measure(name, Path(folder), given.rounds)
+            results[name] = measure(name, Path(folder))
             print(name, results[name], flush=True)
-    report(results, before, given.out)
+            report(results, before, given.out)
 
 
 if __name__ == "__main__":
