@@ -27,6 +27,7 @@ from converters.checkpoints.keys import (
     literal,
     mobilenet_v2,
     refuse_duplicates,
+    refuse_stem,
     resnet,
 )
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
@@ -72,8 +73,8 @@ def read(
         if not name.startswith("data_preprocessor.")
     }
     stem = plain.get("conv1.conv.weight")
-    if stem is not None and stem.ndim == 4 and stem.shape[1] != 3:
-        raise CheckpointError(f"the stem takes {stem.shape[1]} channels; edge-tsm converts RGB")
+    if stem is not None and stem.ndim == 4:
+        refuse_stem("conv1.conv.weight", stem.shape[1])
     head, classes, rest = find_head(plain, ("cls_head.fc_cls",))
     if any(name.startswith("stage0.") for name in rest):
         network, canonical = _mobileone(rest)
@@ -260,4 +261,9 @@ def _assignments(config: str) -> dict[str, Any]:
     }
 
 
-READER = Reader("mmaction2", recognizes, read)
+READER = Reader(
+    "mmaction2",
+    recognizes,
+    read,
+    "backbone.conv1.conv.weight, backbone.layer1.0.conv1.conv.net.weight, cls_head.fc_cls.weight",
+)

@@ -75,9 +75,15 @@ def start_from(
         CheckpointError: not readable, or a network that upstream's format cannot hold.
     """
     read = read_checkpoint(checkpoint, online=True)
-    flat = read.topology.shift_source != "weights"
+    flat = read.topology.shift_source is None
     direction = "past" if online else CONVENTION.shift_direction if flat else None
-    options = Options(segments=segments, shift_direction=direction, color="rgb", size=size_px)
+    options = Options(
+        segments=segments,
+        shift_direction=direction,
+        shift_place="blockres" if flat else None,
+        color="rgb",
+        size=size_px,
+    )
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)

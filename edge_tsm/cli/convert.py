@@ -44,6 +44,16 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         type=click.Choice(["future-past", "past-future", "past"]),
         help="Where the folds come from; past for a one-way network.",
     ),
+    click.option(
+        "--shift-place",
+        type=click.Choice(["blockres", "block", "none"]),
+        help="Where frames are shifted, if neither names nor args say; none: TSN, image network.",
+    ),
+    click.option(
+        "--weights",
+        metavar="NAME",
+        help="Which network of a file with several: ema, raw, or a key in the file.",
+    ),
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
