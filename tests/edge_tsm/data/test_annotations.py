@@ -70,7 +70,7 @@ CASES = {
     ),
     "val_videofolder.txt": (
         "list",
-        "fight/a clip.mp4 1\nframes/0001 17 0\n",
+        "fight/a clip.mp4 25 1\nframes/0001 17 0\n",
         [Entry(("fight/a clip.mp4",), 1, "val"), Entry(("frames/0001",), 0, "val")],
     ),
 }
@@ -123,12 +123,12 @@ def test_the_format_can_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "it is empty"),
-        ("just words\n", "no row of the form list"),
+        ("", "holds no clips"),
+        ("just some words\n", "no class; add it"),
         ("[1, 2", "not JSON"),
         ("[1, 2]", "entry 1"),
         ("{}", "it is empty"),
-        (b"\xff\xfe\x00", "not a list of clips"),
+        (b"\xff\xfe\x00", "not text"),
     ],
 )
 def test_refusals(text: str | bytes, told: str, tmp_path: Path) -> None:
