@@ -198,7 +198,7 @@ def _a_name(line: Line) -> Row | None:
     else:
         cells = tuple(words) if len(words) == 2 else ("", "")
     path, name = tidy(cells[0]), unquote(tidy(cells[1]))
-    if not name or _NUMBER.fullmatch(name) or _PATH_LIKE.search(name):
+    if not name or _NUMBER.fullmatch(name.split()[-1]) or _PATH_LIKE.search(name):
         return None
     return Row((path, name), line.number)
 
@@ -226,8 +226,8 @@ def _by_content(rows: Sequence[Row]) -> Iterator[Roles]:
     columns = list(zip(*(row.cells for row in rows), strict=True))
     numeric = [all(map(_NUMBER.fullmatch, cells)) for cells in columns]
     paths = [_mostly_paths(cells) for cells in columns]
-    wanted = {2: ("path", "class"), 3: ("path", "frames", "class")}.get(len(columns), ())
-    for roles in permutations(wanted):
+    usual: dict[int, Roles] = {2: ("path", "class"), 3: ("path", "frames", "class")}
+    for roles in permutations(usual[len(columns)]) if len(columns) in usual else ():
         path, label = roles.index("path"), roles.index("class")
         fits = "frames" not in roles or numeric[roles.index("frames")]
         if fits and (paths[path] or not any(paths)) and not paths[label]:

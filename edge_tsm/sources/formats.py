@@ -134,7 +134,7 @@ def _one_clip(folder: Path, groups: dict[str, list[str]]) -> str:
     left = [f for f in groups if not _FLOW.search(Path(f).stem) and not _SIDE_PICTURE.match(f)]
     if len(left) == 1:
         return left[0]
-    forms = sorted(left or groups, key=lambda form: -len(groups[form]))
+    forms = sorted(left or groups, key=lambda form: (-len(groups[form]), form))
     shown = ", ".join(_counted(form, groups) for form in forms[:4])
     pattern = forms[0].replace("#", "*") if "#" in forms[0] else "*"
     what = "pictures of several clips" if left else "optical flow and no pictures"
