@@ -30,7 +30,17 @@ def check_files(dataset: Dataset, *, skip_missing: bool = False) -> tuple[str, .
             "start, or --skip-missing to go on without"
         )
     gone = (f"{count(len(missing), 'clip')} missing: {_named(missing)}",) if missing else ()
-    return (*dataset.notes, *gone, *_folders(dataset))
+    return (*dataset.notes, *gone, *_from_one(dataset), *_folders(dataset))
+
+
+def _from_one(dataset: Dataset) -> Iterator[str]:
+    """Yield a warning where classes seem to count from 1, within the model's though."""
+    numbers = {sample.label for sample in dataset}
+    if dataset.labels is None and min(numbers) == 1 and len(numbers) == max(numbers) > 1:
+        yield (
+            f"classes run from 1 to {max(numbers)}, no clip is of class 0; if they count from 1, "
+            "pass --first-class 1"
+        )
 
 
 def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:

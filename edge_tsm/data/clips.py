@@ -55,7 +55,7 @@ class Dataset:
     """Labeled clips in the order of their list; `labels` are class names where these are known.
 
     `reading` tells how the list was read, `notes` what looks odd in it. `named` says that the list
-    gives classes by name.
+    gives classes by names whose order nothing tells.
     """
 
     samples: tuple[Sample, ...]
@@ -175,7 +175,7 @@ def read_dataset(
     notes += _repeated(samples, path)
     if finder.moved:
         notes += (f"paths of {clip(finder.moved)} are taken below {finder.root}",)
-    named = isinstance(found.rows[0].label, str)
+    named = isinstance(found.rows[0].label, str) and not (numbers and numbers.names == names)
     return Dataset(samples, names, found.reading, notes, named)
 
 

@@ -48,6 +48,15 @@ def test_lists_to_train_and_validate_by_are_compared(tmp_path: Path) -> None:
     assert alone == "1 class in the train list only: 2"
 
 
+def test_classes_that_seem_to_count_from_1_are_pointed_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 2\n")
+    (note,) = check_files(read_dataset(tmp_path / "val.txt"))
+    assert "pass --first-class 1" in note
+    (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 0\n")
+    assert check_files(read_dataset(tmp_path / "val.txt")) == ()
+
+
 def test_lists_that_count_from_1_would_train_an_empty_class(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a.mp4 1\nb.mp4 2\n")
     train = read_dataset(tmp_path / "train.txt")

@@ -120,6 +120,9 @@ def test_classes_by_name(tmp_path: Path) -> None:
     assert [sample.label for sample in moved] == [0, 1]
     with pytest.raises(InputError, match="the model has no names"):
         dataset.of_classes(("class_0", "class_1"))
+    (tmp_path / "labels.txt").write_text("Thumb Up\nDrumming Fingers\n")
+    ordered = read_dataset(path).of_classes(("class_0", "class_1"))
+    assert [sample.label for sample in ordered] == [0, 1]
 
 
 def test_classes_that_count_from_1(tmp_path: Path) -> None:
