@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Literal
@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]  # (H, W, 3)
 Tensor = NDArray[Any]
 Logits = NDArray[np.float32]  # (..., classes)
 Color = Literal["bgr", "rgb"]
-SourceState = Literal["opening", "live", "lost", "ended"]
+SourceState = Literal["opening", "live", "silent", "frozen", "black", "lost", "ended"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,8 @@ class Counts:
     `frames` were delivered by the source, `dropped` of them replaced by newer ones before anyone
     looked; `answers` were given, `skipped` windows were due while the engine was busy and gave way
     to newer ones; `breaks` are losses, hangs and other gaps, after which the window fills again.
-    `source` is the id, `address` the URI without secrets.
+    `source` is the id, `address` the URI without secrets. The source has been in its `state` for
+    `state_s` seconds.
     """
 
     source: str
@@ -102,6 +103,41 @@ class Counts:
     skipped: int
     breaks: int
     address: str = ""
+    state_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A live source is in another state than `before`.
+
+    | state | |
+    | --- | --- |
+    | opening | nothing came yet |
+    | live | frames come; after `lost`, it is back |
+    | silent | connected, and nothing came for two seconds, or three times its slowest pace |
+    | frozen, black | for `CaptureOptions.warn_s`, pictures were the same to the bit, or black |
+    | lost | it failed, hung or could not be opened; it is opened again |
+    | ended | it is over, or was removed |
+
+    `source` is the id, `time_s` that of the clock, `utc` the time of day where the clock knows
+    one, and `reason` a line for people, without secrets.
+
+    >>> from datetime import datetime, timezone
+    >>> noon = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+    >>> StateChange("porch", "lost", "live", 41.5, noon, "no route to host").to_json()["utc"]
+    '2026-05-01T12:00:00.000+00:00'
+    """
+
+    source: str
+    state: SourceState
+    before: SourceState
+    time_s: float
+    utc: datetime | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, str | float | None]:
+        """Return a JSON-ready mapping."""
+        return {**asdict(self), "utc": iso(self.utc)}
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,11 @@ class ActionTracker:
         An action whose answer is not taken from the iterator stays on.
         """
         for source in list(self._tracks):
-            track = self._tracks.pop(source)
-            if events := track.stamped(track.decider.finish()):
-                ended = Decision(self._labels, None, track.last.probabilities, events)
-                yield replace(track.last, decision=ended)
+            yield from self.end(source)
+
+    def end(self, source: str | None) -> Iterator[Prediction]:
+        """End the action of one source, as `finish` does, and forget the source."""
+        track = self._tracks.pop(source, None)
+        if track is not None and (events := track.stamped(track.decider.finish())):
+            ended = Decision(self._labels, None, track.last.probabilities, events)
+            yield replace(track.last, decision=ended)

@@ -27,6 +27,7 @@ from edge_tsm.evaluation.models import OpenModel, open_models, run_facts, short_
 from edge_tsm.evaluation.output import OutputFiles, check_inputs
 from edge_tsm.evaluation.views import CROPS, Method, ViewProtocol
 from edge_tsm.inference.sampling import TEST_RULES
+from edge_tsm.system.printable import printable
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),
@@ -143,12 +144,12 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
         notes = check_files(dataset, skip_missing=given.skip_missing)
         found = _evaluate(models, replace(dataset, notes=notes), given)
     for line in failures(found):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     if not found.answered:
         raise SourceError(f"none of {len(dataset)} clips could be read; is --root right?")
     found = found.with_ensemble(weights) if weights else found
     files.write(found, answered_by)
-    click.echo("\n".join(as_text(found)))
+    click.echo("\n".join(map(printable, as_text(found))))
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,9 @@ def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> 
             facts = run_facts(models, protocol)
             journal = stack.enter_context(Journal(given.results_file, facts))
         for name, model in models.items():
-            click.echo(f"{name}: {model.file}", err=True)
+            click.echo(printable(f"{name}: {model.file}"), err=True)
         for line in as_read(dataset):
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
         return evaluate(
             {name: model.recognizer for name, model in models.items()},
             dataset,

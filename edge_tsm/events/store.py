@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,16 @@ class DeliveryCounts:
 
 @dataclass
 class _Destination:
-    """How far a destination is; the file may be behind while it cannot be written."""
+    """How far a destination is; the file may be behind while it cannot be written.
+
+    `taken` is the message that is on its way: it is not lost before that has failed.
+    """
 
     cursor: int
     delivered: int = 0
     parked: int = 0
     lost: int = 0
+    taken: int = 0
 
 
 class EventStore:
@@ -94,7 +98,7 @@ class EventStore:
         self, path: Path | None = None, *, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self._limits, self._clock = limits or Limits(), clock
-        self._name = str(path or "events")
+        self._name, self.lasts = str(path or "events"), path is not None
         self._lock, self._changed, self._version = threading.RLock(), clock.condition(), 0
         self._waiting = deque[tuple[Event, Message]]()
         self._failing = self._closed = False
@@ -126,7 +130,7 @@ class EventStore:
             if self._waiting:
                 _log.warning("%s: %d messages could not be written", self._name, len(self._waiting))
             self._stack.close()
-        self._notify()
+        self.wake()
 
     # --- events ---
 
@@ -147,7 +151,7 @@ class EventStore:
                 self._flush()
                 self._bound_waiting()
             stored = not self._waiting
-        self._notify()
+        self.wake()
         return stored
 
     def events(self, *, most: int = 100) -> list[Event]:
@@ -185,7 +189,7 @@ class EventStore:
         except BaseException:
             self._forget(media.path)
             raise
-        self._notify()
+        self.wake()
 
     @contextmanager
     def removing(self, path: Path) -> Iterator[None]:
@@ -210,10 +214,15 @@ class EventStore:
         with self._lock:
             if self._closed:
                 return None
-            cursor = self._destinations[destination].cursor
-            if row := self._db.execute(query, (cursor,)).fetchone():
-                return Message(*row)
-            return next((m for _, m in self._waiting if m.number > cursor), None)
+            state = self._destinations[destination]
+            if row := self._db.execute(query, (state.cursor,)).fetchone():
+                found: Message | None = Message(*row)
+            else:
+                found = next((m for _, m in self._waiting if m.number > state.cursor), None)
+            number = found.number if found else 0
+            state.lost += state.cursor < state.taken != number  # it fell to a limit meanwhile
+            state.taken = number
+            return found
 
     def settle(self, destination: str, message: Message, *, refused: str | None = None) -> None:
         """Note that a message was accepted, or why it never will be."""
@@ -250,7 +259,8 @@ class EventStore:
             if self._version == version and not self._closed:
                 self._changed.wait(timeout_s)
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """End every `wait`."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
@@ -344,7 +354,7 @@ class EventStore:
             "INSERT INTO destinations VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
             " cursor = excluded.cursor, delivered = excluded.delivered,"
             " parked = excluded.parked, lost = excluded.lost",
-            (name, *astuple(state)),
+            (name, state.cursor, state.delivered, state.parked, state.lost),
         )
 
     def _fail(self, error: sqlite3.Error) -> None:
@@ -367,7 +377,7 @@ class EventStore:
                 self._flush()
                 if not self._failing:
                     break
-        self._notify()
+        self.wake()
 
     def _recover(self) -> None:
         if self._failing:
@@ -384,7 +394,7 @@ class EventStore:
 
     def _count_lost(self, numbers: list[int]) -> None:
         for state in self._destinations.values():
-            state.lost += sum(number > state.cursor for number in numbers)
+            state.lost += sum(state.cursor < number != state.taken for number in numbers)
 
     # --- retention, with the lock held ---
 

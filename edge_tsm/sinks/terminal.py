@@ -12,6 +12,7 @@ from edge_tsm.datatypes import Event, Prediction
 from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import fit
 from edge_tsm.sources.names import describe_source
+from edge_tsm.system.printable import printable, write_control
 
 BAR_CHARS = 24
 
@@ -28,12 +29,12 @@ class Terminal:
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
         address = prediction.address
         name = describe_source(source, address) if self._several else address or source
-        self._stream.write(f"{name}{span}  ({prediction.inference_ms:.0f} ms)\n")
+        self._stream.write(f"{printable(name)}{span}  ({prediction.inference_ms:.0f} ms)\n")
         columns = shutil.get_terminal_size().columns
         longest = min(BAR_CHARS, columns // 3)
         for score in prediction.top(5):
             bar = "█" * round(score.probability * longest)
-            label = fit(score.label, max(columns - longest - 12, 8))
+            label = fit(printable(score.label), max(columns - longest - 12, 8))
             self._stream.write(f"  {score.probability:6.1%}  {bar:<{longest}}  {label}\n")
         self._stream.flush()
 
@@ -84,8 +85,8 @@ class LiveTerminal:
         if self._several:
             name += f"  {describe_source(source, prediction.address)}"
         for event in prediction.events:
-            self._stream.write(f"{name}  {_describe(event)}\n")
-        line = f"{name}  " + _line(prediction)
+            self._stream.write(printable(f"{name}  {_describe(event)}") + "\n")
+        line = printable(f"{name}  " + _line(prediction))
         if self._is_terminal:
             self._lines[source] = line
             self._draw()
@@ -95,7 +96,7 @@ class LiveTerminal:
     def _erase(self) -> None:
         """Remove the lines of all sources, from the last one up."""
         if self._drawn:
-            self._stream.write("\r\033[K" + "\033[A\033[K" * (self._drawn - 1))
+            write_control(self._stream, "\r\033[K" + "\033[A\033[K" * (self._drawn - 1))
         self._drawn = 0
 
     def _draw(self) -> None:

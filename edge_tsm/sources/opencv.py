@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import SourceOptions
+from edge_tsm.sources.base import Source, SourceOptions
+from edge_tsm.sources.files import VideoFile
 from edge_tsm.sources.timing import COUNTED_S, SenderClock, without_backlog
 from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
 from edge_tsm.system.opencv import VideoCapture, check_name, opencv
@@ -179,12 +180,17 @@ def _cameras_here() -> str:
     return ", ".join(map(str, stable)) or "none"
 
 
-def open_network(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:
-    """Open rtsp://, http(s)://, tcp://, udp:// and the like through OpenCV's FFmpeg.
+def open_with_opencv(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    """Open a stream (rtsp, http, tcp, udp and the like), or a video after `opencv:`.
 
     Raises:
         SourceError: nobody answers within `timeout_s`, or the answer is not a video.
     """
+    address = uri.removeprefix("opencv:")
+    return _open_stream(address, options, clock) if "://" in address else VideoFile(Path(address))
+
+
+def _open_stream(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:
     shown = redact(uri)
 
     def connect() -> VideoCapture:

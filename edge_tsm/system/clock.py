@@ -16,6 +16,8 @@ from typing import Protocol
 
 from edge_tsm.errors import EdgeTsmError
 
+_WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Condition(Protocol):
     """What is used of `threading.Condition`; hold it with `with` to wait or notify."""
@@ -50,6 +52,10 @@ class Clock(Protocol):
         """Return the monotonic time in seconds."""
         ...
 
+    def suspended_s(self) -> float:
+        """Return for how long the machine has slept so far, which `now` does not count."""
+        ...
+
     def utc(self, time_s: float) -> datetime | None:
         """Return the time of day at a time of this clock; None for a clock that knows none."""
         ...
@@ -69,6 +75,10 @@ class SystemClock:
     def now(self) -> float:
         """Return `time.monotonic()`."""
         return time.monotonic()
+
+    def suspended_s(self) -> float:
+        """Return how far the clock that counts sleep (Linux has one) is ahead of `now`."""
+        return time.clock_gettime(_WITH_SLEEP) - time.monotonic()
 
     def utc(self, time_s: float) -> datetime:
         """Return the time of day at `time_s`, as far as the machine knows it now.
@@ -110,6 +120,10 @@ class VirtualClock:
     def now(self) -> float:
         """Return the virtual time in seconds."""
         return self._now_s
+
+    def suspended_s(self) -> float:
+        """Return 0: this clock does not sleep."""
+        return 0.0
 
     def utc(self, time_s: float) -> datetime | None:
         """Return the time of day, if the clock was given one."""
@@ -216,6 +230,23 @@ class Alarm:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+class Turns:
+    """What passed between two turns of a loop that is never long in one.
+
+    A loop that turns late was stopped (SIGSTOP, a debugger), starved, or slept with the machine.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._turned_s, self._suspended_s = clock.now(), clock.suspended_s()
+
+    def turn(self) -> tuple[float, float]:
+        """Return the clock's seconds since the last turn, and those that the machine slept."""
+        before_s, before_suspended_s = self._turned_s, self._suspended_s
+        self._turned_s, self._suspended_s = self._clock.now(), self._clock.suspended_s()
+        return self._turned_s - before_s, self._suspended_s - before_suspended_s
 
 
 class Handover:

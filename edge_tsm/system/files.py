@@ -51,10 +51,26 @@ def temporary_beside(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path, *, private: bool = False) -> None:
-    """Give a finished file its name and the permissions of any new file, or its owner's alone."""
+    """Give a finished file its name and the permissions of any new file, or its owner's alone.
+
+    It is on the disk before it has the name: a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written to it.
+    """
     if not private:
         temporary.chmod(0o666 & ~umask())  # mkstemp keeps files to their owner
+    _sync(temporary)
     temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def private_folder(path: Path) -> None:
@@ -79,23 +95,6 @@ def private_file(path: Path, mode: str = "wb") -> IO[Any]:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def publish_new(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, unless another file has it; it stays its owner's alone.
-
-    Raises:
-        FileExistsError: one has.
-    """
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # a memory card's FAT has no hard links
-        path.touch(exist_ok=False)
-        temporary.replace(path)
-    else:
-        temporary.unlink()
 
 
 def umask() -> int:

@@ -50,3 +50,9 @@ def stored(number: int, kind: Literal["start", "end"] = "start", label: str = "w
     event_id = f"{number:08d}-0000-7000-8000-000000000000"
     index = LABELS.index(label)
     return Event(kind, index, label, float(number), told_s, 0.9, event_id, "porch", **times)
+
+
+def answer_with(*events: Event) -> Prediction:
+    """An answer that brings these events."""
+    prediction = says("wave", 1.0)
+    return replace(prediction, decision=Decision(LABELS, 0, prediction.probabilities, events))

@@ -13,7 +13,6 @@ from edge_tsm.system.files import (
     private_file,
     private_folder,
     publish,
-    publish_new,
     temporary_beside,
 )
 
@@ -52,5 +51,4 @@ def test_a_folder_that_somebody_shares_stays_shared(tmp_path: Path) -> None:
 def test_published_files_have_the_permissions_asked_for(tmp_path: Path) -> None:
     publish(temporary_beside(tmp_path / "open"), tmp_path / "open")
     publish(temporary_beside(tmp_path / "own"), tmp_path / "own", private=True)
-    publish_new(temporary_beside(tmp_path / "new"), tmp_path / "new")
-    assert [mode(tmp_path / name) for name in ("open", "own", "new")] == [0o666, 0o600, 0o600]
+    assert [mode(tmp_path / name) for name in ("open", "own")] == [0o666, 0o600]
