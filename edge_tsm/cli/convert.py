@@ -15,7 +15,7 @@ from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, InputError
-from edge_tsm.system.printable import write_control
+from edge_tsm.system.printable import printable, write_control
 
 if TYPE_CHECKING:
     from converters import Int8, Options, Settings
@@ -210,7 +210,7 @@ def _print_facts(recipe: Recipe) -> None:
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
     if recipe.labels.reading:
-        click.echo(f"labels read from {recipe.labels.reading}")
+        click.echo(printable(f"labels read from {recipe.labels.reading}"))
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()
