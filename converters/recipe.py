@@ -13,6 +13,7 @@ from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
 from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Color
 from edge_tsm.errors import CheckpointError
@@ -65,6 +66,7 @@ class Convention:
     """What a code base does the same way for all its networks, and puts into no checkpoint.
 
     `defaults` are hints by name (see `Hints`); a `shift_div` of None is the number of segments.
+    `sorts` are the data sets (of DATA_SETS) whose own list of classes it sorts.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Convention:
     resize: Resize
     defaults: Mapping[str, Any]
     crop_offset: Literal["even", "floor"] = "even"
+    sorts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,12 @@ def resolve(topology: Topology, options: Options) -> Recipe:
         batch=facts.batch.value,
         labels=labels,
         facts=facts,
-        warnings=[*topology.warnings, *_contradictions(facts, sources), *_forced(facts)],
+        warnings=[
+            *topology.warnings,
+            *_contradictions(facts, sources),
+            *_forced(facts),
+            *_label_warnings(labels, topology.convention),
+        ],
         streaming=(
             Streaming(facts.fps.value, facts.horizon.value, caches=())
             if facts.fps and facts.horizon
@@ -311,7 +319,8 @@ def _batch(options: Options) -> Fact[int]:
 
 def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> Labels:
     if options.labels is not None:
-        labels = read_labels(options.labels)
+        convention = topology.convention
+        labels = read_labels(options.labels).of_code_base(convention.name, convention.sorts)
         if len(labels.names) != topology.classes:
             raise CheckpointError(
                 f"{options.labels} has {len(labels.names)} labels, the checkpoint "
@@ -412,6 +421,22 @@ def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
         ):
             if claim is not None and claim.value != found.value:
                 yield (f"{claim.source} says {name} {claim.value}, the weights say {found.value}")
+
+
+def _label_warnings(labels: Labels, convention: Convention) -> Iterator[str]:
+    known = misordered(labels.names, convention.sorts)
+    if known:
+        order = "sorted" if known in convention.sorts else "the data set's own"
+        yield (
+            f"the labels are {known}'s in another order than {convention.name} trains with "
+            f"({order}); they are taken as they stand, --labels {known} gives that order"
+        )
+    sets = fitting(len(labels.names))
+    if labels.names == default_labels(len(labels.names)).names and sets:
+        yield (
+            f"{len(labels.names)} classes and no names: if it was trained on "
+            f"{' or '.join(sets)}, pass --labels {sets[0]}, else a file"
+        )
 
 
 def _forced(facts: Facts) -> Iterator[str]:

@@ -28,6 +28,7 @@ from converters.checkpoints.keys import (
     resnet,
 )
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
+from edge_tsm.bundle.data_sets import SORTED_UPSTREAM
 from edge_tsm.errors import CheckpointError
 
 CONVENTION = Convention(
@@ -40,6 +41,7 @@ CONVENTION = Convention(
         "shift_div": 8,
         "non_local_mode": "embedded_gaussian",
     },
+    sorts=SORTED_UPSTREAM,
 )
 OFFICIAL_DEMO = {"color": "bgr", "fps": 15.0, "horizon": 12}
 """What online_demo/main.py does: OpenCV's frames as they come, every second one of a 30 fps

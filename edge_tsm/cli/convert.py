@@ -15,6 +15,7 @@ from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, InputError
+from edge_tsm.system.printable import write_control
 
 if TYPE_CHECKING:
     from converters import Int8, Options, Settings
@@ -27,7 +28,8 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
         "--labels",
         type=click.Path(path_type=Path),
-        help="Class names: one per line, or an official list.",
+        metavar="FILE|SET",
+        help="Class names: a file of any form, or a data set's, as kinetics400.",
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
@@ -188,13 +190,16 @@ def _print_progress(line: str) -> None:
         if not line.endswith("…"):
             click.echo(line, err=line.startswith("warning"))
         return
-    click.echo(f"\r\033[K{line}", nl=not line.endswith("…"))
+    write_control(sys.stdout, "\r\033[K")
+    click.echo(line, nl=not line.endswith("…"))
 
 
 def _print_facts(recipe: Recipe) -> None:
     """Print fact, value and source."""
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
+    if recipe.labels.reading:
+        click.echo(f"labels read from {recipe.labels.reading}")
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()

@@ -24,6 +24,7 @@ from edge_tsm.evaluation.models import OpenModel, open_models, run_facts, short_
 from edge_tsm.evaluation.output import OutputFiles, check_inputs
 from edge_tsm.evaluation.views import CROPS, Method, ViewProtocol
 from edge_tsm.inference.sampling import TEST_RULES
+from edge_tsm.system.printable import printable
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),
@@ -134,12 +135,12 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
         answered_by = {name: model.file for name, model in models.items()}
         found = _evaluate(models, dataset, given)
     for line in failures(found):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     if not found.answered:
         raise SourceError(f"none of {len(dataset)} clips could be read; is --root right?")
     found = found.with_ensemble(weights) if weights else found
     files.write(found, answered_by)
-    click.echo("\n".join(as_text(found)))
+    click.echo("\n".join(map(printable, as_text(found))))
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> 
             facts = run_facts(models, protocol)
             journal = stack.enter_context(Journal(given.results_file, facts))
         for name, model in models.items():
-            click.echo(f"{name}: {model.file}", err=True)
+            click.echo(printable(f"{name}: {model.file}"), err=True)
         return evaluate(
             {name: model.recognizer for name, model in models.items()},
             dataset,

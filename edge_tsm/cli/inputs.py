@@ -17,6 +17,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
+from edge_tsm.sources.names import NamedAddress, source_ids
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact
 
@@ -59,17 +60,25 @@ class InputOptions:
     black_after: float | None = None
 
     @property
-    def uris(self) -> list[str | int]:
-        """What --source and --camera name; the number of a --camera is always a camera.
+    def named(self) -> dict[str, str | int]:
+        """The address of each source by its id; the number of a --camera is always a camera.
 
         Raises:
-            InputError: nothing is named.
+            InputError: nothing is asked for, or a name is no id or not unique.
         """
-        cameras = [int(text) if text.isdecimal() else text for text in self.cameras]
-        named = [*self.sources, *cameras]
-        if not named:
+        given = [NamedAddress.parse(text) for text in self.sources]
+        for camera in map(NamedAddress.parse, self.cameras):
+            is_index = str(camera.address).isdecimal()
+            given.append(replace(camera, address=int(camera.address)) if is_index else camera)
+        if not given:
             raise InputError("nothing to look at: pass --source FILE or --camera 0")
-        return named
+        ids = source_ids([one.name for one in given])
+        return {source: one.address for source, one in zip(ids, given, strict=True)}
+
+    @property
+    def uris(self) -> list[str | int]:
+        """The address of each source."""
+        return list(self.named.values())
 
     def clock(self) -> Clock:
         """Return the clock of the run: a recording's own, which need not be waited for.
@@ -90,8 +99,8 @@ class InputOptions:
             source.close()
         return VirtualClock(min(starts_s))
 
-    def open(self, clock: Clock, stack: ExitStack) -> list[Source]:
-        """Open every source; `stack` closes them in the end.
+    def open(self, clock: Clock, stack: ExitStack) -> dict[str, Source]:
+        """Open every source, by its id; `stack` closes them in the end.
 
         Raises:
             SourceError: one cannot be opened.
@@ -105,10 +114,11 @@ class InputOptions:
             timeout_s=self.timeout,
         )
         timed = replace(options, fps=self.fps)
-        sources = []
-        for uri in self.uris:
+        sources = {}
+        for name, uri in self.named.items():
             own = timed if takes_rate(uri) else options
-            sources.append(stack.enter_context(closing(open_source(uri, options=own, clock=clock))))
+            source = open_source(uri, options=own, clock=clock)
+            sources[name] = stack.enter_context(closing(source))
         return sources
 
     def capture(self, clock: Clock) -> CaptureOptions:
@@ -145,13 +155,13 @@ class InputOptions:
 
 _OPTIONS: tuple[Decorator, ...] = (
     click.option(
-        "--source", "sources", multiple=True, metavar="SOURCE", help="See above; repeatable."
+        "--source", "sources", multiple=True, metavar="[NAME=]SOURCE", help="See above; repeatable."
     ),
     click.option(
         "--camera",
         "cameras",
         multiple=True,
-        metavar="CAMERA",
+        metavar="[NAME=]CAMERA",
         help="Camera index, device path or stream; repeatable.",
     ),
     click.option("--size", metavar="WxH", callback=_size, help="Asked of cameras; of raw frames."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import click
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
+from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 
 _SHARE = click.FloatRange(0, 1)
 _SECONDS = click.FloatRange(min=0)
+_DAYS = click.FloatRange(min=0, min_open=True)
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -31,21 +33,36 @@ class OutputOptions:
     save: Path | None = None
     force: bool = False
     record: Path | None = None
+    events: Path | None = None
+    keep_events: int = Limits.most_events
+    keep_days: float | None = None
     webhook: str | None = None
     snapshots: Path | None = None
     clips: Path | None = None
     keep: int = 200
     keep_mb: int = 500
     sinks: tuple[str, ...] = ()
+    essential: tuple[str, ...] = ()
 
     def requests(self, *, live: bool) -> list[SinkRequest]:
         """Return the sinks that are asked for; --save of a recording is none.
 
         Raises:
-            InputError: a sink that there is not.
+            InputError: a sink that there is not, or an essential one that is not asked for.
         """
+        asked = self._asked(live=live)
+        unknown = set(self.essential) - {request.kind.name for request in asked}
+        if unknown:
+            names = ", ".join(request.kind.name for request in asked)
+            raise InputError(f"--essential {min(unknown)}: the sinks of this run are {names}")
+        return [
+            replace(request, essential=request.kind.name in self.essential) for request in asked
+        ]
+
+    def _asked(self, *, live: bool) -> list[SinkRequest]:
         printer = "json" if self.as_json else "live" if live else "terminal"
         named = {
+            "--events": ("events", self.events),
             "--webhook": ("webhook", self.webhook),
             "--snapshots": ("snapshots", self.snapshots),
             "--clips": ("clips", self.clips),
@@ -59,8 +76,24 @@ class OutputOptions:
             *map(_request, self.sinks),
         ]
 
+    def store(self, requests: Iterable[SinkRequest], clock: Clock) -> EventStore:
+        """Open the event file that is asked for, or a store in memory.
+
+        Raises:
+            SinkError: the file cannot be used.
+        """
+        files = [Path(request.value) for request in requests if request.kind.name == "events"]
+        most_age_s = None if self.keep_days is None else self.keep_days * 86_400
+        limits = Limits(self.keep_events, most_age_s)
+        return EventStore(files[0] if files else None, limits=limits, clock=clock)
+
     def context(
-        self, sources: Sequence[Source], clock: Clock, *, on_close: Callable[[], object]
+        self,
+        sources: Sequence[Source],
+        clock: Clock,
+        *,
+        store: EventStore,
+        on_close: Callable[[], object],
     ) -> SinkContext:
         """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
@@ -71,6 +104,7 @@ class OutputOptions:
             most_bytes=self.keep_mb * 1_000_000,
             on_close=on_close,
             clock=clock,
+            store=store,
         )
 
 
@@ -123,7 +157,23 @@ _OUTPUTS: tuple[Decorator, ...] = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line."),
     click.option("--show", is_flag=True, help="Live: a window with pictures and answers; q ends."),
     click.option(
-        "--webhook", metavar="URL", envvar="EDGE_TSM_WEBHOOK", help="POST starts and ends as JSON."
+        "--events",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Keep starts, ends and what was not delivered in FILE (SQLite).",
+    ),
+    click.option(
+        "--keep-events",
+        type=click.IntRange(min=1),
+        default=OutputOptions.keep_events,
+        show_default=True,
+        help="Newest events to keep, with their files.",
+    ),
+    click.option("--keep-days", type=_DAYS, help="Days to keep events, with their files."),
+    click.option(
+        "--webhook",
+        metavar="URL",
+        envvar="EDGE_TSM_WEBHOOK",
+        help="POST events as JSON, again until they are taken; over a restart with --events.",
     ),
     click.option("--snapshots", type=_FOLDER, help="Live: save a picture at each start in FOLDER."),
     click.option("--clips", type=_FOLDER, help="Live: save seconds around each start in FOLDER."),
@@ -147,6 +197,12 @@ _OUTPUTS: tuple[Decorator, ...] = (
         multiple=True,
         metavar="NAME[=VALUE]",
         help=f"Also: {', '.join(SINKS)}, or a sink of another package; repeatable.",
+    ),
+    click.option(
+        "--essential",
+        multiple=True,
+        metavar="NAME",
+        help="End the run when this sink fails, as recorder; repeatable.",
     ),
 )
 _RULES: tuple[Decorator, ...] = (

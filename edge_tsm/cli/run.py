@@ -31,7 +31,7 @@ from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES, Source
-from edge_tsm.system.redact import redact
+from edge_tsm.system.printable import printable
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -88,7 +88,7 @@ _EXAMPLES = """\b
 Examples:
   edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
   edge-tsm run --camera 0 --actions --on 0.7 --show
-  edge-tsm run --camera rtsp://camera/1 --camera rtsp://camera/2 --json
+  edge-tsm run --camera porch=rtsp://camera/1 --camera door=/dev/video2 --json
   edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
 """
 # The list of sources is the table's: a scheme that is added there is in the help.
@@ -97,6 +97,10 @@ _HELP = """Classify videos, cameras and streams with BUNDLE (default: the only o
 A file gives one answer, on frames spread over all of it. A camera gives one every --every
 seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card says so) steps on
 a frame --fps times a second instead, and needs no window.
+
+NAME, 1 to 64 of A-Za-z0-9_.-, is the source's id in answers, events and file names; without
+one it is the source's index: of --source first, then of --camera. An address that has a `=`
+itself is taken whole where what comes before is no NAME, or where it is the name of a file.
 
 \b
 SOURCE and CAMERA are
@@ -148,18 +152,21 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         )
         if not outputs.as_json:
             _print_model(recognizer)
-        live, labels = any(source.live for source in sources), recognizer.card.labels
+        live, labels = any(s.live for s in sources.values()), recognizer.card.labels
         requests = outputs.requests(live=live)
         rules = options.rules.chosen(bundle, labels, requests)
         watch = options.pace.watch() if live else Watch()
-        context = outputs.context(sources, clock, on_close=watch.stopped.set)
+        store = stack.enter_context(outputs.store(requests, clock))
+        context = outputs.context(
+            list(sources.values()), clock, store=store, on_close=watch.stopped.set
+        )
         dispatcher = stack.enter_context(
             Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
         )
         messages.lift = dispatcher.lift
-        lines = [Progress(f"decoding {Path(source.uri).name}") for source in sources]
+        lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [_input(s, dispatcher, line) for s, line in zip(sources, lines, strict=True)],
+            [_input(name, source, dispatcher, lines[name]) for name, source in sources.items()],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
@@ -171,18 +178,20 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
         answers = stack.enter_context(closing(iter(pipeline)))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
-            for line in lines:
+            for line in lines.values():
                 line.clear()
             dispatcher.write(prediction)
             supervisor.answered(prediction)
             if number == 0 and outputs.save and not live:
-                write_annotated(outputs.save, sources[0], prediction, fps=sources[0].fps)
+                [source] = sources.values()
+                write_annotated(outputs.save, source, prediction, fps=source.fps)
 
 
 def _print_model(recognizer: Recognizer) -> None:
     backend, variant = recognizer.backend, recognizer.variant
     file = f" ({variant.file.path})" if variant else ""
-    click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
+    name = printable(f"{recognizer.card.name}{file}")
+    click.echo(f"{name} on {backend.engine} {backend.device}", err=True)
 
 
 def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
@@ -202,9 +211,8 @@ def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
         raise SinkError(f"{save} exists; pass --force to replace it, or another name")
 
 
-def _input(source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
-    shown = redact(source.uri)
-    return SourceInput(source, lambda frame: dispatcher.frame(frame, shown), line)
+def _input(name: str, source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+    return SourceInput(source, lambda frame: dispatcher.frame(frame, name), line, name)
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

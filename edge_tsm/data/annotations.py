@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_tsm.bundle.data_sets import SORTED_UPSTREAM
 from edge_tsm.bundle.labels import labels_beside
 from edge_tsm.data.clips import list_lines, parse_line
 from edge_tsm.errors import InputError
@@ -64,7 +65,9 @@ def read_annotation(path: Path, *, kind: str | None = None) -> Annotation:
     if not entries:
         first = malformed[0] if malformed else "it is empty"
         raise InputError(f"{path}: no row of the form {name} ({first}); pass another --format")
-    return Annotation(name, entries, labels_beside(path.parent), malformed)
+    found = labels_beside(path.parent)
+    labels = found.of_code_base("upstream", SORTED_UPSTREAM).names if found else None
+    return Annotation(name, entries, labels, malformed)
 
 
 def _recognize(path: Path, text: Text) -> str:

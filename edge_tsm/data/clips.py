@@ -147,8 +147,8 @@ def _sample(line: str, base: Path, where: str) -> Sample:
 
 def _own_labels(folder: Path, classes: int) -> tuple[str, ...] | None:
     """Return the names in labels.txt if these are enough; else the file belongs to other lists."""
-    names = labels_beside(folder, (LABELS_FILE,)) or ()
-    return names if len(names) >= classes else None
+    labels = labels_beside(folder, (LABELS_FILE,))
+    return labels.names if labels and len(labels.names) >= classes else None
 
 
 def _read_folder(root: Path) -> Dataset:

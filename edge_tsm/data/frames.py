@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_tsm.bundle.labels import read_labels
+from edge_tsm.bundle.data_sets import SORTED_UPSTREAM
+from edge_tsm.bundle.labels import Labels, read_labels
 from edge_tsm.data.catalog import Catalog, CatalogClip, Skipped, hold_out, read_catalog
 from edge_tsm.data.extract import Cut, Cutter
 from edge_tsm.data.lists import SKIPPED_FILE, FrameLists
@@ -30,14 +31,22 @@ class Selection:
     val_share: float | None = None
     seed: int = 0
 
+    @property
+    def given_labels(self) -> Labels | None:
+        """The classes in `labels`, in the order in which upstream trains on them, if given."""
+        if self.labels is None:
+            return None
+        return read_labels(self.labels).of_code_base("upstream", SORTED_UPSTREAM)
+
     def catalog(self) -> Catalog:
         """Find the videos.
 
         Raises:
             InputError: a source, or the file of labels, that cannot be used.
         """
-        labels = read_labels(self.labels).names if self.labels else None
-        catalog = read_catalog(self.sources, videos=self.videos, kind=self.kind, labels=labels)
+        labels = self.given_labels
+        names = labels.names if labels else None
+        catalog = read_catalog(self.sources, videos=self.videos, kind=self.kind, labels=names)
         return hold_out(catalog, self.val_share, seed=self.seed) if self.val_share else catalog
 
 

@@ -36,6 +36,10 @@ class Form(Protocol):
         """Answer a batch, one clip of each worker; None where no answer is due."""
         ...
 
+    def forget(self, worker: object) -> None:
+        """Keep nothing of a worker that is gone."""
+        ...
+
 
 class ClipForm:
     """Every clip is answered on its own."""
@@ -59,6 +63,9 @@ class ClipForm:
         """Answer every clip."""
         answers = self._recognizer.predict_many([clip.crops for clip in clips])
         return [replace(a, window=clip.window) for a, clip in zip(answers, clips, strict=True)]
+
+    def forget(self, worker: object) -> None:
+        """Nothing is kept."""
 
 
 class OnlineForm:
@@ -85,6 +92,10 @@ class OnlineForm:
     ) -> list[Prediction | None]:
         """Make a step for every worker."""
         return step_together([self._session(worker) for worker in workers], clips)
+
+    def forget(self, worker: object) -> None:
+        """Drop the session of the worker."""
+        self._sessions.pop(worker, None)
 
     def _session(self, worker: object) -> OnlineSession:
         if worker not in self._sessions:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge_tsm.datatypes import Counts, Prediction
+from edge_tsm.sources.names import describe_source
 
 KEPT = 1000  # newest answers that percentiles are taken from
 STAGES = ("prepare", "queue", "inference", "latency")
@@ -27,6 +28,7 @@ class SourceFigures:
     dropped: int
     skipped: int
     breaks: int
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Stats:
             dropped=grown("dropped"),
             skipped=grown("skipped"),
             breaks=grown("breaks"),
+            address=now.address,
         )
 
 
@@ -144,4 +147,5 @@ def _line(figures: SourceFigures) -> str:
         if count
     ]
     rates = f"{figures.frames_per_s:.1f} frames/s, {figures.answers_per_s:.1f} answers/s"
-    return ", ".join([f"{figures.source} {figures.state}: {rates}", *lost])
+    name = describe_source(figures.source, figures.address)
+    return ", ".join([f"{name} {figures.state}: {rates}", *lost])

@@ -37,10 +37,10 @@ class JsonLines:
 
 def to_record(prediction: Prediction, source: str) -> dict[str, Any]:
     """Return the JSON-ready record of one answer; the source comes first."""
-    record = {**prediction.to_json(), "source": source}
+    record = {"source": source, "address": prediction.address, **prediction.to_json()}
     if prediction.decision is not None:
         record["decision"] = prediction.decision.to_json()
-    return {"source": record.pop("source"), **record}
+    return record
 
 
 def open_json_lines(_value: str, context: SinkContext) -> JsonLines:

@@ -228,7 +228,7 @@ def test_every_source_has_a_state_of_its_own(
     model = Recognizer(online_card(batch=batch), backend)
     found = list(Pipeline(made, model, every_s=0.001, capture=made[0].options))
     for camera in made:
-        own = [a.logits[FRAMES_SEEN] for a in found if a.source == camera.uri]
+        own = [a.logits[FRAMES_SEEN] for a in found if a.address == camera.uri]
         assert own == [1, 1.5, 2, 2.5, 3.5, 4.5]
     assert sum(backend.steps.acquire(blocking=False) for _ in range(100)) == runs
 

@@ -1,0 +1,6 @@
+"""Events that last: kept in a file, told to every destination at least once, with their media."""
+
+from edge_tsm.events.record import Message
+from edge_tsm.events.store import EventStore, Limits
+
+__all__ = ["EventStore", "Limits", "Message"]
