@@ -178,6 +178,7 @@ def _outer_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
         "size": "input_size",
+        "activation": "activation",
     }
     hints = {name: outer.get(key) for name, key in names.items()}
     labels = outer.get("labels")
@@ -211,8 +212,12 @@ def _args_hints(path: Path, warnings: list[str]) -> list[tuple[str, dict[str, An
         "temporal pool": "temporal_pool",
         "size": next((key for key in _SIZE_KEYS if args.get(key) is not None), ""),
         "full_res": "full_res",
+        "activation": "activation",
     }
     hints = {name: args[key] for name, key in names.items() if args.get(key) is not None}
+    # Upstream's own loss is `nll`, a softmax; forks with several classes a clip name another.
+    if "activation" not in hints and str(args.get("loss_type", "")).lower().startswith("bce"):
+        hints["activation"] = "sigmoid"
     if isinstance(args.get("shift"), bool):
         hints["shift"] = args.get("shift_place") if args["shift"] else "none"
     return [("args.txt", hints)]
