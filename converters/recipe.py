@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ _COLORS: tuple[Color, ...] = ("rgb", "bgr")
 _ACTIVATIONS = get_args(Activation)
 _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
+_BACKBONE_OPTION = "option --backbone"
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What no code base writes down and all do alike.
@@ -55,6 +57,7 @@ class Options:
     kind: str | None = None
     size: int | None = None
     full_res: bool = False
+    backbone: str | None = None
     batch: int = 1
     dynamic_batch: bool = False
     online: bool = False
@@ -133,9 +136,12 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     """
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
+    network, backbone = _variant(topology.network, sources)
+    topology = replace(topology, network=network)
     network, mode = _non_local(topology.network, sources)
     picture = _usual_picture(topology.convention, sources)
     facts = _clip_facts(topology, options, sources, labels, mode, picture)
+    facts = replace(facts, backbone=backbone)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -181,6 +187,7 @@ def _sources(topology: Topology, options: Options) -> list[Hints]:
 def _chosen(options: Options) -> Hints:
     """Return what the user has chosen."""
     return Hints(
+        backbone=given(options.backbone, _BACKBONE_OPTION),
         segments=given(options.segments, "option --segments"),
         shift_div=given(options.shift_div, "option --shift-div"),
         shift_segments=given(options.shift_segments, "option"),
@@ -291,6 +298,41 @@ def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] 
             )
         return Fact(part.value, part.source)
     return None
+
+
+def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[str]]:
+    """Settle which of the networks that fit the weights it is, by the name somebody gave it.
+
+    Raises:
+        CheckpointError: nobody did, or the option names another network.
+    """
+    claims = [hints.backbone for hints in sources if hints.backbone is not None]
+    for claim in claims:
+        for name, variant in network.variants.items():
+            if _names(claim.value, name):
+                return variant, Fact(name, claim.source)
+    if network.variants:
+        known = " and ".join(network.variants)
+        raise CheckpointError(
+            f"the weights fit {known}, which name them alike and pad pictures differently; pass "
+            f"--backbone with the name it was built by, {' or '.join(network.variants)}"
+        )
+    if (
+        claims
+        and claims[0].source == _BACKBONE_OPTION
+        and not _names(claims[0].value, network.name)
+    ):
+        raise CheckpointError(
+            f"--backbone {claims[0].value} contradicts the weights, which are those of "
+            f"{network.name}"
+        )
+    return network, Fact(network.name, "weights")
+
+
+def _names(claim: object, name: str) -> bool:
+    """Return whether a claim is a network's name, or that with tags (`tf_efficientnet_b0_ns`)."""
+    spelled = str(claim).lower().replace("-", "_").replace("mobilenet_v", "mobilenetv")
+    return re.match(rf"{re.escape(name)}(?![a-z0-9])", spelled) is not None
 
 
 def _non_local(
@@ -430,8 +472,12 @@ def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Fac
 def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
     """Compare hints about the topology with the weights, which win."""
     for hints in sources:
+        if hints.backbone is not None and not _names(hints.backbone.value, facts.backbone.value):
+            yield (
+                f"{hints.backbone.source} says backbone {hints.backbone.value}, the weights say "
+                f"{facts.backbone.value}"
+            )
         for name, claim, found in (
-            ("backbone", hints.backbone, facts.backbone),
             ("shift", hints.shift, facts.shift),
             ("non-local", hints.non_local, facts.non_local),
             ("temporal pool", hints.temporal_pool, facts.temporal_pool),

@@ -32,6 +32,7 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         help="Class names: a file of any form, or a data set's, as kinetics400.",
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
+    click.option("--backbone", help="Name of the network, where weights fit more than one."),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
     click.option(
         "--shift-segments",

@@ -14,8 +14,10 @@ from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.secrets import resolve
 
 _SHARE = click.FloatRange(0, 1)
 _SECONDS = click.FloatRange(min=0)
@@ -41,6 +43,8 @@ class OutputOptions:
     clips: Path | None = None
     keep: int = 200
     keep_mb: int = 500
+    segment: float = SegmentLimits.most_s
+    quota_mb: int = SegmentLimits.quota_bytes // 1_000_000
     sinks: tuple[str, ...] = ()
     essential: tuple[str, ...] = ()
 
@@ -71,7 +75,7 @@ class OutputOptions:
         }
         return [
             SinkRequest(SINKS[printer]),
-            *(SinkRequest(SINKS[k], str(v), option) for option, (k, v) in named.items() if v),
+            *(SinkRequest(SINKS[k], resolve(str(v)), o) for o, (k, v) in named.items() if v),
             *([SinkRequest(SINKS["window"], shown="--show")] if self.show else []),
             *map(_request, self.sinks),
         ]
@@ -105,6 +109,7 @@ class OutputOptions:
             on_close=on_close,
             clock=clock,
             store=store,
+            segments=SegmentLimits(self.segment, self.quota_mb * 1_000_000),
         )
 
 
@@ -152,8 +157,22 @@ def _threshold(text: str) -> tuple[str, Threshold]:
 
 _OUTPUTS: tuple[Decorator, ...] = (
     click.option("--save", type=_PATH, help="Annotated video (.mp4 or .avi)."),
-    click.option("--force", is_flag=True, help="Let --save replace an existing file."),
-    click.option("--record", type=_PATH, help="Live: keep the frames in a new FOLDER."),
+    click.option("--force", is_flag=True, help="Let --save of a recording replace a file."),
+    click.option("--record", type=_FOLDER, help="Live: keep the frames in FOLDER, in segments."),
+    click.option(
+        "--segment",
+        type=click.FloatRange(min=1),
+        default=OutputOptions.segment,
+        show_default=True,
+        help="Live: seconds after which --save and --record go on in a new piece.",
+    ),
+    click.option(
+        "--quota-mb",
+        type=click.IntRange(min=4),
+        default=OutputOptions.quota_mb,
+        show_default=True,
+        help="Megabytes of each of these two to keep; the oldest pieces go first.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line."),
     click.option("--show", is_flag=True, help="Live: a window with pictures and answers; q ends."),
     click.option(
@@ -241,4 +260,4 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _request(text: str) -> SinkRequest:
     name, _, value = text.partition("=")
-    return SinkRequest(find_sink(name), value, f"--sink {name}")
+    return SinkRequest(find_sink(name), resolve(value), f"--sink {name}")

@@ -83,12 +83,11 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._inputs = _inputs(sources)
-        self._takes = recognizer.card.input
         card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
             _seconds("window_s", window_s, form.default_window_s(card)),
             _seconds("every_s", every_s, card.sampling.every_s),
-            aligned=self._takes.shape[0] > 1 and len(self._inputs) > 1,
+            aligned=card.input.shape[0] > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
@@ -99,7 +98,7 @@ class Pipeline:
         self._scheduler = Scheduler(
             self._changed,
             self._clock,
-            takes=self._takes,
+            takes=card.input,
             period_s=self._form.period_s,
             gap_s=rules.gap_s if rules else math.inf,
         )

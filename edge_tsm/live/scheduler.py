@@ -32,7 +32,7 @@ class Scheduler:
     Args:
         changed: guards the workers, and is notified of whatever may matter here.
         clock: its time.
-        takes: how many clips the engine takes at once.
+        takes: the model's input, which says how many clips the engine takes at once.
         period_s: seconds between two clips of a source.
         gap_s: seconds without an answer after which a source is quiet; infinite without actions.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import socket
 import threading
@@ -14,16 +15,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL, responses
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPSConnection,
+    InvalidURL,
+    RemoteDisconnected,
+    responses,
+)
 from typing import IO, Any
 
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore, Message
 from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks.exposure import exposures
 from edge_tsm.sinks.outbox import Outbox, Refused, Unavailable
+from edge_tsm.system.secrets import clean_secret, resolve
 
 TIMEOUT_S = 10.0
 TOKEN_VARIABLE = "EDGE_TSM_WEBHOOK_TOKEN"
+_log = logging.getLogger(__name__)
 _BUSY = (408, 425, 429)  # with 5xx: worth another try
 
 
@@ -58,6 +69,7 @@ class Webhook:
         wall: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._url, self._headers, self.shown = _split(url, token)
+        self.authorizes = "Authorization" in self._headers
         self._timeout_s, self._wall = timeout_s, wall
         self._limit: _Limit | None = None
 
@@ -204,8 +216,8 @@ def _split(url: str, token: str | None) -> tuple[str, Mapping[str, str], str]:
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise InputError(f"webhook: not a URL ({error})") from None
+    except ValueError:  # whose message quotes what may be a password
+        raise InputError("webhook: not a URL; escape `/`, `@` and `:` in a password") from None
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or " " in url:
         raise InputError("webhook: pass an http:// or https:// URL, in ASCII and without spaces")
     headers = {"Content-Type": "application/json", "User-Agent": "edge-tsm"}
@@ -213,10 +225,17 @@ def _split(url: str, token: str | None) -> tuple[str, Mapping[str, str], str]:
         pair = f"{_plain(parts.username)}:{_plain(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     if token:
-        headers["Authorization"] = f"Bearer {token}"
+        headers["Authorization"] = f"Bearer {_header_text(token)}"
     place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     bare = urllib.parse.urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
     return bare, headers, f"{parts.scheme}://{place}"
+
+
+def _header_text(token: str) -> str:
+    cleaned = clean_secret(token, "webhook token")
+    if not cleaned.isascii() or " " in cleaned:
+        raise InputError("webhook token: holds a space or a character outside ASCII")
+    return cleaned
 
 
 def _plain(text: str) -> str:
@@ -235,6 +254,8 @@ def _reason(error: OSError | HTTPException) -> str:
     if isinstance(error, urllib.error.HTTPError):
         hint = "; pass the address it redirects to" if 300 <= error.code < 400 else ""
         return f"the server says {error.code} {responses.get(error.code, '')}".rstrip() + hint
+    if isinstance(error, RemoteDisconnected):
+        return "the server closed the connection without an answer"
     if isinstance(error, HTTPException):
         return f"the server does not speak HTTP ({type(error).__name__})"
     reason = getattr(error, "reason", error)
@@ -242,7 +263,14 @@ def _reason(error: OSError | HTTPException) -> str:
 
 
 def open_webhook(value: str, context: SinkContext) -> Outbox:
-    """Open the sink `webhook` of a URL; EDGE_TSM_WEBHOOK_TOKEN is its bearer token."""
-    hook = Webhook(value, token=os.environ.get(TOKEN_VARIABLE))
+    """Open the sink `webhook` of a URL; EDGE_TSM_WEBHOOK_TOKEN is its bearer token, or names it.
+
+    Raises:
+        InputError: no URL, or a token that cannot be sent or found.
+    """
+    token = os.environ.get(TOKEN_VARIABLE)
+    hook = Webhook(value, token=clean_secret(resolve(token), TOKEN_VARIABLE) if token else None)
+    for exposure in exposures(value) if hook.authorizes else ():
+        _log.warning("webhook %s: %s", hook.shown, exposure)
     store = context.store or EventStore(clock=context.clock)
     return Outbox(hook, store, name=context.name, clock=context.clock, owned=context.store is None)

@@ -326,7 +326,7 @@ def _unknown(text: str) -> SourceError:
     if path is None:
         problem = f"{redact(text)}: scheme {text.partition('://')[0]!r} is unknown"
     else:
-        problem = f"{path} does not exist"
+        problem = f"{redact(str(path))} does not exist"
     forms = ", ".join(f"{scheme.summary} ({scheme.form})" for scheme in SCHEMES.values())
     return SourceError(f"{problem}; pass {forms}")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tsm.errors import InputError
+from edge_tsm.system.secrets import resolve
 
 _ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.-]{1,64}")
 
@@ -42,7 +43,11 @@ class NamedAddress:
         """Read `NAME=ADDRESS` or an address.
 
         The whole is an address where what stands before the first `=` is no id, as in URLs and
-        GStreamer pipelines, and where a file or folder has that name.
+        GStreamer pipelines, and where a file or folder has that name. An address may be named
+        instead of written out, as `env:NAME` or `file:PATH`.
+
+        Raises:
+            InputError: what `env:` or `file:` name cannot be had.
 
         >>> NamedAddress.parse("porch=rtsp://camera/1?stream=2")
         NamedAddress(address='rtsp://camera/1?stream=2', name='porch')
@@ -51,8 +56,8 @@ class NamedAddress:
         """
         name, _, address = text.partition("=")
         if address and _ID.fullmatch(name) and not _exists(text):
-            return cls(address, name)
-        return cls(text)
+            return cls(resolve(address), name)
+        return cls(resolve(text))
 
 
 def describe_source(source: str, address: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from edge_tsm.datatypes import Frame
@@ -86,26 +87,51 @@ class _Recorded:
     """The frames of a recorder's folder, with the times at which they were captured."""
 
     def __init__(self, folder: Path) -> None:
-        self.uri, self._folder = str(folder), folder
-        try:
-            lines = (folder / LIST_FILE).read_text(encoding="utf-8").splitlines()
-            # The last line of a recording that was cut off may be torn.
-            self._records = [FrameRecord.from_line(line) for line in lines if line.endswith("}")]
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{folder} is not a recording of edge-tsm ({error})") from error
+        self.uri = str(folder)
+        self._records = [record for part in _parts(folder) for record in _read(part)]
         if not self._records:
             raise SourceError(f"{folder} is a recording without a frame")
-        first_s, last_s = self._records[0].time_s, self._records[-1].time_s
-        self.fps = (len(self._records) - 1) / ((last_s - first_s) or 1.0) or 30.0
+        self.fps = _rate([record for _, record in self._records])
 
     def __iter__(self) -> Iterator[Frame]:
-        for record in self._records:
-            path = self._folder / record.file
+        shift_s, before = 0.0, self._records[0]
+        for folder, record in self._records:
+            if record.gap and folder != before[0]:  # another process went on with the recording
+                shift_s = before[1].time_s + shift_s + 1 / self.fps - record.time_s
+            before = folder, record
+            path = folder / record.file
             check_name(str(path))
             image = opencv().imread(str(path))
             if image is None:
                 raise SourceError(f"{path} cannot be decoded")
-            yield Frame(image, record.index, record.time_s, record.gap)
+            yield Frame(image, record.index, record.time_s + shift_s, record.gap)
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """Return the numbered folders that a recorder has made in a folder, oldest first."""
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    numbered = [path for path in found if path.name.isdecimal() and (path / LIST_FILE).is_file()]
+    return sorted(numbered, key=lambda path: int(path.name))
+
+
+def _rate(records: list[FrameRecord]) -> float:
+    """Return frames per second, breaks left out."""
+    pairs = pairwise(records)
+    steps_s = [later.time_s - record.time_s for record, later in pairs if not later.gap]
+    return len(steps_s) / (sum(steps_s) or 1.0) or 30.0
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [folder] if (folder / LIST_FILE).is_file() else segments_of(folder)
+
+
+def _read(folder: Path) -> list[tuple[Path, FrameRecord]]:
+    try:
+        lines = (folder / LIST_FILE).read_text(encoding="utf-8").splitlines()
+        # The last line of a recording that was cut off may be torn.
+        return [(folder, FrameRecord.from_line(line)) for line in lines if line.endswith("}")]
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder} is not a recording of edge-tsm ({error})") from error
 
 
 def open_replay(uri: str, _options: SourceOptions, clock: Clock) -> Replay:
@@ -115,4 +141,4 @@ def open_replay(uri: str, _options: SourceOptions, clock: Clock) -> Replay:
         SourceError: it does not exist, or is neither.
     """
     path = Path(uri.removeprefix("replay:"))
-    return Replay(path if (path / LIST_FILE).is_file() else open_recording(path), clock=clock)
+    return Replay(path if _parts(path) else open_recording(path), clock=clock)

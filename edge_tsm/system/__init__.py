@@ -1,3 +1,3 @@
 """The machine and its libraries: clocks, processor, whole files, secrets kept out of text."""
 
-__all__ = ["clock", "files", "machine", "opencv", "plugins", "printable", "redact"]
+__all__ = ["clock", "files", "machine", "opencv", "plugins", "printable", "redact", "secrets"]

