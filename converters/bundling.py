@@ -62,7 +62,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
         input=_input(recipe),
-        output=Output("logits", "softmax"),
+        output=Output("logits", recipe.facts.activation.value),
         streaming=_streaming(recipe),
         files={},
         provenance=Provenance(

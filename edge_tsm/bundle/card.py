@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from edge_tsm.bundle.schema import Note, decode, json_schema
+from edge_tsm.datatypes import Activation as Activation
 from edge_tsm.errors import CardError
 
 SCHEMA = 3
@@ -32,7 +33,6 @@ MOST_AT_ONCE = 16
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
 Target = Literal["any", "tensorrt"]
-Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     ),
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
+    click.option(
+        "--activation",
+        type=click.Choice(["softmax", "sigmoid"]),
+        help="sigmoid: one class, or several at once. [default: as trained, else softmax]",
+    ),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
     click.option(
         "--size",
