@@ -14,9 +14,9 @@ from typing import cast
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
-from edge_tsm.errors import InputError
+from edge_tsm.errors import AnswerError, InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.assembler import Pace
+from edge_tsm.live.assembler import AssembledClip, Pace
 from edge_tsm.live.asynchronous import answers_of
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
@@ -30,6 +30,7 @@ from edge_tsm.system.redact import redact
 
 OnAnswer = Callable[[Prediction], None]
 CLOSE_TIMEOUT_S = 0.8
+MOST_UNANSWERED = 10
 LONGEST_S = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Pipeline:
         )
         self._leaving: list[SourceWorker] = []
         self._is_live = False
+        self._unanswered = 0  # runs of the engine in a row
 
     def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
@@ -114,7 +116,8 @@ class Pipeline:
         Raises:
             InputError: it runs already, or is closed.
             SourceError: a source is lost for good.
-            BackendError: the engine fails.
+            BackendError: the engine fails, or `MOST_UNANSWERED` times in a row its answer to a live
+                source is none (NaN or infinity); of fewer the first is logged.
         """
         self._begin(threaded=False)
         return self._answers()
@@ -344,10 +347,30 @@ class Pipeline:
             changed=self._changed,
         )
 
+    def _attempted(
+        self, workers: Sequence[SourceWorker], clips: Sequence[AssembledClip]
+    ) -> Sequence[Prediction | None]:
+        """Answer clips; without an answer where the engine has none, unless it never has.
+
+        Raises:
+            AnswerError: so many times in a row that it is no accident.
+        """
+        try:
+            found = self._form.answer(workers, clips)
+        except AnswerError as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise
+            if self._unanswered == 1:
+                _log.error("%s; going on", error)
+            return [None] * len(workers)
+        self._unanswered = 0
+        return found
+
     def _answer(self, batch: Batch) -> Iterator[Prediction]:
         started_s = self._clock.now()
         workers = [worker for worker, _ in batch]
-        predictions = self._form.answer(workers, [pending.clip for _, pending in batch])
+        predictions = self._attempted(workers, [pending.clip for _, pending in batch])
         done_s = self._clock.now()
         for (worker, pending), prediction in zip(batch, predictions, strict=True):
             if prediction is None:
