@@ -49,6 +49,9 @@ class Hints:
     color: Fact[object] | None = None
     non_local_mode: Fact[object] | None = None
     non_local_scale: Fact[object] | None = None
+    size: Fact[object] | None = None
+    short_side: Fact[object] | None = None
+    full_res: Fact[object] | None = None
     labels: Fact[Sequence[str]] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
@@ -92,10 +95,12 @@ class Facts:
     non_local_mode: Fact[NonLocalMode] | None
     shift_direction: Fact[Direction]
     sampling: Fact[str]
+    size: Fact[int]
     resize: Fact[str]
     window_s: Fact[float]
     labels: Fact[str]
     batch: Fact[int]
+    dynamic_batch: Fact[bool] | None = None
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
@@ -114,6 +119,7 @@ _SHOWN = {
     "shift_segments": "shift segments",
     "non_local_mode": "non-local mode",
     "shift_direction": "shift direction",
+    "dynamic_batch": "dynamic batch",
     "forced_online": "forced online",
 }
 

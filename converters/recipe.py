@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from converters.architectures.base import Network, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
+from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
@@ -24,6 +26,7 @@ _DEFAULT_WINDOW_S = 3.0
 _COLORS: tuple[Color, ...] = ("rgb", "bgr")
 _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
+_BACKBONE_OPTION = "option --backbone"
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What no code base writes down and all do alike.
@@ -34,6 +37,8 @@ COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 class Options:
     """What the user may state about a checkpoint; None leaves it to the other sources.
 
+    `size` is the side of the pictures in pixels; `full_res` shows the whole shorter side, as
+    upstream's test option does. `dynamic_batch` makes a graph that takes any number of clips.
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
     """
@@ -48,7 +53,11 @@ class Options:
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
+    size: int | None = None
+    full_res: bool = False
+    backbone: str | None = None
     batch: int = 1
+    dynamic_batch: bool = False
     online: bool = False
     force_online: bool = False
     fps: float | None = None
@@ -125,8 +134,12 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     """
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
+    network, backbone = _variant(topology.network, sources)
+    topology = replace(topology, network=network)
     network, mode = _non_local(topology.network, sources)
-    facts = _clip_facts(topology, options, sources, labels, mode)
+    picture = _usual_picture(topology.convention, sources)
+    facts = _clip_facts(topology, options, sources, labels, mode, picture)
+    facts = replace(facts, backbone=backbone)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -141,7 +154,7 @@ def resolve(topology: Topology, options: Options) -> Recipe:
             facts.shift_direction.value,
         ),
         sampling=facts.sampling.value,
-        preprocess=preprocess_of(topology.convention, facts.color.value),
+        preprocess=preprocess_of(topology.convention, facts.color.value, picture),
         window_s=facts.window_s.value,
         batch=facts.batch.value,
         labels=labels,
@@ -172,6 +185,7 @@ def _sources(topology: Topology, options: Options) -> list[Hints]:
 def _chosen(options: Options) -> Hints:
     """Return what the user has chosen."""
     return Hints(
+        backbone=given(options.backbone, _BACKBONE_OPTION),
         segments=given(options.segments, "option --segments"),
         shift_div=given(options.shift_div, "option --shift-div"),
         shift_segments=given(options.shift_segments, "option"),
@@ -179,6 +193,8 @@ def _chosen(options: Options) -> Hints:
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
         non_local_mode=given(options.non_local_mode, "option"),
+        size=given(options.size, "option --size"),
+        full_res=given(options.full_res or None, "option --full-res"),
         fps=given(options.fps, "option --fps"),
         horizon=given(options.horizon, "option --horizon"),
     )
@@ -190,6 +206,7 @@ def _clip_facts(
     sources: Sequence[Hints],
     labels: Labels,
     mode: Fact[NonLocalMode] | None,
+    picture: Picture,
 ) -> Facts:
     """Settle what describes the clip form."""
     network, convention = topology.network, topology.convention
@@ -213,10 +230,12 @@ def _clip_facts(
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
         sampling=Fact(convention.sampling, convention.name),
-        resize=Fact(_describe(convention.resize), convention.name),
+        size=picture.size,
+        resize=Fact(_describe(picture.resize.value), picture.resize.source),
         window_s=_window(options, sources),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
+        dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
 
 
@@ -264,6 +283,41 @@ def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] 
     return None
 
 
+def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[str]]:
+    """Settle which of the networks that fit the weights it is, by the name somebody gave it.
+
+    Raises:
+        CheckpointError: nobody did, or the option names another network.
+    """
+    claims = [hints.backbone for hints in sources if hints.backbone is not None]
+    for claim in claims:
+        for name, variant in network.variants.items():
+            if _names(claim.value, name):
+                return variant, Fact(name, claim.source)
+    if network.variants:
+        known = " and ".join(network.variants)
+        raise CheckpointError(
+            f"the weights fit {known}, which name them alike and pad pictures differently; pass "
+            f"--backbone with the name it was built by, {' or '.join(network.variants)}"
+        )
+    if (
+        claims
+        and claims[0].source == _BACKBONE_OPTION
+        and not _names(claims[0].value, network.name)
+    ):
+        raise CheckpointError(
+            f"--backbone {claims[0].value} contradicts the weights, which are those of "
+            f"{network.name}"
+        )
+    return network, Fact(network.name, "weights")
+
+
+def _names(claim: object, name: str) -> bool:
+    """Return whether a claim is a network's name, or that with tags (`tf_efficientnet_b0_ns`)."""
+    spelled = str(claim).lower().replace("-", "_").replace("mobilenet_v", "mobilenetv")
+    return re.match(rf"{re.escape(name)}(?![a-z0-9])", spelled) is not None
+
+
 def _non_local(
     network: Network, sources: Sequence[Hints]
 ) -> tuple[Network, Fact[NonLocalMode] | None]:
@@ -296,6 +350,11 @@ def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
 
 
 def _batch(options: Options) -> Fact[int]:
+    if options.dynamic_batch and options.batch != 1:
+        raise CheckpointError(
+            f"--dynamic-batch takes any number of clips, --batch {options.batch} exactly so many; "
+            "pass one of them"
+        )
     source = "option --batch" if options.batch != 1 else "default"
     return integer("batch", Fact(options.batch, source), 1, 1024)
 
@@ -316,17 +375,27 @@ def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> L
     return default_labels(topology.classes)
 
 
-def preprocess_of(convention: Convention, color: Color) -> Preprocess:
-    """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
+def preprocess_of(
+    convention: Convention, color: Color, picture: Picture | None = None
+) -> Preprocess:
+    """Return the card's preprocessing; scale, mean and std are the same in all code bases.
+
+    Without a `picture` it is the code base's usual one.
+    """
+    picture = picture or _usual_picture(convention)
     return Preprocess(
         color=color,
-        resize=convention.resize,
-        crop_px=224,
+        resize=picture.resize.value,
+        crop_px=picture.size.value,
         crop_offset=convention.crop_offset,
         scale=1 / 255,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
+
+
+def _usual_picture(convention: Convention, sources: Sequence[Hints] = ()) -> Picture:
+    return settle_picture(Fact(convention.resize, convention.name), sources)
 
 
 def _describe(resize: Resize) -> str:
@@ -386,8 +455,12 @@ def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Fac
 def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
     """Compare hints about the topology with the weights, which win."""
     for hints in sources:
+        if hints.backbone is not None and not _names(hints.backbone.value, facts.backbone.value):
+            yield (
+                f"{hints.backbone.source} says backbone {hints.backbone.value}, the weights say "
+                f"{facts.backbone.value}"
+            )
         for name, claim, found in (
-            ("backbone", hints.backbone, facts.backbone),
             ("shift", hints.shift, facts.shift),
             ("non-local", hints.non_local, facts.non_local),
             ("temporal pool", hints.temporal_pool, facts.temporal_pool),

@@ -7,7 +7,7 @@ norm is `NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from torch import nn
@@ -61,6 +61,11 @@ class Network(Protocol):
     @property
     def offline_reason(self) -> str | None:
         """Why the network cannot answer one frame at a time; None where it can."""
+        ...
+
+    @property
+    def variants(self) -> Mapping[str, Network]:
+        """By name the networks that these weights may be of, where they do not tell which."""
         ...
 
     @property
@@ -124,6 +129,11 @@ class ShiftedNetwork:
             in ("block", "stage"),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+    @property
+    def variants(self) -> Mapping[str, Network]:
+        """See `Network`."""
+        return {}
 
     @property
     def upstream_namer(self) -> Namer | None:

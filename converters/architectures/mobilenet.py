@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from converters.architectures.base import Namer, ShiftedNetwork, ShiftPlace
-from converters.architectures.layers import Activation, ConvBN, SqueezeExcite, activate
+from converters.architectures.layers import (
+    Activation,
+    ConvBN,
+    Gate,
+    Habits,
+    SqueezeExcite,
+    activate,
+)
 from converters.architectures.shift import Shift, TemporalShift
 
 # MobileNetV2: (expansion, channels, repeats, stride). Source: upstream's archs/mobilenet_v2.py.
@@ -44,10 +51,48 @@ UPSTREAM_PLAIN = {0: "depthwise.conv", 1: "depthwise.bn", 3: "project.conv", 4: 
 
 
 @dataclass(frozen=True)
+class V3Form:
+    """What MobileNetV3's weights do not show, and what tells it from networks of other searches.
+
+    Blocks by number: `halving` have stride 2, `gated` squeeze-and-excitation, `wide` 5x5
+    kernels; those from `first_hardswish` on have hardswish, the others ReLU.
+    """
+
+    name: str
+    halving: frozenset[int]
+    gated: frozenset[int]
+    wide: frozenset[int]
+    first_hardswish: int
+
+
+# By block count. Source: Howard et al., 2019, "Searching for MobileNetV3", tables 1 and 2.
+MOBILENET_V3_FORMS = {
+    15: V3Form(
+        "mobilenetv3_large",
+        halving=frozenset({1, 3, 6, 12}),
+        gated=frozenset({3, 4, 5, *range(10, 15)}),
+        wide=frozenset({3, 4, 5, 12, 13, 14}),
+        first_hardswish=6,
+    ),
+    11: V3Form(
+        "mobilenetv3_small",
+        halving=frozenset({0, 1, 3, 8}),
+        gated=frozenset({0, *range(3, 11)}),
+        wide=frozenset(range(3, 11)),
+        first_hardswish=3,
+    ),
+}
+TORCH = Habits()
+TENSORFLOW = Habits(eps=1e-3, padding="same")
+"""What weights that were converted from TensorFlow need (timm's `tf_` networks)."""
+
+
+@dataclass(frozen=True)
 class InvertedResidual:
     """One MobileNet block; `hidden` equals `inputs` where nothing is expanded.
 
-    `squeeze` is the inner width of squeeze-and-excitation, 0 without.
+    `squeeze` is the inner width of squeeze-and-excitation, 0 without; `gate` ends it, and
+    `squeeze_activation` follows its inner layer.
     """
 
     inputs: int
@@ -59,6 +104,8 @@ class InvertedResidual:
     kernel: int = 3
     activation: Activation = "relu6"
     squeeze: int = 0
+    gate: Gate = "hardsigmoid"
+    squeeze_activation: Activation = "relu"
 
     @property
     def shortcut(self) -> bool:
@@ -76,7 +123,10 @@ class InvertedResidual:
 
 @dataclass(frozen=True)
 class MobileNet(ShiftedNetwork):
-    """MobileNetV2 or V3; `tail` is the width of V3's layer after pooling, 0 without."""
+    """MobileNetV2 or V3; `tail` is the width of V3's layer after pooling, 0 without.
+
+    It is `ambiguous` where names and weights do not tell which of its `variants` it is.
+    """
 
     name: str
     stem: int
@@ -84,6 +134,9 @@ class MobileNet(ShiftedNetwork):
     last: int
     activation: Activation = "relu6"  # of stem, last convolution and tail
     tail: int = 0
+    tail_bias: bool = False
+    habits: Habits = TORCH
+    ambiguous: bool = False
     family: ClassVar[str] = "mobilenet"
     names: ClassVar[tuple[str, ...]] = ("mobilenetv2",)
 
@@ -96,6 +149,15 @@ class MobileNet(ShiftedNetwork):
     def shifts(self) -> Sequence[ShiftPlace]:
         """Where each block is shifted."""
         return ["blockres" if block.shift else "none" for block in self.blocks]
+
+    @property
+    def variants(self) -> Mapping[str, MobileNet]:
+        """See `Network`: timm's own network, and the one with TensorFlow's habits."""
+        if not self.ambiguous:
+            return {}
+        plain = replace(self, ambiguous=False)
+        tensorflow = replace(plain, name=f"tf_{self.name}", habits=TENSORFLOW)
+        return {network.name: network for network in (plain, tensorflow)}
 
     @property
     def upstream_namer(self) -> Namer | None:
@@ -111,7 +173,9 @@ class MobileNet(ShiftedNetwork):
 
     def build(self, shift: Shift) -> MobileNetFeatures:
         """See `Network`."""
-        return MobileNetFeatures(self, shift)
+        features = MobileNetFeatures(self, shift)
+        self.habits.apply(features)
+        return features
 
     def with_default_shifts(self) -> MobileNet:
         """See `Network`. Source: online_demo/mobilenet_v2_tsm.py."""
@@ -133,10 +197,10 @@ def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) ->
     Source: upstream's archs/mobilenet_v2.py (`make_divisible`). `last` is the
     width before the head.
     """
-    inputs = stem = _divisible(32 * width)
+    inputs = stem = divisible(32 * width)
     blocks = []
     for expansion, usual, repeats, first_stride in MOBILENET_V2:
-        channels = _divisible(usual * width)
+        channels = divisible(usual * width)
         for index in range(repeats):
             stride = first_stride if index == 0 else 1
             shifted = shift and stride == 1 and inputs == channels and expansion > 1
@@ -148,7 +212,8 @@ def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) ->
     return MobileNet("mobilenetv2", stem, tuple(blocks), last)
 
 
-def _divisible(channels: float) -> int:
+def divisible(channels: float) -> int:
+    """Return the nearest multiple of eight, at least eight."""
     return max(8, int(channels + 4) // 8 * 8)
 
 
@@ -169,7 +234,9 @@ class InvertedBlock(nn.Module):
             hidden, hidden, spec.kernel, spec.stride, groups=hidden, activation=act
         )
         self.squeeze = (
-            SqueezeExcite(hidden, spec.squeeze, "hardsigmoid") if spec.squeeze else nn.Identity()
+            SqueezeExcite(hidden, spec.squeeze, spec.gate, spec.squeeze_activation)
+            if spec.squeeze
+            else nn.Identity()
         )
         self.project = ConvBN(hidden, spec.outputs, 1)
         self.shortcut = spec.shortcut
@@ -189,7 +256,7 @@ class MobileNetFeatures(nn.Module):
         self.stem = ConvBN(3, spec.stem, 3, 2, activation=spec.activation)
         self.blocks = nn.Sequential(*(InvertedBlock(block, shift) for block in spec.blocks))
         self.last = ConvBN(spec.blocks[-1].outputs, spec.last, 1, activation=spec.activation)
-        self.tail = nn.Linear(spec.last, spec.tail, bias=False) if spec.tail else None
+        self.tail = nn.Linear(spec.last, spec.tail, bias=spec.tail_bias) if spec.tail else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one feature vector per frame."""

@@ -5,14 +5,21 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from converters.architectures.base import ShiftPlace
-from converters.architectures.mobilenet import MOBILENET_V2_STRIDES, InvertedResidual, MobileNet
+from converters.architectures.layers import Activation
+from converters.architectures.mobilenet import (
+    MOBILENET_V2_STRIDES,
+    MOBILENET_V3_FORMS,
+    InvertedResidual,
+    MobileNet,
+    V3Form,
+)
 from converters.architectures.non_local import NonLocal
 from converters.architectures.resnet import ResidualBlock, ResNet
 from converters.recipe import Topology
@@ -72,13 +79,29 @@ class _Found:
 
     shifts: set[str] = field(default_factory=set)
     non_local: bool = False
+    squeeze: int = 0
+    eca: int = 0
+
+    def add(self, key: BlockKey) -> None:
+        """Take note of one key."""
+        self.shifts.add(key.shift)
+        self.non_local |= key.rest.startswith("nl.")
+        if key.rest == "squeeze.reduce.weight":
+            self.squeeze = key.tensor.shape[0]
+        elif key.rest == "squeeze.conv.weight":
+            self.eca = key.tensor.shape[-1]
+
+    def block(self) -> ResidualBlock:
+        """Return the block."""
+        return ResidualBlock(_place(self.shifts), self.non_local, self.squeeze, self.eca)
 
 
 def resnet(
     names: Mapping[str, Tensor],
     take_apart: Callable[[str, Tensor], BlockKey],
     *,
-    tweaked: bool = False,
+    activation: Activation = "relu",
+    legacy: bool = False,
 ) -> tuple[ResNet, Tensors]:
     """Return the ResNet that keys describe, and its weights under canonical names.
 
@@ -96,19 +119,21 @@ def resnet(
         place = f"layer{key.stage}.{key.index}." if key.stage else ""
         canonical[f"backbone.{place}{key.rest}"] = key.tensor
         if key.stage:
-            found = blocks.setdefault((key.stage, key.index), _Found())
-            found.shifts.add(key.shift)
-            found.non_local |= key.rest.startswith("nl.")
+            blocks.setdefault((key.stage, key.index), _Found()).add(key)
             pooled |= key.pooled
     refuse_duplicates(names, canonical, "a wrapper's name")
     non_local = any(found.non_local for found in blocks.values())
+    width, groups = _grouped_convolution(canonical)
     network = ResNet(
         bottleneck=any(".conv3." in name for name in canonical),
-        width=_width(canonical),
+        width=width,
         stages=tuple(_stage(blocks, stage) for stage in range(1, 5)),
         temporal_pool=pooled,
         non_local=_non_local_kind(canonical) if non_local else NonLocal(),
-        tweaked=tweaked,
+        groups=groups,
+        stem=_stem(canonical),
+        activation=activation,
+        legacy=legacy,
     )
     _check(network)
     return network, canonical
@@ -150,9 +175,11 @@ def numbers(names: Iterable[str], prefix: str) -> set[int]:
 
 
 def literal(node: ast.expr) -> Any:
-    """Return the value of a literal or of nested `dict(key=…)`; None for anything else."""
+    """Return the value of literals, lists and `dict(key=…)`, nested; None for anything else."""
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "dict":
         return {k.arg: literal(k.value) for k in node.keywords if k.arg}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [literal(item) for item in node.elts]
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return {literal(key): literal(value) for key, value in pairs if key is not None}
@@ -162,11 +189,18 @@ def literal(node: ast.expr) -> Any:
         return None
 
 
-def _width(canonical: Tensors) -> int:
+def _grouped_convolution(canonical: Tensors) -> tuple[int, int]:
+    """Return width and groups of the 3x3 convolutions of the first stage."""
     weight = canonical.get("backbone.layer1.0.conv2.conv.weight")
     if weight is None or weight.ndim != 4 or 0 in weight.shape:
         raise CheckpointError("layer1.0.conv2 has no weight; the file is not a whole ResNet")
-    return int(weight.shape[0])
+    width = int(weight.shape[0])
+    return width, max(1, width // int(weight.shape[1]))
+
+
+def _stem(canonical: Tensors) -> tuple[int, ...]:
+    found = (canonical.get(f"backbone.stem.{index}.conv.weight") for index in range(3))
+    return tuple(int(weight.shape[0]) for weight in found if weight is not None) or (64,)
 
 
 def _stage(blocks: Mapping[tuple[int, int], _Found], stage: int) -> tuple[ResidualBlock, ...]:
@@ -175,7 +209,7 @@ def _stage(blocks: Mapping[tuple[int, int], _Found], stage: int) -> tuple[Residu
         raise CheckpointError(f"layer{stage} has no weights; the file is not a whole ResNet")
     # A block missing in the middle is listed by the strict load.
     found = (blocks.get((stage, i), _Found()) for i in range(min(max(indices) + 1, MOST_BLOCKS)))
-    return tuple(ResidualBlock(_place(block.shifts), block.non_local) for block in found)
+    return tuple(block.block() for block in found)
 
 
 def _place(shifts: set[str]) -> ShiftPlace:
@@ -213,11 +247,79 @@ def mobilenet_v2(canonical: Tensors, shifted: Collection[int]) -> MobileNet:
         CheckpointError: not a whole MobileNetV2.
     """
     blocks = tuple(
-        _inverted(canonical, number, stride, shift=number in shifted)
+        replace(inverted_residual(canonical, number, stride), shift=number in shifted)
         for number, stride in enumerate(MOBILENET_V2_STRIDES)
     )
+    if any(block.kernel != 3 or block.squeeze for block in blocks):
+        raise CheckpointError("kernels or gates are not those of a MobileNetV2")
+    if plain := [number for number in shifted if not blocks[number].expand]:
+        raise CheckpointError(
+            f"block {plain[0]} is shifted but expands nothing; no TSM MobileNetV2"
+        )
     stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
     return MobileNet("mobilenetv2", stem, blocks, last)
+
+
+def mobilenet_v3(canonical: Tensors, shifted: Collection[int] | None = None) -> MobileNet:
+    """Return the MobileNetV3 whose weights have canonical names.
+
+    `shifted` are block numbers; without it, as PaddleVideo does, all that have a shortcut.
+
+    Raises:
+        CheckpointError: not a whole MobileNetV3.
+    """
+    count = max(numbers(canonical, "backbone.blocks."), default=-1) + 1
+    if count not in MOBILENET_V3_FORMS:
+        raise CheckpointError(f"{count} blocks; MobileNetV3 has 15 or 11")
+    form = MOBILENET_V3_FORMS[count]
+    blocks = [_v3_block(canonical, number, form, shifted) for number in range(count)]
+    looks = [(bool(block.squeeze), block.kernel) for block in blocks]
+    if looks != [(n in form.gated, 5 if n in form.wide else 3) for n in range(count)]:
+        raise CheckpointError(f"kernels or gates are not those of {form.name}")
+    stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
+    tail = canonical.get("backbone.tail.weight")
+    return MobileNet(
+        form.name,
+        stem,
+        tuple(blocks),
+        last,
+        "hardswish",
+        0 if tail is None else int(tail.shape[0]),
+        "backbone.tail.bias" in canonical,
+    )
+
+
+def _v3_block(
+    canonical: Tensors, number: int, form: V3Form, shifted: Collection[int] | None
+) -> InvertedResidual:
+    block = inverted_residual(canonical, number, 2 if number in form.halving else 1)
+    return replace(
+        block,
+        activation="relu" if number < form.first_hardswish else "hardswish",
+        shift=block.shortcut and block.expand if shifted is None else number in shifted,
+    )
+
+
+def inverted_residual(canonical: Tensors, number: int, stride: int) -> InvertedResidual:
+    """Return a block's widths and kernel as its weights have them, without a shift.
+
+    Raises:
+        CheckpointError: it is not whole.
+    """
+    block = f"backbone.blocks.{number}"
+    expand, squeeze = f"{block}.expand.conv.weight", f"{block}.squeeze.reduce.weight"
+    outputs, hidden = channels(canonical, f"{block}.project.conv.weight")
+    channels(canonical, f"{block}.depthwise.conv.weight")
+    return InvertedResidual(
+        channels(canonical, expand)[1] if expand in canonical else hidden,
+        hidden,
+        outputs,
+        stride,
+        expand=expand in canonical,
+        shift=False,
+        kernel=int(canonical[f"{block}.depthwise.conv.weight"].shape[-1]),
+        squeeze=channels(canonical, squeeze)[0] if squeeze in canonical else 0,
+    )
 
 
 def channels(canonical: Tensors, name: str) -> tuple[int, int]:
@@ -231,13 +333,3 @@ def channels(canonical: Tensors, name: str) -> tuple[int, int]:
         found = "missing" if weight is None else f"{tuple(weight.shape)}"
         raise CheckpointError(f"{name} is {found}; the file does not hold the whole network")
     return int(weight.shape[0]), int(weight.shape[1])
-
-
-def _inverted(canonical: Tensors, number: int, stride: int, *, shift: bool) -> InvertedResidual:
-    block = f"backbone.blocks.{number}"
-    expand = f"{block}.expand.conv.weight" in canonical
-    outputs, hidden = channels(canonical, f"{block}.project.conv.weight")
-    inputs = channels(canonical, f"{block}.expand.conv.weight")[1] if expand else hidden
-    if shift and not expand:
-        raise CheckpointError(f"{block} is shifted but expands nothing; not a TSM MobileNetV2")
-    return InvertedResidual(inputs, hidden, outputs, stride, expand, shift)

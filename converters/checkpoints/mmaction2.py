@@ -53,6 +53,7 @@ _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
+_CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -197,7 +198,7 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     hints: list[tuple[str, dict[str, Any]]] = []
     config = meta.get("cfg") or meta.get("config")
     if isinstance(config, str) and len(config) < _MOST_CONFIG_CHARS:
-        hints.append(("config in `meta`", _config_hints(config)))
+        hints.append(("config in `meta`", _config_hints(_assignments(config))))
     known = meta.get("dataset_meta")
     names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
@@ -205,11 +206,11 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return hints
 
 
-def _config_hints(config: str) -> dict[str, Any]:
-    """Take segments, shift_div and the non-local mode out of a config's `model = dict(…)`."""
-    model = _model_of(config)
-    backbone = model.get("backbone")
-    if not isinstance(backbone, dict):
+def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Take segments, shift_div, non-local mode and picture out of a config's assignments."""
+    model = config.get("model")
+    backbone = model.get("backbone") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(backbone, dict):
         return {}
     names = {"segments": "num_segments", "shift_div": "shift_div"}
     hints = {name: backbone[key] for name, key in names.items() if key in backbone}
@@ -222,19 +223,41 @@ def _config_hints(config: str) -> dict[str, Any]:
     if isinstance(non_local, dict) and non_local:
         hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")
         hints["non_local_scale"] = non_local.get("use_scale", True)
-    return hints
+    return {**hints, **_picture_hints(config)}
 
 
-def _model_of(config: str) -> dict[str, Any]:
+def _picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the crop, and the resize before it, of the pipeline that validates, else of the test's.
+
+    Its three and ten crops are as large as its center crop; a resize by two sides says too little.
+    """
+    for name in ("val_pipeline", "test_pipeline"):
+        steps = [step for step in _list(config.get(name)) if isinstance(step, dict)]
+        crop = next(
+            (s["crop_size"] for s in steps if s.get("type") in _CROPS and "crop_size" in s), 0
+        )
+        if isinstance(crop, int) and crop:
+            scales = [s.get("scale") for s in steps if s.get("type") == "Resize"]
+            sides = [s[1] for s in map(_list, scales) if len(s) == 2 and s[0] == -1]
+            return {"size": crop, "short_side": sides[0] if sides else None}
+    return {}
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _assignments(config: str) -> dict[str, Any]:
+    """Return the top-level names of a config and their values, where these are literals."""
     try:
         tree = ast.parse(config)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "model":
-            value = literal(node.value)
-            return value if isinstance(value, dict) else {}
-    return {}
+    return {
+        node.targets[0].id: literal(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 READER = Reader("mmaction2", recognizes, read)

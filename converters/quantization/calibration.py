@@ -64,7 +64,10 @@ class Feeds:
 
     def _batches(self) -> Iterator[Clips]:
         """Yield (N, T*3, H, W) clips, N the model's batch size."""
-        preprocess, batch = Preprocessor(self.card.preprocess), self.card.input.shape[0]
+        preprocess, batch = (
+            Preprocessor(self.card.preprocess),
+            self.card.input.shape[0],
+        )  # 1 where any
         for start in range(0, len(self.crops), batch):
             chosen = np.minimum(np.arange(start, start + batch), len(self.crops) - 1)
             yield np.stack([preprocess.tensor(list(self.crops[i])) for i in chosen])

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from converters.picture import short_side_of
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.clips import Sample
 from edge_tsm.datatypes import Image
@@ -70,9 +71,9 @@ def _crop(frames: Tensor, how: Augmentation, random: np.random.Generator) -> Ten
 
 
 def _center(frames: Tensor, size: int) -> Tensor:
-    """Cut the center as the device does: 224 of 256."""
+    """Cut the center as the device does: of 256 for 224, say."""
     side = frames.shape[3]
-    kept = round(side * 224 / 256)
+    kept = round(side * size / short_side_of(size))
     start = (side - kept) // 2
     return _resize(frames[..., start : start + kept, start : start + kept], size)
 

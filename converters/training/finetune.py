@@ -16,10 +16,12 @@ from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
 from converters.checkpoints.upstream import CONVENTION
 from converters.checkpoints.writer import refuse_strangers
+from converters.facts import Fact, Hints
+from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
-from edge_tsm.bundle.card import Sampling
+from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.clips import Dataset
 from edge_tsm.errors import InputError
 
@@ -42,6 +44,7 @@ class StartingPoint:
     model: VideoClassifier
     network: Network
     shift: Shift
+    preprocess: Preprocess
     labels: tuple[str, ...]
     head: str
     shifts: str
@@ -52,6 +55,7 @@ def start_from(
     labels: Sequence[str],
     *,
     segments: int | None = None,
+    size_px: int | None = None,
     online: bool = False,
     seed: int = 1,
 ) -> StartingPoint:
@@ -63,6 +67,7 @@ def start_from(
             where upstream puts them.
         labels: class names in the order of the class indices.
         segments: frames per clip; by default the checkpoint's.
+        size_px: side of the pictures; by default the checkpoint's.
         online: shift from the past only, whatever the checkpoint was trained with.
         seed: of a new head.
 
@@ -72,7 +77,7 @@ def start_from(
     read = read_checkpoint(checkpoint, online=True)
     flat = read.topology.shift_source != "weights"
     direction = "past" if online else CONVENTION.shift_direction if flat else None
-    options = Options(segments=segments, shift_direction=direction, color="rgb")
+    options = Options(segments=segments, shift_direction=direction, color="rgb", size=size_px)
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)
@@ -83,7 +88,10 @@ def start_from(
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
     shifts = "new" if flat or not recipe.order_sensitive else "kept"
-    return StartingPoint(model, network, recipe.shift, tuple(labels), head, shifts)
+    resize = Fact(CONVENTION.resize, CONVENTION.name)
+    picture = settle_picture(resize, [Hints(size=recipe.facts.size)])
+    preprocess = preprocess_of(CONVENTION, "rgb", picture)
+    return StartingPoint(model, network, recipe.shift, preprocess, tuple(labels), head, shifts)
 
 
 def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
@@ -104,7 +112,6 @@ def trainer(
     val: Dataset,
     settings: TrainingSettings,
     *,
-    size_px: int = 224,
     teacher: StartingPoint | None = None,
 ) -> Trainer:
     """Return a trainer of `start` on labeled clips; `teacher` distills (see `Distillation`).
@@ -115,7 +122,8 @@ def trainer(
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
-    preprocess = preprocess_of(CONVENTION, "rgb")
+    preprocess = start.preprocess
+    size_px = preprocess.crop_px
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
     plain = Augmentation(size_px, multiscale=False)

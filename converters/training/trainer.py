@@ -143,6 +143,7 @@ class Trainer:
         self.device = choose_device(settings.device)
         self.model = _placed(model, self.device)
         self._half = settings.half and has_bf16(self.device)
+        self.preprocess = preprocess
         self._normalize = _Normalize(preprocess).to(self.device)
         self._train, self._val, self._distillation = train, val, distillation
         if distillation is not None:

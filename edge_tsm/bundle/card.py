@@ -31,6 +31,9 @@ MOST_BYTES = 1 << 26  # of a card: 10,000 long labels take one
 MOST_NUMBERS = 1 << 29  # of a tensor: 2 GiB
 LARGEST_PX, LONGEST_S, FASTEST_FPS, LONGEST_HORIZON = 16_384, 3600.0, 1000, 100_000
 _FILE_NAME = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f]{1,255}")
+# Bounds the memory of a run where the graph takes any number of clips: 16 of 8 frames are 77 MB of
+# input, and some hundred on the way through.
+MOST_AT_ONCE = 16
 
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
@@ -85,12 +88,33 @@ class Input:
     """The input tensor: a clip, or one frame of an online model; see `Card.layout`.
 
     With `dynamic_batch` the first number of `shape` is 1 and the graph takes any.
+
+    >>> Input("clip", (4, 24, 224, 224), "float32", dynamic_batch=False).rows(3)
+    4
+    >>> Input("clip", (1, 24, 224, 224), "float32", dynamic_batch=True).rows(3)
+    3
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32"]
     dynamic_batch: bool
+
+    @property
+    def form(self) -> str:
+        """The shape as text, N for a batch of any size."""
+        return "x".join(
+            ["N" if self.dynamic_batch else str(self.shape[0]), *map(str, self.shape[1:])]
+        )
+
+    @property
+    def most(self) -> int:
+        """The most clips (or frames of as many videos) that are shown in one run."""
+        return MOST_AT_ONCE if self.dynamic_batch else self.shape[0]
+
+    def rows(self, count: int) -> int:
+        """Return how many rows the graph takes where there are `count` clips to show."""
+        return count if self.dynamic_batch else self.shape[0]
 
 
 @dataclass(frozen=True)
@@ -311,6 +335,8 @@ class Card:
             yield f"input.shape: {shape} is not N x {(frames * 3, size, size)}"
         if shape[:1] < (1,):
             yield f"input.shape: {shape} has no batch"
+        elif self.input.dynamic_batch and shape[0] != 1:
+            yield f"input.shape: {shape} has a batch, though dynamic_batch says any"
         for name, tensor in [("input", shape), *((c.input, c.shape) for c in self.state)]:
             if min(tensor, default=1) < 1 or math.prod(tensor) > MOST_NUMBERS:
                 yield f"{name}: {tensor} is no shape, or more than {MOST_NUMBERS:,} numbers"

@@ -32,6 +32,7 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         help="Class names: a file of any form, or a data set's, as kinetics400.",
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
+    click.option("--backbone", help="Name of the network, where weights fit more than one."),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
     click.option(
         "--shift-segments",
@@ -46,6 +47,17 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
+    click.option(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="Side of the pictures: 112, 160, 224, 256, 320, … [default: as trained, else 224]",
+    ),
+    click.option(
+        "--full-res",
+        is_flag=True,
+        help="Show the whole short side, as upstream's test option: 256 for 224.",
+    ),
     click.option(
         "--non-local-mode",
         type=click.Choice(["embedded_gaussian", "dot_product"]),
@@ -64,6 +76,7 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         show_default=True,
         help="Clips (or online streams) per run.",
     ),
+    click.option("--dynamic-batch", is_flag=True, help="Any number of them per run; for servers."),
 )
 _ONLINE: tuple[Decorator, ...] = (
     click.option("--online", is_flag=True, help="One frame in, one answer out; state is carried."),
@@ -91,6 +104,13 @@ _BUNDLE: tuple[Decorator, ...] = (
     click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights."),
     click.option(
         "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
+    ),
+    click.option(
+        "--opset",
+        type=int,
+        default=17,
+        show_default=True,
+        help="ONNX operator set, 11 to 20 (int8: 13 to 17); 17 is what TensorRT 8.6 reads.",
     ),
 )
 

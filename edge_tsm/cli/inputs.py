@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import click
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
-from edge_tsm.live.capture import CaptureOptions, Retry
+from edge_tsm.live.capture import CaptureOptions, Required, Retry
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.sources.names import NamedAddress, source_ids
@@ -58,6 +59,8 @@ class InputOptions:
     reconnect: bool = True
     frozen_after: float | None = None
     black_after: float | None = None
+    require_all: bool = False
+    keep_trying: bool = False
 
     @property
     def named(self) -> dict[str, str | int]:
@@ -79,6 +82,23 @@ class InputOptions:
     def uris(self) -> list[str | int]:
         """The address of each source."""
         return list(self.named.values())
+
+    @property
+    def required(self) -> Required:
+        """How many of the cameras must be there at the start.
+
+        A service manager starts what may run for a year: there, none of them must.
+
+        Raises:
+            InputError: contradicting options.
+        """
+        if self.keep_trying and (self.require_all or not self.reconnect):
+            other = "--require-all" if self.require_all else "--no-reconnect"
+            raise InputError(f"--keep-trying contradicts {other}; pass one of them")
+        if self.require_all:
+            return "all"
+        in_service = "NOTIFY_SOCKET" in os.environ and self.reconnect
+        return "none" if self.keep_trying or in_service else "any"
 
     def clock(self) -> Clock:
         """Return the clock of the run: a recording's own, which need not be waited for.
@@ -114,10 +134,12 @@ class InputOptions:
             timeout_s=self.timeout,
         )
         timed = replace(options, fps=self.fps)
-        sources = {}
-        for name, uri in self.named.items():
+        sources, named, required = dict[str, Source](), self.named, self.required
+        # A single camera that is not there is most likely a typo, and an error before all else.
+        deferred = required == "none" or (required == "any" and len(named) > 1)
+        for name, uri in named.items():
             own = timed if takes_rate(uri) else options
-            source = open_source(uri, options=own, clock=clock)
+            source = open_source(uri, options=own, clock=clock, deferred=deferred)
             sources[name] = stack.enter_context(closing(source))
         return sources
 
@@ -129,6 +151,7 @@ class InputOptions:
             retry=Retry() if self.reconnect else None,
             black_s=self.black_after or math.inf,
             frozen_s=self.frozen_after or math.inf,
+            required=self.required,
             clock=clock,
         )
 
@@ -189,6 +212,12 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--reconnect/--no-reconnect", default=True, help="Open lost sources again. [default: do]"
+    ),
+    click.option("--require-all", is_flag=True, help="End if a camera is not there at the start."),
+    click.option(
+        "--keep-trying",
+        is_flag=True,
+        help="Go on though no camera is there yet. [default: under systemd]",
     ),
     click.option("--frozen-after", type=_POSITIVE, help="Same picture for so long: reconnect."),
     click.option("--black-after", type=_POSITIVE, help="Black pictures for so long: reconnect."),

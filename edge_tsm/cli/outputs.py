@@ -14,6 +14,7 @@ from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 from edge_tsm.system.secrets import resolve
@@ -42,6 +43,8 @@ class OutputOptions:
     clips: Path | None = None
     keep: int = 200
     keep_mb: int = 500
+    segment: float = SegmentLimits.most_s
+    quota_mb: int = SegmentLimits.quota_bytes // 1_000_000
     sinks: tuple[str, ...] = ()
     essential: tuple[str, ...] = ()
 
@@ -106,6 +109,7 @@ class OutputOptions:
             on_close=on_close,
             clock=clock,
             store=store,
+            segments=SegmentLimits(self.segment, self.quota_mb * 1_000_000),
         )
 
 
@@ -153,8 +157,22 @@ def _threshold(text: str) -> tuple[str, Threshold]:
 
 _OUTPUTS: tuple[Decorator, ...] = (
     click.option("--save", type=_PATH, help="Annotated video (.mp4 or .avi)."),
-    click.option("--force", is_flag=True, help="Let --save replace an existing file."),
-    click.option("--record", type=_PATH, help="Live: keep the frames in a new FOLDER."),
+    click.option("--force", is_flag=True, help="Let --save of a recording replace a file."),
+    click.option("--record", type=_FOLDER, help="Live: keep the frames in FOLDER, in segments."),
+    click.option(
+        "--segment",
+        type=click.FloatRange(min=1),
+        default=OutputOptions.segment,
+        show_default=True,
+        help="Live: seconds after which --save and --record go on in a new piece.",
+    ),
+    click.option(
+        "--quota-mb",
+        type=click.IntRange(min=4),
+        default=OutputOptions.quota_mb,
+        show_default=True,
+        help="Megabytes of each of these two to keep; the oldest pieces go first.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line."),
     click.option("--show", is_flag=True, help="Live: a window with pictures and answers; q ends."),
     click.option(

@@ -150,6 +150,8 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
+        if not any(source.live for source in sources.values()):
+            _check_replaced(outputs)
         bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
             load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
@@ -179,8 +181,9 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         )
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
+        answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
-        answers = stack.enter_context(closing(iter(pipeline)))
+        stack.enter_context(closing(answers))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
             for line in lines.values():
                 line.clear()
@@ -209,19 +212,22 @@ def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
     for name, path in (("save", save), ("record", record)):
         if path and len(named) > 1:
             raise InputError(f"--{name} takes one source, got {len(named)}")
-    if record and record.exists():
-        raise SinkError(f"{record} exists; record to a new folder")
     if save is None:
         return
     check_video_path(save)
     if is_same_file(save, named[0]):
         raise SinkError(f"{save} is the source itself; save under another name")
-    if save.exists() and not outputs.force:
-        raise SinkError(f"{save} exists; pass --force to replace it, or another name")
+
+
+def _check_replaced(outputs: OutputOptions) -> None:
+    """Refuse to replace a file; a live run goes on beside it, in a new segment."""
+    if outputs.save and outputs.save.exists() and not outputs.force:
+        raise SinkError(f"{outputs.save} exists; pass --force to replace it, or another name")
 
 
 def _input(name: str, source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
-    return SourceInput(source, lambda frame: dispatcher.frame(frame, name), line, name)
+    on_frame = functools.partial(dispatcher.frame, source=name)
+    return SourceInput(source, on_frame, line, name, on_state=dispatcher.state)
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

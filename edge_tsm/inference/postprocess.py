@@ -12,13 +12,13 @@ from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import AnswerError, CardError
 
 
-def read_logits(card: Card, outputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
-    """Return a copy of the logits among a model's outputs, (N, classes).
+def read_logits(card: Card, outputs: Mapping[str, Tensor], rows: int) -> NDArray[np.float32]:
+    """Return a copy of the logits among a model's outputs to `rows` clips, (rows, classes).
 
     Raises:
         CardError: they are missing, or not of the card's shape.
     """
-    output, shape = outputs.get(card.output.name), (card.input.shape[0], len(card.labels))
+    output, shape = outputs.get(card.output.name), (rows, len(card.labels))
     if output is None or output.shape != shape:
         found = {name: value.shape for name, value in outputs.items()}
         raise CardError(

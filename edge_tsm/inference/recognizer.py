@@ -79,11 +79,11 @@ class Recognizer:
         return replace(next(self.predict_many([crops])), window=window)
 
     def predict_many(self, clips: Iterable[Sequence[Image]]) -> Iterator[Prediction]:
-        """Classify clips of T prepared crops each, as many at a time as the model's batch size."""
+        """Classify clips of T prepared crops each, as many at a time as `card.input.most`."""
         batch: list[Tensor] = []
         for clip in clips:
             batch.append(self._tensor(clip))
-            if len(batch) == self.card.input.shape[0]:
+            if len(batch) == self.card.input.most:
                 yield from self._run(batch)
                 batch = []
         if batch:
@@ -112,8 +112,8 @@ class Recognizer:
         return self._preprocess.tensor(crops)
 
     def _run(self, batch: list[Tensor]) -> list[Prediction]:
-        """Run one batch; the graph is static, so a short one is filled by repeating the last."""
-        filled = batch + batch[-1:] * (self.card.input.shape[0] - len(batch))
+        """Run one batch; for a static graph a short one is filled by repeating the last clip."""
+        filled = batch + batch[-1:] * (self.card.input.rows(len(batch)) - len(batch))
         tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
         started = time.perf_counter()
         logits = self.runner.answer(tensor)[: len(batch)]

@@ -84,12 +84,11 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._inputs = _inputs(sources)
-        self._batch = recognizer.card.input.shape[0]
         card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
             _seconds("window_s", window_s, form.default_window_s(card)),
             _seconds("every_s", every_s, card.sampling.every_s),
-            aligned=self._batch > 1 and len(self._inputs) > 1,
+            aligned=card.input.shape[0] > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
@@ -100,7 +99,7 @@ class Pipeline:
         self._scheduler = Scheduler(
             self._changed,
             self._clock,
-            batch=self._batch,
+            takes=card.input,
             period_s=self._form.period_s,
             gap_s=rules.gap_s if rules else math.inf,
         )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edge_tsm.bundle.card import Input
 from edge_tsm.datatypes import Counts
 from edge_tsm.errors import InputError
 from edge_tsm.live.worker import PendingClip, SourceWorker
@@ -31,17 +32,17 @@ class Scheduler:
     Args:
         changed: guards the workers, and is notified of whatever may matter here.
         clock: its time.
-        batch: clips that the engine takes at once.
+        takes: the model's input, which says how many clips the engine takes at once.
         period_s: seconds between two clips of a source.
         gap_s: seconds without an answer after which a source is quiet; infinite without actions.
     """
 
     def __init__(
-        self, changed: Condition, clock: Clock, *, batch: int, period_s: float, gap_s: float
+        self, changed: Condition, clock: Clock, *, takes: Input, period_s: float, gap_s: float
     ) -> None:
         self.workers: list[SourceWorker] = []
         self._changed, self._clock = changed, clock
-        self._batch, self._period_s, self._gap_s = batch, period_s, gap_s
+        self._takes, self._period_s, self._gap_s = takes, period_s, gap_s
         self._closing, self._turn, self._turned_s = False, 0, clock.now()
         self._answered_s: dict[str, float] = {}
         self._removed: list[SourceWorker] = []
@@ -142,9 +143,13 @@ class Scheduler:
         return {name: answered_s + self._gap_s + LATE_S for name, answered_s in quiet}
 
     def _left_s(self, ready: Sequence[SourceWorker]) -> float:
-        """Return how long to wait for more clips, with a batch to fill."""
+        """Return how long to wait for more clips, with a batch to fill.
+
+        A graph that takes any number has none to fill: what is ready goes at once, and what comes
+        meanwhile goes together after that, so that batches grow with the load.
+        """
         alive = sum(not worker.ended or worker.pending is not None for worker in self.workers)
-        if not ready or len(ready) >= min(self._batch, alive):
+        if not ready or len(ready) >= min(self._takes.shape[0], alive):
             return 0.0
         first_s = min(worker.pending.ready_s for worker in ready if worker.pending)
         # Half of the time in which every source has one more clip.
@@ -154,4 +159,4 @@ class Scheduler:
     def _take(self, ready: list[SourceWorker]) -> Batch:
         self._turn += 1
         ready.sort(key=lambda worker: worker.turn)
-        return [(worker, worker.take(self._turn)) for worker in ready[: self._batch]]
+        return [(worker, worker.take(self._turn)) for worker in ready[: self._takes.most]]

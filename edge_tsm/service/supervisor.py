@@ -75,8 +75,13 @@ class Supervisor:
 
     def log_figures(self) -> None:
         """Log the figures since the last time."""
-        lost = {name: c.dropped + c.failed for name, c in self._dispatcher.counts().items()}
-        report = self._stats.report(self._clock.now(), self._pipeline.counts(), undelivered=lost)
+        sinks = self._dispatcher.counts()
+        report = self._stats.report(
+            self._clock.now(),
+            self._pipeline.counts(),
+            undelivered={name: counts.dropped + counts.failed for name, counts in sinks.items()},
+            pending={name: counts.pending for name, counts in sinks.items()},
+        )
         for line in report.lines():
             log.info("%s", line)
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TextIO
 
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore
-from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
+from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.plugins import plugin
 
@@ -30,6 +31,7 @@ __all__ = [
     "SinkContext",
     "SinkKind",
     "SinkRequest",
+    "StateSink",
     "find_sink",
     "open_routes",
 ]
@@ -47,6 +49,7 @@ class SinkContext:
         stream: where text goes; standard output if None.
         clock: of deadlines and pauses.
         store: keeps events; without one a sink that needs it has its own, in memory.
+        segments: when a recording or a saved video goes on in a new piece, and what all may take.
         name: of the sink that is opened, unique within the run.
         essential: its errors are to end the run.
     """
@@ -60,6 +63,7 @@ class SinkContext:
     stream: TextIO | None = None
     clock: Clock = SYSTEM_CLOCK
     store: EventStore | None = None
+    segments: SegmentLimits = field(default_factory=SegmentLimits)
     name: str = ""
     essential: bool = False
 
@@ -84,6 +88,7 @@ class SinkKind:
         live_only: it wants pictures, which recordings do not hand over.
         needs_actions: it takes starts and ends of actions, and is of no use without rules.
         events_only: answers without a start or an end are not for it.
+        last: it is closed after the others, whose last events and files it tells of.
         one_source: it cannot tell the pictures of several sources apart.
         essential: its errors end the run.
         lossless: it is waited for, even in a live run.
@@ -95,6 +100,7 @@ class SinkKind:
     live_only: bool = False
     needs_actions: bool = False
     events_only: bool = False
+    last: bool = False
     one_source: bool = False
     essential: bool = False
     lossless: bool = False
@@ -141,13 +147,13 @@ def _kind(name: str, opener: str, value: str = "", **flags: bool) -> SinkKind:
 
 
 _EVENTS = {"needs_actions": True, "events_only": True}
-_PICTURES = {"live_only": True, "one_source": True, "essential": True}
+_PICTURES = {"live_only": True, "one_source": True}
 _KINDS = (
     _kind("terminal", "terminal.open_terminal", essential=True),
     _kind("live", "terminal.open_live_terminal", essential=True),
     _kind("json", "jsonlines.open_json_lines", essential=True),
     _kind("events", "keeper.open_keeper", "FILE", **_EVENTS),
-    _kind("webhook", "webhook.open_webhook", "URL", **_EVENTS),
+    _kind("webhook", "webhook.open_webhook", "URL", last=True, **_EVENTS),
     _kind("snapshots", "snapshots.open_snapshots", "FOLDER", live_only=True, **_EVENTS),
     _kind("clips", "snapshots.open_clips", "FOLDER", live_only=True, **_EVENTS),
     _kind("window", "window.open_window", live_only=True),
@@ -187,6 +193,6 @@ def open_routes(requests: Iterable[SinkRequest], context: SinkContext) -> list[R
             essential = kind.essential or request.essential
             sink = kind.open(request.value, replace(context, name=name, essential=essential))
             opened.callback(sink.close)
-            routes.append(Route(name, sink, essential, kind.lossless, kind.events_only))
+            routes.append(Route(name, sink, essential, kind.lossless, kind.events_only, kind.last))
         opened.pop_all()
     return routes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.datatypes import Frame, Prediction, StateChange
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class FrameSink(Sink, Protocol):
 
     def frame(self, frame: Frame, source: str) -> object:
         """Take one picture; its array is shared with others and must not be changed."""
+        ...
+
+
+@runtime_checkable
+class StateSink(Sink, Protocol):
+    """A sink that wants to know when a live source is lost, back, silent, frozen or black."""
+
+    def state(self, change: StateChange) -> None:
+        """Take one change of a source's state."""
         ...
 
 

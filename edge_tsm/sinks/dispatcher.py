@@ -11,8 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.sinks.base import Cancellable, Counted, FrameSink, Liftable, RouteCounts, Sink
+from edge_tsm.datatypes import Frame, Prediction, StateChange
+from edge_tsm.sinks.base import (
+    Cancellable,
+    Counted,
+    FrameSink,
+    Liftable,
+    RouteCounts,
+    Sink,
+    StateSink,
+)
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FLUSH_S = 5.0
@@ -30,7 +38,8 @@ class Route:
     """A sink under a name.
 
     Errors of an `essential` one end the run; others are counted. A `lossless` one is waited for
-    when its queue is full. One of `events_only` gets no answers without a start or an end.
+    when its queue is full. One of `events_only` gets no answers without a start or an end. One
+    that is `last` is closed after the others, as it tells what these add while they close.
 
     >>> from edge_tsm.sinks.callback import Callback
     >>> Route("answers", Callback(print)).essential
@@ -42,6 +51,7 @@ class Route:
     essential: bool = False
     lossless: bool = False
     events_only: bool = False
+    last: bool = False
 
 
 class Dispatcher:
@@ -91,6 +101,12 @@ class Dispatcher:
             if isinstance(worker.sink, FrameSink):
                 worker.put(_Item(PICTURE, lambda sink: sink.frame(frame, source)))  # type: ignore[attr-defined]
 
+    def state(self, change: StateChange) -> None:
+        """Queue a change of a source's state for the sinks that want those, from any thread."""
+        for worker in self._workers:
+            if isinstance(worker.sink, StateSink):
+                worker.put(_Item(EVENT, lambda sink: sink.state(change)))  # type: ignore[attr-defined]
+
     def lift(self) -> None:
         """Let sinks that draw on a terminal make room for a message."""
         for worker in self._workers:
@@ -123,10 +139,12 @@ class Dispatcher:
 
     def _close(self, timeout_s: float) -> None:
         until_s = self._clock.now() + timeout_s
-        for worker in self._workers:
-            worker.stop()
-        for worker in self._workers:
-            worker.wait(until_s)
+        for is_last in (False, True):
+            workers = [worker for worker in self._workers if worker.is_last is is_last]
+            for worker in workers:
+                worker.stop()
+            for worker in workers:
+                worker.wait(until_s)
         for worker in self._workers:
             worker.abandon()
         for worker in self._workers:
@@ -153,7 +171,7 @@ class _Worker:
     def __init__(self, route: Route, *, lossless: bool, clock: Clock) -> None:
         self.name, self.sink = route.name, route.sink
         self._essential, self._lossless = route.essential, lossless
-        self.events_only = route.events_only
+        self.events_only, self.is_last = route.events_only, route.last
         self._size = FRAMES if isinstance(route.sink, FrameSink) else ANSWERS
         self._clock, self._changed = clock, clock.condition()
         self._items = deque[_Item]()

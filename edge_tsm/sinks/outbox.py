@@ -6,13 +6,14 @@ import logging
 import random
 from typing import Protocol
 
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Prediction, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore, Message
 from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+OUTAGE = 2  # failed attempts; a single one that the next makes good is not worth a line
 LONGEST_ASKED_S = 86_400.0  # what a server may ask for; more is a mistake of its
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class Outbox:
 
     A message is told again until the destination takes or refuses it, with pauses that double up to
     `LONGEST_PAUSE_S` and are at least as long as the destination asks; what follows waits in the
-    store. A refused one is set aside and counted. An outage is logged once, and its end.
+    store. A refused one is set aside and counted. An outage, from the second failed
+    attempt on, is logged once, and its end.
 
     Args:
         name: under which the store remembers how far the destination is.
@@ -81,6 +83,10 @@ class Outbox:
         """Keep the events of an answer; they are told from a thread of the outbox."""
         for event in prediction.events:
             self._store.add(event)
+
+    def state(self, change: StateChange) -> None:
+        """Keep a change of a source's state, to be told as events are."""
+        self._store.tell(change)
 
     def counts(self) -> RouteCounts:
         """Return what became of the messages, since the store's first use of this name."""
@@ -142,7 +148,7 @@ class Outbox:
 
     def _settle(self, message: Message) -> None:
         self._store.settle(self._name, message)
-        if self._failures:
+        if self._failures >= OUTAGE:
             _log.warning("%s: delivers again, after %d attempts", self._name, self._failures)
         self._failures, self._refusing = 0, False
 
@@ -154,7 +160,7 @@ class Outbox:
         self._failures, self._refusing = 0, True
 
     def _pause(self, error: Unavailable) -> None:
-        if not self._failures and not self._canceled:
+        if self._failures + 1 == OUTAGE and not self._canceled:
             _log.warning("%s: %s; events are kept until it takes them", self._name, error)
         pause_s = min(FIRST_PAUSE_S * 2 ** min(self._failures, 9), LONGEST_PAUSE_S)
         pause_s *= self._random.uniform(0.5, 1.0)

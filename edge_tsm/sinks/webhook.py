@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL, responses
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPSConnection,
+    InvalidURL,
+    RemoteDisconnected,
+    responses,
+)
 from typing import IO, Any
 
 from edge_tsm.errors import InputError
@@ -247,6 +254,8 @@ def _reason(error: OSError | HTTPException) -> str:
     if isinstance(error, urllib.error.HTTPError):
         hint = "; pass the address it redirects to" if 300 <= error.code < 400 else ""
         return f"the server says {error.code} {responses.get(error.code, '')}".rstrip() + hint
+    if isinstance(error, RemoteDisconnected):
+        return "the server closed the connection without an answer"
     if isinstance(error, HTTPException):
         return f"the server does not speak HTTP ({type(error).__name__})"
     reason = getattr(error, "reason", error)

@@ -16,7 +16,16 @@ from tests.helpers.upstream import write_checkpoint
 
 CLIP = [
     *("format", "backbone", "shift", "shifted blocks", "non-local", "temporal pool", "classes"),
-    *("segments", "shift_div", "consensus", "color", "shift direction", "sampling", "resize"),
+    *(
+        "segments",
+        "shift_div",
+        "consensus",
+        "color",
+        "shift direction",
+        "sampling",
+        "size",
+        "resize",
+    ),
     *("window_s", "labels", "batch"),
 ]
 

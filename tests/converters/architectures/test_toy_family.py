@@ -48,7 +48,9 @@ def clip(*, size: int = 32) -> torch.Tensor:
 
 
 def test_every_family_is_listed_under_its_own_name() -> None:
-    assert list(FAMILIES) == ["mobilenet", "resnet", "mobileone", "lcnet"]
+    assert list(FAMILIES) == [
+        *("mobilenet", "resnet", "mobileone", "lcnet", "efficientnet", "regnet")
+    ]
     assert all(family.family == name for name, family in FAMILIES.items())
 
 

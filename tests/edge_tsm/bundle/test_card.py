@@ -235,3 +235,10 @@ def test_wrong_values_of_schema_2_are_named(
     inner[path[-1]] = value
     with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
+
+
+def test_a_graph_of_any_batch_has_none_of_its_own() -> None:
+    data: dict[str, Any] = json.loads(CARD.to_json())
+    data["input"] |= {"dynamic_batch": True, "shape": [2, *CARD.input.shape[1:]]}
+    with pytest.raises(CardError, match=r"input\.shape: .* has a batch, though dynamic_batch"):
+        Card.from_json(json.dumps(data), where="x")

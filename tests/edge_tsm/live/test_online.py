@@ -92,6 +92,19 @@ def test_streams_that_are_pushed_together_stay_apart() -> None:
         push_together(streams, pictures[:3])
 
 
+def test_a_graph_of_any_batch_steps_as_many_streams_as_there_are() -> None:
+    made, alone = recognizer(dynamic=True), recognizer()
+    pictures, streams, own = crops(5), [made.stream() for _ in range(5)], alone.stream()
+    for _ in range(2):
+        together = push_together(streams, pictures)
+    apart = [own.push(pictures[0]) for _ in range(2)]
+    assert together[0].logits.tolist() == apart[1].logits.tolist()
+    assert {float(answer.logits[FRAMES_SEEN]) for answer in together} == {1.5}
+    assert streams[0].push(pictures[0]).logits[FRAMES_SEEN] == 2
+    with pytest.raises(InputError, match="1 streams at a time, not 2"):
+        streams[0].push_all(pictures[:2])
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_crops_that_do_not_fit(count: int) -> None:
     with pytest.raises(InputError, match="2 streams at a time"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Frame, Image, Prediction
+from edge_tsm.datatypes import Frame, Image, Prediction, Tensor
 from edge_tsm.errors import BackendError, InputError, SourceError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.capture import CaptureOptions
@@ -19,7 +19,7 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.sinks.recorder import Recorder
 from edge_tsm.sources import PushSource, Replay, TestPattern, VideoFile
-from edge_tsm.system.clock import SystemClock, VirtualClock
+from edge_tsm.system.clock import Clock, SystemClock, VirtualClock
 from tests.helpers.fakes import FakeBackend, FakeCamera, frames_at, make_card
 from tests.helpers.videos import write_video
 
@@ -242,6 +242,29 @@ def test_a_batch_takes_several_cameras_at_once(number: int, batch: int) -> None:
     assert len(backend.batches) == 5 * -(-number // batch)
     for camera in made:
         assert ends([p for p in given if p.address == camera.uri]) == [2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_graph_of_any_batch_takes_what_is_ready() -> None:
+    made, backend = cameras(3), SlowBackend()
+    backend.clock = made[0].options.clock
+    model = Recognizer(make_card(dynamic=True), backend)
+    given = list(Pipeline(made, model, every_s=1.0, capture=made[0].options))
+    assert len(given) == sum(backend.batches) == 15
+    # One camera may be first, and is not kept waiting; the others are there when it is answered.
+    assert len(backend.batches) <= 10
+
+
+class SlowBackend(FakeBackend):
+    """A run takes 0.4 s of the clock, for however many clips."""
+
+    clock: Clock
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        until_s, condition = self.clock.now() + 0.4, self.clock.condition()
+        with condition:
+            while (left_s := until_s - self.clock.now()) > 0:
+                condition.wait(left_s)
+        return super().run(inputs)
 
 
 def test_a_camera_alone_does_not_wait_for_a_batch() -> None:
