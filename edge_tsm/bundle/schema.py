@@ -38,10 +38,14 @@ class Note:
     minimum: float | None = None
     maximum: float | None = None
     const: int | None = None
+    exclusive_minimum: float | None = None
 
     def keywords(self) -> Json:
         """Return those that are given."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        if "exclusive_minimum" in given:
+            given["exclusiveMinimum"] = given.pop("exclusive_minimum")
+        return given
 
 
 def decode(

@@ -93,7 +93,13 @@ class Pipeline:
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
-        self._tracker = ActionTracker(rules, card.labels, clock=self._clock) if rules else None
+        self._own_rules: dict[str | None, Rules] = {
+            name: given.rules for name, given in self._inputs.items() if given.rules
+        }
+        if rules is None and self._own_rules:
+            raise InputError("a source has rules of its own; pass rules for the others too")
+        own, clock = self._own_rules, self._clock
+        self._tracker = ActionTracker(rules, card.labels, clock=clock, own=own) if rules else None
         self._changed = self._clock.condition()
         self._life = LifeCycle(self._changed, self._clock)
         self._scheduler = Scheduler(
@@ -106,6 +112,24 @@ class Pipeline:
         self._leaving: list[SourceWorker] = []
         self._is_live = False
         self._unanswered = 0  # runs of the engine in a row
+
+    def _take_rules(self, name: str, given: SourceInput) -> None:
+        """Note the rules of a source that is added."""
+        self._own_rules.pop(name, None)
+        if given.rules is None:
+            return
+        if self._tracker is None:
+            raise InputError(f"{name} has rules of its own; the pipeline has none for the others")
+        given.rules.check(self.recognizer.card.labels)
+        self._own_rules[name] = given.rules
+
+    def _pace_of(self, given: SourceInput) -> Pace:
+        """Return the pace of a source, which is the pipeline's where it has none of its own."""
+        return replace(
+            self._pace,
+            window_s=_seconds("window_s", given.window_s, self._pace.window_s),
+            every_s=_seconds("every_s", given.every_s, self._pace.every_s),
+        )
 
     def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
@@ -215,6 +239,7 @@ class Pipeline:
                 raise InputError(f"{redact(given.source.uri)} is a recording; add it before a run")
             free = (str(i) for i in count() if str(i) not in self._inputs)
             name = source_ids([*self._inputs, given.name or next(free)])[-1]
+            self._take_rules(name, given)
             self._inputs[name] = given
             if self._is_live:
                 self._scheduler.add(self._worker(name, given))
@@ -337,10 +362,11 @@ class Pipeline:
                     self._scheduler.add(self._worker(name, given))
 
     def _worker(self, name: str, given: SourceInput) -> SourceWorker:
+        pace = self._pace_of(given)
         return SourceWorker(
-            given,
-            self._form.assembler(),
-            name=name,
+            replace(given, name=name),
+            self._form.assembler(pace),
+            pace=pace,
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
@@ -380,7 +406,7 @@ class Pipeline:
                 queue_ms=(started_s - pending.ready_s) * 1000,
                 latency_ms=(done_s - pending.captured_s) * 1000,
             )
-            stale = done_s - pending.captured_s > self._pace.every_s
+            stale = done_s - pending.captured_s > worker.pace.every_s
             yield self._decided(
                 replace(
                     prediction, source=worker.name, address=worker.address, delay=delay, stale=stale
