@@ -82,7 +82,8 @@ class EventStore:
         clock: of pauses.
 
     Raises:
-        SinkError: the file is something else, of a newer edge-tsm, in use, or cannot be written.
+        SinkError: the file is something else, of a newer edge-tsm, in use, or cannot be written;
+            a `DiskFullError` where that may pass.
 
     >>> from edge_tsm.datatypes import Event
     >>> with EventStore() as store:
