@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ class DeliveryCounts:
 class _Destination:
     """How far a destination is; the file may be behind while it cannot be written.
 
-    `taken` is the message that is on its way: it is not lost before that has failed.
+    `taken` is the message that is on its way: it is not lost before that has failed. `again` are
+    those that it refused before: whoever mended a token or an address has them sent once more.
     """
 
     cursor: int
@@ -66,6 +67,7 @@ class _Destination:
     parked: int = 0
     lost: int = 0
     taken: int = 0
+    again: deque[Message] = field(default_factory=deque)
 
 
 class EventStore:
@@ -212,10 +214,17 @@ class EventStore:
     # --- destinations ---
 
     def register(self, destination: str) -> DeliveryCounts:
-        """Tell a destination from now on; one that is known goes on where it was."""
+        """Tell a destination from now on; one that is known goes on where it was.
+
+        What it refused before is tried once more, first of all.
+        """
+        query = "SELECT messages.* FROM messages JOIN parked USING (event_id, kind)"
+        query += " WHERE destination = ? ORDER BY number"
         with self._lock:
             self._refuse_closed()
-            self._destinations.setdefault(destination, _Destination(self._number))
+            state = self._destinations.setdefault(destination, _Destination(self._number))
+            refused = self._db.execute(query, (destination,)).fetchall()
+            state.again = deque(Message(*row) for row in refused)
             self._save_destination(destination)
         return self.counts(destination)
 
@@ -226,6 +235,8 @@ class EventStore:
             if self._closed:
                 return None
             state = self._destinations[destination]
+            if state.again:
+                return state.again[0]
             if row := self._db.execute(query, (state.cursor,)).fetchone():
                 found: Message | None = Message(*row)
             else:
@@ -241,23 +252,32 @@ class EventStore:
             if self._closed:
                 return
             state = self._destinations[destination]
-            state.cursor = message.number
+            if message in state.again:
+                state.again.remove(message)
+                state.parked -= 1
+            state.cursor = max(state.cursor, message.number)
             state.delivered += refused is None
             state.parked += refused is not None
             self._save_destination(destination)
-            if refused is not None:
-                parked = (destination, message.event_id, message.kind, refused)
-                self._try("INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?)", parked)
+            key = (destination, message.event_id, message.kind)
+            if refused is None:
+                where = "destination = ? AND event_id = ? AND kind = ?"
+                self._try(f"DELETE FROM parked WHERE {where}", key)
+            else:
+                self._try("INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?)", (*key, refused))
 
     def counts(self, destination: str) -> DeliveryCounts:
         """Return what became of a destination's messages so far."""
         with self._lock:
             state = self._destinations[destination]
-            pending = sum(message.number > state.cursor for _, message in self._waiting)
+            pending = len(state.again)
+            pending += sum(message.number > state.cursor for _, message in self._waiting)
             if not self._closed:
                 untold = "SELECT count(*) FROM messages WHERE number > ?"
                 pending += self._one(untold, state.cursor)
-            return DeliveryCounts(state.delivered, pending, state.parked, state.lost)
+            return DeliveryCounts(
+                state.delivered, pending, state.parked - len(state.again), state.lost
+            )
 
     @property
     def version(self) -> int:
