@@ -339,6 +339,23 @@ def test_memory_is_bounded_on_a_full_disk_and_what_is_lost_is_counted(tmp_path: 
         assert 0 < counts.lost <= 500
 
 
+def test_a_card_that_fails_while_it_is_used_does_not_end_anything(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "e.db"
+    with EventStore(path, clock=VirtualClock()) as store:
+        store.register("hook")
+        store.add(stored(1))
+        for file in tmp_path.glob("e.db*"):
+            file.write_bytes(bytes(8192))
+        assert not store.add(stored(2))
+        assert not store.add(stored(2, "end"))
+        assert ("2", "end") in told(store, "hook")
+        with pytest.raises(SinkError, match="cannot be used"):
+            store.events()
+    assert caplog.text.count("events are kept in memory until it can") == 1
+
+
 def test_an_event_that_no_row_can_be_is_left_out_and_the_next_one_kept(
     store: EventStore, caplog: pytest.LogCaptureFixture
 ) -> None:
