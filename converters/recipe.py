@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.architectures.base import Network, refuse_offline, shift_place
+from converters.architectures.base import Network, ShiftPlace, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
@@ -25,6 +26,9 @@ _DEFAULT_WINDOW_S = 3.0
 _COLORS: tuple[Color, ...] = ("rgb", "bgr")
 _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
+_PLACES: tuple[ShiftPlace, ...] = ("blockres", "block", "none")
+_PLACE_OPTION = "option --shift-place"
+_BACKBONE_OPTION = "option --backbone"
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What no code base writes down and all do alike.
@@ -51,8 +55,11 @@ class Options:
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
+    shift_place: str | None = None
+    weights: str | None = None
     size: int | None = None
     full_res: bool = False
+    backbone: str | None = None
     batch: int = 1
     dynamic_batch: bool = False
     online: bool = False
@@ -83,7 +90,8 @@ class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
     `hints` are (source, values by name) pairs in order of trust, see `Hints`; `head` is the weight
-    that gives the class count, `shift_source` what shows which blocks are shifted.
+    that gives the class count. `shift_source` is what shows which blocks are shifted; None where
+    nothing does, although there may be a shift. `weights` is where in the file the network lies.
     """
 
     network: Network
@@ -92,7 +100,8 @@ class Topology:
     hints: Sequence[tuple[str, Mapping[str, Any]]]
     convention: Convention
     warnings: tuple[str, ...] = ()
-    shift_source: str = "weights"
+    shift_source: str | None = "weights"
+    weights: Fact[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,9 +140,13 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     """
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
-    network, mode = _non_local(topology.network, sources)
+    network, shift = _shift(topology, sources)
+    network, backbone = _variant(network, sources)
+    topology = replace(topology, network=network, shift_source=shift.source)
+    network, mode = _non_local(network, sources)
     picture = _usual_picture(topology.convention, sources)
     facts = _clip_facts(topology, options, sources, labels, mode, picture)
+    facts = replace(facts, backbone=backbone)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -179,7 +192,9 @@ def _sources(topology: Topology, options: Options) -> list[Hints]:
 def _chosen(options: Options) -> Hints:
     """Return what the user has chosen."""
     return Hints(
+        backbone=given(options.backbone, _BACKBONE_OPTION),
         segments=given(options.segments, "option --segments"),
+        shift=given(options.shift_place, _PLACE_OPTION),
         shift_div=given(options.shift_div, "option --shift-div"),
         shift_segments=given(options.shift_segments, "option"),
         shift_direction=given(options.shift_direction, "option --shift-direction"),
@@ -210,8 +225,8 @@ def _clip_facts(
     return Facts(
         format=Fact(convention.name, "key names"),
         backbone=Fact(network.name, "weights"),
-        shift=Fact(place, topology.shift_source),
-        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", topology.shift_source),
+        shift=Fact(place, str(topology.shift_source)),
+        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", str(topology.shift_source)),
         non_local=Fact(network.non_local_blocks, "weights"),
         temporal_pool=Fact(network.temporal_pool, "weights"),
         classes=Fact(topology.classes, topology.head),
@@ -228,8 +243,62 @@ def _clip_facts(
         window_s=_window(options, sources),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
+        weights=topology.weights,
         dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
+
+
+# --- the shift -----------------------------------------------------------------------------------
+
+
+def _shift(topology: Topology, sources: Sequence[Hints]) -> tuple[Network, Fact[ShiftPlace]]:
+    """Settle where the network is shifted: by its weights, else by what is stated.
+
+    Raises:
+        CheckpointError: statements contradict the weights or each other, or there is no evidence.
+    """
+    network = topology.network
+    claims = [_claimed(network, hints.shift) for hints in sources if hints.shift is not None]
+    if topology.shift_source is not None:
+        shown = Fact(shift_place(network), topology.shift_source)
+        _refuse_contradiction(claims, shown)
+        return network, shown
+    if not claims:
+        raise CheckpointError(
+            f"nothing shows whether this {network.name} shifts frames, neither its names nor "
+            "arguments in or beside the file: it may be a TSM whose code shifts in a function, a "
+            "TSN, a plain image classifier, or an online model; pass --shift-place blockres or "
+            "block for a TSM (blockres is the official default), --shift-place none, or --online"
+        )
+    if claims[0].source != _PLACE_OPTION:
+        _refuse_contradiction(claims[1:], claims[0])
+    return network.with_shifts(claims[0].value), claims[0]
+
+
+def _claimed(network: Network, claim: Fact[object]) -> Fact[ShiftPlace]:
+    """Return a statement as the network understands it: some have one place, whatever is said."""
+    place = one_of("shift place", claim, _PLACES)
+    return (
+        place
+        if place.value == "none"
+        else replace(place, value=shift_place(network.with_shifts(place.value)))
+    )
+
+
+def _refuse_contradiction(claims: Iterable[Fact[ShiftPlace]], other: Fact[ShiftPlace]) -> None:
+    weights = other.source.startswith("weights")
+    says = f"the {other.source} show" if weights else f"{other.source} says"
+    for claim in claims:
+        if claim.value == other.value:
+            continue
+        if claim.source == _PLACE_OPTION:
+            advice = "leave out the option"
+        else:
+            advice = "remove or rename what is wrong" if weights else "decide with --shift-place"
+        raise CheckpointError(
+            f"{claim.source} says shift {claim.value}, {says} {other.value}; the answers depend on "
+            f"it: {advice}"
+        )
 
 
 # --- single facts --------------------------------------------------------------------------------
@@ -274,6 +343,41 @@ def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] 
             )
         return Fact(part.value, part.source)
     return None
+
+
+def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[str]]:
+    """Settle which of the networks that fit the weights it is, by the name somebody gave it.
+
+    Raises:
+        CheckpointError: nobody did, or the option names another network.
+    """
+    claims = [hints.backbone for hints in sources if hints.backbone is not None]
+    for claim in claims:
+        for name, variant in network.variants.items():
+            if _names(claim.value, name):
+                return variant, Fact(name, claim.source)
+    if network.variants:
+        known = " and ".join(network.variants)
+        raise CheckpointError(
+            f"the weights fit {known}, which name them alike and pad pictures differently; pass "
+            f"--backbone with the name it was built by, {' or '.join(network.variants)}"
+        )
+    if (
+        claims
+        and claims[0].source == _BACKBONE_OPTION
+        and not _names(claims[0].value, network.name)
+    ):
+        raise CheckpointError(
+            f"--backbone {claims[0].value} contradicts the weights, which are those of "
+            f"{network.name}"
+        )
+    return network, Fact(network.name, "weights")
+
+
+def _names(claim: object, name: str) -> bool:
+    """Return whether a claim is a network's name, or that with tags (`tf_efficientnet_b0_ns`)."""
+    spelled = str(claim).lower().replace("-", "_").replace("mobilenet_v", "mobilenetv")
+    return re.match(rf"{re.escape(name)}(?![a-z0-9])", spelled) is not None
 
 
 def _non_local(
@@ -413,9 +517,12 @@ def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Fac
 def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
     """Compare hints about the topology with the weights, which win."""
     for hints in sources:
+        if hints.backbone is not None and not _names(hints.backbone.value, facts.backbone.value):
+            yield (
+                f"{hints.backbone.source} says backbone {hints.backbone.value}, the weights say "
+                f"{facts.backbone.value}"
+            )
         for name, claim, found in (
-            ("backbone", hints.backbone, facts.backbone),
-            ("shift", hints.shift, facts.shift),
             ("non-local", hints.non_local, facts.non_local),
             ("temporal pool", hints.temporal_pool, facts.temporal_pool),
         ):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,32 @@ def test_two_cameras(bundle: Path, tmp_path: Path) -> None:
     lines = run("two_cameras.py", bundle, *videos).splitlines()
     assert {line.partition(":")[0] for line in lines} == {"left", "right"}
     assert "ms late" in lines[0]
+
+
+def test_asyncio_app(bundle: Path) -> None:
+    out = run("asyncio_app.py", bundle, "hall=test://160x120/15", "porch=rtsp://127.0.0.1:9/x", 3)
+    lines = out.splitlines()
+    assert "hall: opening -> live" in lines
+    assert any(line.startswith("porch: opening -> lost rtsp://127.0.0.1:9/x") for line in lines)
+    assert len([line for line in lines if line.startswith("hall: ") and "->" not in line]) == 3
+
+
+def test_fastapi_app(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("httpx", "uvicorn"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    testing = pytest.importorskip("fastapi.testclient", reason="FastAPI is not installed")
+    monkeypatch.setenv("BUNDLE", str(bundle))
+    monkeypatch.setenv("CAMERAS", "hall=test://160x120/15 porch=rtsp://127.0.0.1:9/x")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module("fastapi_app")
+    with testing.TestClient(module.app) as client:
+        until_s = time.monotonic() + 60
+        while not (found := client.get("/answers").json()):
+            assert time.monotonic() < until_s
+        assert found["hall"]["label"]
+        assert client.get("/cameras/hall").json()["state"] == "live"
+        assert client.get("/cameras/porch").json()["state"] == "lost"
+        assert client.get("/cameras/attic").status_code == 404
 
 
 def test_custom_source(bundle: Path) -> None:
