@@ -30,8 +30,7 @@ CREATE TABLE media (
 CREATE INDEX media_of_event ON media (event_id);
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY,
-    event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL, body TEXT NOT NULL,
+    event_id TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,  -- of kind state: no event
     UNIQUE (event_id, kind)
 );
 CREATE TABLE destinations (  -- each has all messages up to `cursor` behind it
@@ -40,8 +39,7 @@ CREATE TABLE destinations (  -- each has all messages up to `cursor` behind it
 );
 CREATE TABLE parked (  -- messages that a destination refuses
     destination TEXT NOT NULL REFERENCES destinations (name) ON DELETE CASCADE,
-    event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL, reason TEXT NOT NULL,
+    event_id TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (destination, event_id, kind)
 );
 """

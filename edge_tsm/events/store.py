@@ -7,17 +7,17 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from edge_tsm.datatypes import Event, Media, iso
+from edge_tsm.datatypes import Event, Media, StateChange, iso
 from edge_tsm.errors import SinkError
 from edge_tsm.events.database import connect, transaction
-from edge_tsm.events.record import Message
+from edge_tsm.events.record import Message, state_record
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 
 RETRY_S = 5.0
@@ -100,7 +100,7 @@ class EventStore:
         self._limits, self._clock = limits or Limits(), clock
         self._name, self.lasts = str(path or "events"), path is not None
         self._lock, self._changed, self._version = threading.RLock(), clock.condition(), 0
-        self._waiting = deque[tuple[Event, Message]]()
+        self._waiting = deque[tuple[Event | None, Message]]()
         self._failing = self._closed = False
         self._lost_waiting = 0
         with ExitStack() as stack:
@@ -142,12 +142,22 @@ class EventStore:
         """
         if not event.id:
             raise ValueError("an event without an id cannot be kept; take it from a tracker")
+        return self._tell(event, event.id, event.kind, event.to_json())
+
+    def tell(self, change: StateChange) -> bool:
+        """Tell destinations of a change of a source's state, once; return as `add` does."""
+        record = state_record(change)
+        return self._tell(None, record["id"], record["kind"], record)
+
+    def _tell(
+        self, event: Event | None, subject: str, kind: str, record: Mapping[str, Any]
+    ) -> bool:
         with self._lock:
             self._refuse_closed()
-            if not self._has(event.id, event.kind):
+            if not self._has(subject, kind):
                 self._number += 1
-                body = json.dumps(event.to_json(), ensure_ascii=False)
-                self._waiting.append((event, Message(self._number, event.id, event.kind, body)))
+                body = json.dumps(record, ensure_ascii=False)
+                self._waiting.append((event, Message(self._number, subject, kind, body)))
                 self._flush()
                 self._bound_waiting()
             stored = not self._waiting
@@ -284,8 +294,16 @@ class EventStore:
         self._recover()
         self._trim()
 
-    def _insert(self, event: Event, message: Message) -> None:
-        media = self._media(event.id)
+    def _insert(self, event: Event | None, message: Message) -> None:
+        body = message.body
+        if event is not None:
+            self._insert_event(event)
+            if media := self._media(event.id):
+                body = json.dumps(replace(event, media=media).to_json(), ensure_ascii=False)
+        row = (message.number, message.event_id, message.kind, body)
+        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
+
+    def _insert_event(self, event: Event) -> None:
         ended = event.kind == "end"
         self._db.execute(
             f"INSERT INTO events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -298,9 +316,6 @@ class EventStore:
                 *map(iso, (event.start_utc, event.end_utc, event.decided_utc)),
             ),
         )
-        body = json.dumps(replace(event, media=media).to_json(), ensure_ascii=False)
-        row = (message.number, message.event_id, message.kind, body if media else message.body)
-        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
 
     def _keep(self, media: Media, event_id: str) -> None:
         """Note that a file is there, and tell of it."""
@@ -406,6 +421,16 @@ class EventStore:
                 self._remove(event_id)
             except (OSError, sqlite3.Error) as error:
                 _log.debug("%s: %s stays for now (%s)", self._name, event_id, error)
+        self._trim_changes()
+
+    def _trim_changes(self) -> None:
+        """Remove the oldest changes of state, as many as there are too many."""
+        excess = self._one("SELECT count(*) FROM messages WHERE kind = 'state'")
+        excess -= self._limits.most_events
+        query = "SELECT number FROM messages WHERE kind = 'state' ORDER BY number LIMIT ?"
+        for row in self._db.execute(query, (max(excess, 0),)).fetchall():
+            self._count_lost([row[0]])
+            self._try("DELETE FROM messages WHERE number = ?", row)
 
     def _too_many(self) -> list[str]:
         excess = self._one("SELECT count(*) FROM events") - self._limits.most_events
@@ -427,6 +452,8 @@ class EventStore:
         numbers = self._db.execute("SELECT number FROM messages WHERE event_id = ?", (event_id,))
         self._count_lost([row[0] for row in numbers])
         with transaction(self._db):
+            for table in ("messages", "parked"):
+                self._db.execute(f"DELETE FROM {table} WHERE event_id = ?", (event_id,))
             self._db.execute("DELETE FROM events WHERE id = ?", (event_id,))
 
     def _sweep(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import random
 from typing import Protocol
 
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Prediction, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore, Message
 from edge_tsm.sinks.base import RouteCounts
@@ -83,6 +83,10 @@ class Outbox:
         """Keep the events of an answer; they are told from a thread of the outbox."""
         for event in prediction.events:
             self._store.add(event)
+
+    def state(self, change: StateChange) -> None:
+        """Keep a change of a source's state, to be told as events are."""
+        self._store.tell(change)
 
     def counts(self) -> RouteCounts:
         """Return what became of the messages, since the store's first use of this name."""

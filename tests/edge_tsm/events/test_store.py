@@ -18,10 +18,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edge_tsm.datatypes import Event, Media
+from edge_tsm.datatypes import Event, Media, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore, Limits, Message
-from edge_tsm.events.record import event_schema
+from edge_tsm.events.record import event_schema, state_schema
 from edge_tsm.events.store import MOST_WAITING, RETRY_S, part_of
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import NOON, stored
@@ -73,6 +73,32 @@ def test_what_is_told_is_what_the_schema_says(store: EventStore) -> None:
         "2026-11-24T12:00:01.500+00:00",
     )
     assert record["duration_s"] == 0.5
+
+
+def test_changes_of_state_are_told_too(store: EventStore) -> None:
+    store.register("hook")
+    lost = StateChange("porch", "lost", "live", 41.5, NOON, "no route to host")
+    for change in (lost, lost, replace(lost, state="live", before="lost", time_s=50.0)):
+        assert store.tell(change)
+    bodies = []
+    while (message := store.next("hook")) is not None:
+        store.settle("hook", message)
+        bodies.append(json.loads(message.body))
+        jsonschema.validate(bodies[-1], state_schema())
+    assert [(body["kind"], body["state"]) for body in bodies] == [
+        ("state", "lost"),
+        ("state", "live"),
+    ]
+    assert store.events() == []
+
+
+def test_old_changes_of_state_go() -> None:
+    with EventStore(limits=Limits(most_events=2)) as store:
+        store.register("hook")
+        for number in range(5):
+            store.tell(StateChange("porch", "lost", "live", float(number), NOON))
+        assert store.counts("hook").pending == 2
+        assert store.counts("hook").lost == 3
 
 
 def test_a_file_is_known_once_it_is_there_and_only_then(store: EventStore, tmp_path: Path) -> None:
