@@ -71,7 +71,7 @@ class PictureWatch:
         if min(self._warn_s, self._limits["black"], self._limits["frozen"]) == math.inf:
             return True
         sparse = image[::SPARSE, ::SPARSE].copy()
-        bright = np.count_nonzero(sparse > DARK_LEVEL)
+        bright = int(np.count_nonzero(sparse > DARK_LEVEL))
         black = self._lasts("black", bright <= BRIGHT_SHARE * sparse.size)
         frozen = self._lasts("frozen", self._is_same(sparse, image))
         self._last = sparse, image
