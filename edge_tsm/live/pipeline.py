@@ -153,7 +153,7 @@ class Pipeline:
         Cancelling the task, and `aclose`, close the pipeline. After a `break` use
         `contextlib.aclosing`, or Python closes it when the event loop ends.
         """
-        self._begin(threaded=True)
+        self._begin(threaded=False)  # what awaits the answers waits for the thread
         return answers_of(self._answers, self.stop, self._clock)
 
     def finish(self) -> Iterator[Prediction]:
@@ -259,6 +259,7 @@ class Pipeline:
                 raise InputError(f"no source is called {name!r}; there are: {known}")
             given = self._inputs.pop(name)
             worker = self._scheduler.remove(name) if self._is_live and given.source.live else None
+            self._leaving = [other for other in self._leaving if not other.ended]
             self._leaving += [worker] if worker else []
         if worker:
             worker.stop()
