@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -110,3 +111,18 @@ class VerificationError(ConversionError):
     """An artifact does not answer as its reference does."""
 
     exit_code = 10
+
+
+class IncompleteError(ConversionError):
+    """A bundle is complete and proven in f32, but lacks a further file that was asked for.
+
+    >>> error = IncompleteError("no model.int8.onnx", bundle=Path("x.bundle"))
+    >>> error.bundle.name, error.exit_code
+    ('x.bundle', 11)
+    """
+
+    exit_code = 11
+
+    def __init__(self, message: str, *, bundle: Path) -> None:
+        super().__init__(message)
+        self.bundle = bundle
