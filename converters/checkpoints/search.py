@@ -23,6 +23,7 @@ from edge_tsm.errors import CheckpointError, InputError
 Place = tuple[str, ...]
 _MOST_LEVELS = 8  # of mappings in mappings
 _MOST_SEGMENTS = 1024
+_LARGE_PART = 0.25
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var")
 _SHOWN = 3  # names in a message
 # Parts of a name (between dots and underscores) of what training leaves beside a network.
@@ -81,7 +82,7 @@ class _NoFit(Exception):
     def __init__(self, reason: CheckpointError, stage: int, share: float) -> None:
         super().__init__(str(reason))
         self.reason = reason
-        self.progress = (share > 0.5, stage, share)
+        self.progress = (share > _LARGE_PART, stage, share)
 
 
 def _split(names: Iterable[str]) -> list[str]:
@@ -193,7 +194,7 @@ def _fits(
     for prefix, reader in known:
         if any(prefix.startswith(done) for done in taken):
             continue
-        others = _others(prefix, [other for other, _ in known])
+        others = _others(prefix, [other for other, _ in known], state.tensors)
         try:
             fit = _fit(state, prefix, others, partial(read, reader))
         except _NoFit as failure:
@@ -216,11 +217,15 @@ def _below(names: Tensors, prefix: str) -> Tensors:
     return {n[len(prefix) :]: t for n, t in names.items() if n.startswith(prefix)}
 
 
-def _others(prefix: str, known: Iterable[str]) -> set[str]:
-    """Return what precedes the names of networks that are neither part nor whole of this one."""
-    found = set()
+def _others(prefix: str, known: Iterable[str], names: Tensors) -> set[str]:
+    """Return what precedes the names of networks that are neither part nor whole of this one.
+
+    What has far fewer weights is no other network, but a layer that may be part of this one.
+    """
+    found, least = set(), _LARGE_PART * len(_below(names, prefix))
     for other in known:
-        if not (other.startswith(prefix) or prefix.startswith(other)):
+        apart = not (other.startswith(prefix) or prefix.startswith(other))
+        if apart and len(_below(names, other)) > least:
             common = _common(prefix, other)
             found.add(common + other[len(common) :].split(".")[0] + ".")
     return found

@@ -227,6 +227,10 @@ def test_a_leftover_classifier_is_named(tmp_path: Path) -> None:
             {"cls.weight": torch.ones(5, 512), "lstm.weight_ih_l0": torch.ones(4, 512)},
             r"unexpected: lstm\.weight_ih_l0",
         ),
+        (
+            {"cls.weight": torch.ones(5, 512), "after.conv1.weight": torch.ones(4, 3, 7, 7)},
+            r"unexpected: after\.",
+        ),
     ],
 )
 def test_what_answers_otherwise_is_refused(
