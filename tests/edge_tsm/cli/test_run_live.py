@@ -150,6 +150,7 @@ def test_signals_end_it_with_its_outputs_whole(
     assert "Traceback" not in err
     with EventStore(events) as store:  # the server was away all the time
         counts = store.register("webhook")
-        assert counts.pending == 2 * len(store.events())
+        # A start and an end of each event, and the states of the camera.
+        assert counts.pending >= 2 * len(store.events()) + 2
         assert all(event.kind == "end" for event in store.events())
     assert f"{counts.pending} messages were not taken yet; they come with the next start" in err
