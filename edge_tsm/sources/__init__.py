@@ -33,6 +33,7 @@ from edge_tsm.sources.files import (
 from edge_tsm.sources.formats import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
+    Pictures,
     ignored,
     is_hidden,
     is_video,
@@ -60,6 +61,7 @@ __all__ = [
     "FrameChooser",
     "ImageFolder",
     "OnProgress",
+    "Pictures",
     "Pipe",
     "PushSource",
     "Recording",
