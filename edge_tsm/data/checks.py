@@ -67,11 +67,13 @@ def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
             f"{count(len(both), 'clip')} in both lists, as {min(both).name}: the validation "
             "flatters"
         )
+    empty = sorted(set(range(train.classes)) - classes)
+    if empty:
+        notes.append(f"{count(len(empty), 'class')} without a clip to train on: {_some(empty)}")
     for name, own, other in (("train", counts[0], counts[1]), ("val", counts[1], counts[0])):
         alone = sorted(set(own) - set(other))
         if alone:
-            shown = ", ".join(map(str, alone[:MOST_NAMED])) + (", …" if alone[3:] else "")
-            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {shown}")
+            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {_some(alone)}")
     return tuple(notes)
 
 
@@ -110,6 +112,11 @@ def _other_counts(counts: Sequence[tuple[Sample, int]]) -> Iterator[str]:
             f"{clip(sample.name)}: {sample.frames} listed, {real} found; the first listed ones are "
             "used, as upstream does"
         )
+
+
+def _some(classes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, classes[:MOST_NAMED]))
+    return shown + (", …" if len(classes) > MOST_NAMED else "")
 
 
 def _are(missing: Sequence[Sample]) -> str:

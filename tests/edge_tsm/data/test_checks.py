@@ -56,6 +56,9 @@ def test_lists_to_train_and_validate_by_are_compared(tmp_path: Path) -> None:
     both, alone = check_training(train, val)
     assert both.startswith("1 clip in both lists, as a.mp4")
     assert alone == "1 class in the train list only: 2"
+    (tmp_path / "labels.txt").write_text("v\nw\nx\ny\n")
+    named = read_dataset(tmp_path / "train.txt")
+    assert check_training(named, named)[1] == "1 class without a clip to train on: 3"
 
 
 def test_classes_that_seem_to_count_from_1_are_pointed_out(tmp_path: Path) -> None:
