@@ -29,6 +29,7 @@ from edge_tsm.sources.files import (
     is_images,
     list_videos,
     open_recording,
+    remark,
 )
 from edge_tsm.sources.formats import (
     IMAGE_SUFFIXES,
@@ -80,6 +81,7 @@ __all__ = [
     "open_recording",
     "open_source",
     "pictures_of",
+    "remark",
     "scheme_of",
     "takes_rate",
 ]
