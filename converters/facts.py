@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from converters.architectures.base import ShiftPlace
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import Direction
-from edge_tsm.datatypes import Color
+from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Hints:
     shift_direction: Fact[object] | None = None
     consensus: Fact[object] | None = None
     color: Fact[object] | None = None
+    activation: Fact[object] | None = None
     non_local_mode: Fact[object] | None = None
     non_local_scale: Fact[object] | None = None
     size: Fact[object] | None = None
@@ -77,7 +78,8 @@ class Hints:
 class Facts:
     """What is known about a network and where from, in the order in which it is shown.
 
-    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions.
+    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights`
+    is where in the file the network lies.
     """
 
     format: Fact[str]
@@ -91,6 +93,7 @@ class Facts:
     shift_div: Fact[int]
     consensus: Fact[str]
     color: Fact[Color]
+    activation: Fact[Activation]
     shift_segments: Fact[int] | None
     non_local_mode: Fact[NonLocalMode] | None
     shift_direction: Fact[Direction]
@@ -100,6 +103,7 @@ class Facts:
     window_s: Fact[float]
     labels: Fact[str]
     batch: Fact[int]
+    weights: Fact[str] | None = None
     dynamic_batch: Fact[bool] | None = None
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None

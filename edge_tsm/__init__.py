@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from edge_tsm.actions.tracker import ActionTracker
     from edge_tsm.backends import Backend, RuntimeOptions
     from edge_tsm.bundle.card import Card
-    from edge_tsm.datatypes import Decision, Event, Frame, Media, Prediction, Score, Window
+    from edge_tsm.datatypes import (
+        Decision,
+        Event,
+        Frame,
+        Media,
+        Prediction,
+        Score,
+        StateChange,
+        Window,
+    )
     from edge_tsm.errors import (
         BackendError,
         CardError,
@@ -53,7 +62,16 @@ _HOMES = {
     "actions.tracker": ("ActionTracker",),
     "backends": ("Backend", "RuntimeOptions"),
     "bundle.card": ("Card",),
-    "datatypes": ("Decision", "Event", "Frame", "Media", "Prediction", "Score", "Window"),
+    "datatypes": (
+        "Decision",
+        "Event",
+        "Frame",
+        "Media",
+        "Prediction",
+        "Score",
+        "StateChange",
+        "Window",
+    ),
     "errors": (
         *("BackendError", "CardError", "ConversionError", "EdgeTsmError", "InputError"),
         *("SinkError", "SourceError"),

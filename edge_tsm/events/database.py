@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -13,6 +14,7 @@ from edge_tsm.errors import SinkError
 
 SCHEMA = 1
 APPLICATION = 0x4554534D  # "ETSM", what `file` shows too
+_FULL = ("database or disk is full", "disk I/O error")  # the second for its shared memory
 _TABLES = """
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order; the time of day may be set back
@@ -30,8 +32,7 @@ CREATE TABLE media (
 CREATE INDEX media_of_event ON media (event_id);
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY,
-    event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL, body TEXT NOT NULL,
+    event_id TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,  -- of kind state: no event
     UNIQUE (event_id, kind)
 );
 CREATE TABLE destinations (  -- each has all messages up to `cursor` behind it
@@ -40,11 +41,14 @@ CREATE TABLE destinations (  -- each has all messages up to `cursor` behind it
 );
 CREATE TABLE parked (  -- messages that a destination refuses
     destination TEXT NOT NULL REFERENCES destinations (name) ON DELETE CASCADE,
-    event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL, reason TEXT NOT NULL,
+    event_id TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (destination, event_id, kind)
 );
 """
+
+
+class DiskFullError(SinkError):
+    """The file is all right, and there is no room to open it."""
 
 
 def connect(path: Path | None, stack: ExitStack) -> sqlite3.Connection:
@@ -52,6 +56,7 @@ def connect(path: Path | None, stack: ExitStack) -> sqlite3.Connection:
 
     Raises:
         SinkError: it cannot be written, is something else, of a newer edge-tsm, or in use.
+        DiskFullError: there is no room.
     """
     try:
         if path is not None:
@@ -65,8 +70,10 @@ def connect(path: Path | None, stack: ExitStack) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, SinkError):
             raise
-        reason = getattr(error, "strerror", None) or error
-        raise SinkError(f"{path}: cannot be used as an event file ({reason})") from error
+        reason = str(getattr(error, "strerror", None) or error)
+        full = getattr(error, "errno", None) == errno.ENOSPC or reason in _FULL
+        kind = DiskFullError if full else SinkError
+        raise kind(f"{path}: cannot be used as an event file ({reason})") from error
     return connection
 
 

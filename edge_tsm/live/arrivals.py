@@ -9,6 +9,8 @@ SILENT_S = 2.0
 SLOWER = 3.0  # times its slowest pace is silence
 SHARE = 0.02  # of the newest distance in the usual one: a burst a second is averaged over
 FADE = 0.99  # a frame, of the longest distance
+OLD_S = 0.5
+MOST = 4  # times what the usual distance lets expect is skipped
 WAITED = 0.3  # of the usual distance: a frame that comes sooner had been waiting
 
 
@@ -29,14 +31,14 @@ class Arrivals:
         self._usual_s = self._longest_s = interval_s
         self._last_s, self._count, self._skipping, self._stood = now_s, 0, 0, False
 
-    def is_live(self, now_s: float) -> bool:
-        """Note a frame; return False for one of a backlog that is skipped."""
+    def is_live(self, now_s: float, *, age_s: float = 0.0) -> bool:
+        """Note a frame, `age_s` after its capture; return False for one of a skipped backlog."""
         distance_s, self._last_s = now_s - self._last_s, now_s
         self._count += 1
         self._stood = self._stood or distance_s > HOLE_S
         if self._skipping > 0:
             self._skipping -= 1
-            waited = WAITED * self._usual_s < distance_s <= HOLE_S
+            waited = WAITED * self._usual_s < distance_s <= HOLE_S and age_s <= OLD_S
             self._skipping = 0 if waited else self._skipping
             return waited
         if self._count > 1:
@@ -46,7 +48,7 @@ class Arrivals:
 
     def skip(self, seconds: float) -> None:
         """Skip what was sent in so many seconds, which comes faster than it was taken."""
-        self._skipping = math.ceil(seconds / self._usual_s) + 1
+        self._skipping = math.ceil(seconds / self._usual_s * MOST)
 
     def stood(self, now_s: float) -> bool:
         """Return whether nothing came for `HOLE_S` or longer at some time since the last call."""

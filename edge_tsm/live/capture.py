@@ -13,9 +13,10 @@ from edge_tsm.datatypes import Frame, SourceState
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.live.arrivals import HOLE_S
 from edge_tsm.live.health import OnState, PictureWatch, StateTracker
+from edge_tsm.live.lifecycle import stop_at_exit
 from edge_tsm.live.reader import Reader, Tally
 from edge_tsm.sources import Source
-from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Turns
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, SystemClock, Turns
 from edge_tsm.system.redact import redact
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class LiveCapture:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames until the source is over, `stop` is called, or it is lost for good."""
+        if isinstance(self._clock, SystemClock):
+            stop_at_exit(self)
         delays = self._delays()
         try:
             while not self._stopping:

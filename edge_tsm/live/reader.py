@@ -57,7 +57,8 @@ class Reader:
                     if self.abandoned:
                         return
                     self._tally.frames += 1
-                    if not self.arrivals.is_live(self._clock.now()):
+                    now_s = self._clock.now()
+                    if not self.arrivals.is_live(now_s, age_s=now_s - frame.time_s):
                         self._tally.dropped += 1
                         continue
                     self._tally.dropped += self._slot is not None

@@ -88,6 +88,7 @@ class SinkKind:
         live_only: it wants pictures, which recordings do not hand over.
         needs_actions: it takes starts and ends of actions, and is of no use without rules.
         events_only: answers without a start or an end are not for it.
+        last: it is closed after the others, whose last events and files it tells of.
         one_source: it cannot tell the pictures of several sources apart.
         essential: its errors end the run.
         lossless: it is waited for, even in a live run.
@@ -99,6 +100,7 @@ class SinkKind:
     live_only: bool = False
     needs_actions: bool = False
     events_only: bool = False
+    last: bool = False
     one_source: bool = False
     essential: bool = False
     lossless: bool = False
@@ -151,7 +153,7 @@ _KINDS = (
     _kind("live", "terminal.open_live_terminal", essential=True),
     _kind("json", "jsonlines.open_json_lines", essential=True),
     _kind("events", "keeper.open_keeper", "FILE", **_EVENTS),
-    _kind("webhook", "webhook.open_webhook", "URL", **_EVENTS),
+    _kind("webhook", "webhook.open_webhook", "URL", last=True, **_EVENTS),
     _kind("snapshots", "snapshots.open_snapshots", "FOLDER", live_only=True, **_EVENTS),
     _kind("clips", "snapshots.open_clips", "FOLDER", live_only=True, **_EVENTS),
     _kind("window", "window.open_window", live_only=True),
@@ -191,6 +193,6 @@ def open_routes(requests: Iterable[SinkRequest], context: SinkContext) -> list[R
             essential = kind.essential or request.essential
             sink = kind.open(request.value, replace(context, name=name, essential=essential))
             opened.callback(sink.close)
-            routes.append(Route(name, sink, essential, kind.lossless, kind.events_only))
+            routes.append(Route(name, sink, essential, kind.lossless, kind.events_only, kind.last))
         opened.pop_all()
     return routes

@@ -38,7 +38,8 @@ class Route:
     """A sink under a name.
 
     Errors of an `essential` one end the run; others are counted. A `lossless` one is waited for
-    when its queue is full. One of `events_only` gets no answers without a start or an end.
+    when its queue is full. One of `events_only` gets no answers without a start or an end. One
+    that is `last` is closed after the others, as it tells what these add while they close.
 
     >>> from edge_tsm.sinks.callback import Callback
     >>> Route("answers", Callback(print)).essential
@@ -50,6 +51,7 @@ class Route:
     essential: bool = False
     lossless: bool = False
     events_only: bool = False
+    last: bool = False
 
 
 class Dispatcher:
@@ -137,10 +139,12 @@ class Dispatcher:
 
     def _close(self, timeout_s: float) -> None:
         until_s = self._clock.now() + timeout_s
-        for worker in self._workers:
-            worker.stop()
-        for worker in self._workers:
-            worker.wait(until_s)
+        for is_last in (False, True):
+            workers = [worker for worker in self._workers if worker.is_last is is_last]
+            for worker in workers:
+                worker.stop()
+            for worker in workers:
+                worker.wait(until_s)
         for worker in self._workers:
             worker.abandon()
         for worker in self._workers:
@@ -167,7 +171,7 @@ class _Worker:
     def __init__(self, route: Route, *, lossless: bool, clock: Clock) -> None:
         self.name, self.sink = route.name, route.sink
         self._essential, self._lossless = route.essential, lossless
-        self.events_only = route.events_only
+        self.events_only, self.is_last = route.events_only, route.last
         self._size = FRAMES if isinstance(route.sink, FrameSink) else ANSWERS
         self._clock, self._changed = clock, clock.condition()
         self._items = deque[_Item]()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Prediction, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore
 from edge_tsm.sinks import SinkContext
@@ -31,6 +31,15 @@ class EventKeeper:
         stored = [self._store.add(event) for event in prediction.events]
         if self._essential and not all(stored):
             raise SinkError("an event could not be written to the event file")
+
+    def state(self, change: StateChange) -> None:
+        """Keep a change of a source's state.
+
+        Raises:
+            SinkError: as of `write`.
+        """
+        if not self._store.tell(change) and self._essential:
+            raise SinkError("a change of state could not be written to the event file")
 
     def close(self) -> None:
         """Close the store, if it is the sink's own."""

@@ -10,8 +10,8 @@ from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Source, SourceOptions
 from edge_tsm.sources.files import VideoFile
-from edge_tsm.sources.timing import COUNTED_S, SenderClock, without_backlog
-from edge_tsm.system.clock import SYSTEM_CLOCK, Alarm, Clock
+from edge_tsm.sources.timing import COUNTED_S, SenderClock, most_queued, without_backlog
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.opencv import VideoCapture, check_name, opencv
 from edge_tsm.system.redact import redact
 
@@ -19,8 +19,7 @@ MOST_CAMERAS = 1000
 FASTEST_FPS = 1000
 PATIENCE_S = 10.0
 AT_ONCE_S = 0.002  # a read that says False so fast did not wait for a frame
-ENDS = 10  # so many of them one after the other are the end
-PAUSE_S = 0.02
+ENDS = 100  # so many of them one after the other are the end, and no damage
 
 
 class OpenCvStream:
@@ -49,7 +48,7 @@ class OpenCvStream:
     ) -> None:
         self.uri, self._connect, self._clock = uri, connect, clock
         self._remote, self._patience_s = remote, patience_s
-        self._closed, self._opened_s, self._alarm = False, clock.now(), Alarm(clock)
+        self._closed, self._opened_s = False, clock.now()
         self._first: list[VideoCapture] = [connect()]
         rate = self._first[0].get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < FASTEST_FPS else 30.0
@@ -75,7 +74,7 @@ class OpenCvStream:
     def _most_queued(self) -> int:
         """Return how many frames may wait; later openings are read at once."""
         waiting = self._remote and self._first
-        return int((self._clock.now() - self._opened_s) * self.fps) if waiting else 0
+        return most_queued(self._clock.now() - self._opened_s, self.fps) if waiting else 0
 
     def _images(self, capture: VideoCapture) -> Iterator[Image]:
         """Yield the pictures that can be read, until `close` or the end."""
@@ -96,12 +95,10 @@ class OpenCvStream:
                     f"{self.uri} delivered no picture that can be decoded for "
                     f"{self._patience_s:g} s"
                 )
-            self._alarm.wait_until(now_s + PAUSE_S)
 
     def close(self) -> None:
         """End the iteration after the frame being read."""
         self._closed = True
-        self._alarm.close()
         while self._first:
             self._first.pop().release()
 

@@ -18,7 +18,7 @@ import numpy as np
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import FrameChooser, OnProgress, Source, SourceOptions, TimeFilter
-from edge_tsm.sources.timing import COUNTED_S, REAL_S, SenderClock, without_backlog
+from edge_tsm.sources.timing import COUNTED_S, REAL_S, SenderClock, most_queued, without_backlog
 from edge_tsm.system.clock import Alarm, Clock
 from edge_tsm.system.opencv import check_name
 from edge_tsm.system.redact import redact
@@ -136,7 +136,7 @@ class AvStream:
         pictures = without_backlog(
             self._pictures(container),
             self._clock,
-            most=int(waiting_s * self.fps),
+            most=most_queued(waiting_s, self.fps),
             interval_s=1 / self.fps,
         )
         index = -1
@@ -222,6 +222,8 @@ def _translated(problem: str, hint: str = "") -> Iterator[None]:
     """Turn PyAV's errors into SourceError."""
     try:
         yield
+    except _pyav().error.ExitError as error:  # our own limit of time
+        raise SourceError(f"{problem}: it did not answer in time{hint}") from error
     except _pyav().error.FFmpegError as error:
         raise SourceError(f"{problem}: {redact(error.strerror)}{hint}") from error
 

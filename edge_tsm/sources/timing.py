@@ -18,6 +18,7 @@ REAL_S = 60.0
 COUNTED_S = 4.0
 SLOWEST, FASTEST = 0.05, 20.0  # our seconds in one of the sender's
 USUAL = 0.1  # the share of the newest interval in the usual one
+RATES = 4  # a nominal 25 frames a second are not more than 100
 WAITED = 0.3  # of a frame's time in a read: the frame had not been waiting
 
 Item = TypeVar("Item")
@@ -50,9 +51,9 @@ class SenderClock:
 
     The way of a frame takes longer or shorter, and never less than no time at all: arrivals lie on
     or above a line over the sender's times, and the lower convex hull of the last `memory_s`
-    seconds gives that line, its slope being the drift between the two clocks (Moon, Skelly and
-    Towsley, "Estimation and removal of clock skew from network delay measurements", 1999). Bursts
-    are spread out by it, as only the last frame of a burst lies on the line.
+    seconds, pauses left out, gives that line, its slope being the drift between the two clocks
+    (Moon, Skelly and Towsley, "Estimation and removal of clock skew from network delay
+    measurements", 1999). Bursts are spread out by it: only their last frame lies on the line.
 
     Times that a library makes of a count of frames (MJPEG over HTTP has none) change their rate
     with the camera's; give those a memory of `COUNTED_S`.
@@ -71,8 +72,9 @@ class SenderClock:
     """
 
     def __init__(self, memory_s: float = REAL_S) -> None:
-        self._memory_s, self._part_s = memory_s, memory_s / PARTS
-        self._points: deque[_Point] = deque()  # the least delayed frame of each part
+        self._part_s = memory_s / PARTS
+        # The least delayed frame of each part in which frames came: a pause takes no memory.
+        self._points: deque[_Point] = deque(maxlen=PARTS + 1)
         self._line: _Line | None = None
         self._last = _Point(0.0, 0.0)
         self._part_began_s = self._time_s = self._interval_s = 0.0
@@ -126,8 +128,6 @@ class SenderClock:
         if began:
             self._part_began_s = point.now_s
             self._points.append(point)
-            while self._points[0].now_s < point.now_s - self._memory_s:
-                self._points.popleft()
         elif line.delay_s(point) <= line.delay_s(self._points[-1]):
             self._points[-1] = point
         if began or line.delay_s(point) < 0:
@@ -136,7 +136,7 @@ class SenderClock:
     def _drawn(self) -> _Line:
         """Return the edge of the lower hull in the middle of the memory, lowered to touch all."""
         hull = _lower_hull(self._points)
-        middle_s = (hull[0].now_s + hull[-1].now_s) / 2
+        middle_s = self._points[len(self._points) // 2].now_s
         edge = next(((a, b) for a, b in pairwise(hull) if b.now_s >= middle_s), None)
         rate = 1.0
         if edge and hull[-1].now_s - hull[0].now_s >= 2 * self._part_s:
@@ -144,6 +144,11 @@ class SenderClock:
             rate = (b.now_s - a.now_s) / max(b.sent_s - a.sent_s, 1e-9)
         line = _Line(self._points[-1], min(max(rate, SLOWEST), FASTEST))
         return replace(line, through=min(self._points, key=line.delay_s))
+
+
+def most_queued(seconds: float, fps: float) -> int:
+    """Return how many frames may have queued up, of a stream whose nominal rate may be wrong."""
+    return int(seconds * fps * RATES)
 
 
 def without_backlog(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -41,6 +42,20 @@ class IdFactory:
         with self._lock:
             self._newest = max(int(self._wall() * 1000) << 12, self._newest + 1)
             stamp = self._newest
-        high = (stamp >> 12) << 16 | 7 << 12 | stamp & 0xFFF
-        low = 2 << 62 | self._random.getrandbits(62) & _MASK_62
-        return str(uuid.UUID(int=high << 64 | low))
+        return _uuid(stamp, self._random.getrandbits(62))
+
+
+def derived_id(wall_s: float, text: str) -> str:
+    """Return the id of something that happened at this time of day; the same for the same text.
+
+    >>> derived_id(1.0, "porch lost")
+    '00000000-03e8-7000-9685-5c3ed79430b1'
+    """
+    digest = hashlib.sha256(text.encode()).digest()
+    return _uuid(int(wall_s * 1000) << 12, int.from_bytes(digest[:8], "big"))
+
+
+def _uuid(stamp: int, rest: int) -> str:
+    """Return milliseconds and counter, and 62 other bits, as a UUID of version 7."""
+    high = (stamp >> 12) << 16 | 7 << 12 | stamp & 0xFFF
+    return str(uuid.UUID(int=high << 64 | 2 << 62 | rest & _MASK_62))

@@ -15,14 +15,19 @@ import pytest
 
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
+from edge_tsm.datatypes import StateChange
 from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.keeper import EventKeeper
 from edge_tsm.sinks.outbox import Outbox
+from edge_tsm.sinks.retention import RetainedFolder
+from edge_tsm.sinks.snapshots import EventClips
 from edge_tsm.sinks.webhook import Webhook
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import LABELS, NOON, says, stored
 from tests.helpers.answers import answer_with as answer
+from tests.helpers.fakes import frames_at
 from tests.helpers.http_servers import Server, free_port, serving
 
 pytestmark = pytest.mark.timeout(60)
@@ -164,6 +169,35 @@ def test_answers_without_events_are_no_loss_of_a_sink_of_events() -> None:
         dispatcher.write(answer(stored(1)), "cam")
         dispatcher.close()
         assert dispatcher.counts()["webhook"] == RouteCounts(0, 0, 0, pending=1)
+
+
+def test_a_lost_camera_is_told_once_to_each_destination() -> None:
+    clock = VirtualClock()
+    change = StateChange("porch", "lost", "live", 41.5, NOON, "no route to host")
+    with serving() as first, serving() as second, EventStore(clock=clock) as store:
+        routes = [
+            Route(str(n), Outbox(Webhook(server.url), store, name=str(n), clock=clock), last=True)
+            for n, server in enumerate((first, second))
+        ]
+        with Dispatcher([Route("events", EventKeeper(store)), *routes], clock=clock) as dispatcher:
+            dispatcher.state(change)
+        for server in (first, second):
+            [(_, _, body)] = server.posts
+            assert json.loads(body)["state"] == "lost"
+
+
+def test_the_last_clip_is_told_too(tmp_path: Path) -> None:
+    """It is written while the run ends."""
+    clock = VirtualClock()
+    with serving() as server, EventStore(clock=clock) as store:
+        clips = EventClips(RetainedFolder(tmp_path, ".avi", store=store))
+        hook = outbox(server.url, store, clock)
+        routes = [Route("webhook", hook, last=True), Route("clips", clips)]
+        with Dispatcher(routes, lossless=True, clock=clock) as dispatcher:
+            for frame in frames_at([0.8, 0.9, 1.0, 1.1], (48, 64)):
+                dispatcher.frame(frame, "cam")
+            dispatcher.write(answer(stored(1)), "cam")
+        assert [kind for _, kind in bodies(server)] == ["start", "clip"]
 
 
 def test_the_end_of_a_run_waits_for_a_slow_server_but_not_for_one_that_hangs(
