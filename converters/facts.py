@@ -78,7 +78,8 @@ class Hints:
 class Facts:
     """What is known about a network and where from, in the order in which it is shown.
 
-    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions.
+    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights`
+    is where in the file the network lies.
     """
 
     format: Fact[str]
@@ -102,6 +103,7 @@ class Facts:
     window_s: Fact[float]
     labels: Fact[str]
     batch: Fact[int]
+    weights: Fact[str] | None = None
     dynamic_batch: Fact[bool] | None = None
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None

@@ -91,6 +91,13 @@ class Network(Protocol):
         """
         ...
 
+    def with_shifts(self, place: ShiftPlace) -> Network:
+        """Return the network with its shifts where upstream puts those of a place.
+
+        For `none`, a network without shifts as it is.
+        """
+        ...
+
     def with_non_local(self, mode: NonLocalMode, *, scale: bool) -> Network:
         """Return the network whose non-local blocks, where there are any, work so."""
         ...
@@ -150,6 +157,10 @@ class ShiftedNetwork:
     def with_default_shifts(self: Network) -> Network:
         """See `Network`."""
         return self
+
+    def with_shifts(self: Network, place: ShiftPlace) -> Network:
+        """See `Network`; most networks have one place, whatever it is called."""
+        return self if place == "none" else self.with_default_shifts()
 
     def with_non_local(self: Network, mode: NonLocalMode, *, scale: bool) -> Network:
         """See `Network`."""

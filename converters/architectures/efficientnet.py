@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.architectures.base import ShiftPlace
-from converters.architectures.mobilenet import InvertedResidual, MobileNet, divisible
+from converters.architectures.mobilenet import InvertedResidual, MobileNet, scaled
 
 # (expansion, channels, repeats, stride, kernel). Source: Tan & Le, 2019, "EfficientNet", table 1.
 _STAGES = (
@@ -49,14 +49,14 @@ class EfficientNet(MobileNet):
 def efficientnet(name: str) -> EfficientNet:
     """Return an EfficientNet of `EFFICIENTNETS` without shifts."""
     width, depth, _ = EFFICIENTNETS[name]
-    inputs = stem = _scaled(32, width)
+    inputs = stem = scaled(32, width)
     blocks = []
     for expansion, usual, repeats, first_stride, kernel in _STAGES:
         for index in range(math.ceil(repeats * depth)):
             block = InvertedResidual(
                 inputs,
                 hidden=inputs * expansion,
-                outputs=_scaled(usual, width),
+                outputs=scaled(usual, width),
                 stride=1 if index else first_stride,
                 expand=expansion > 1,
                 shift=False,
@@ -68,10 +68,4 @@ def efficientnet(name: str) -> EfficientNet:
             )
             blocks.append(block)
             inputs = block.outputs
-    return EfficientNet(name, stem, tuple(blocks), _scaled(1280, width), "silu")
-
-
-def _scaled(channels: int, width: float) -> int:
-    """Return a scaled width in steps of eight, which rounding lowers by a tenth at most."""
-    steps = divisible(channels * width)
-    return steps + 8 if steps < 0.9 * channels * width else steps
+    return EfficientNet(name, stem, tuple(blocks), scaled(1280, width), "silu")

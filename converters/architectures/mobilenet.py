@@ -55,10 +55,14 @@ class V3Form:
     """What MobileNetV3's weights do not show, and what tells it from networks of other searches.
 
     Blocks by number: `halving` have stride 2, `gated` squeeze-and-excitation, `wide` 5x5
-    kernels; those from `first_hardswish` on have hardswish, the others ReLU.
+    kernels; those from `first_hardswish` on have hardswish, the others ReLU. The widths are those
+    of the paper, `tail` that of the layer after pooling.
     """
 
     name: str
+    hidden: tuple[int, ...]
+    outputs: tuple[int, ...]
+    tail: int
     halving: frozenset[int]
     gated: frozenset[int]
     wide: frozenset[int]
@@ -69,6 +73,9 @@ class V3Form:
 MOBILENET_V3_FORMS = {
     15: V3Form(
         "mobilenetv3_large",
+        hidden=(16, 64, 72, 72, 120, 120, 240, 200, 184, 184, 480, 672, 672, 960, 960),
+        outputs=(16, 24, 24, 40, 40, 40, 80, 80, 80, 80, 112, 112, 160, 160, 160),
+        tail=1280,
         halving=frozenset({1, 3, 6, 12}),
         gated=frozenset({3, 4, 5, *range(10, 15)}),
         wide=frozenset({3, 4, 5, 12, 13, 14}),
@@ -76,6 +83,9 @@ MOBILENET_V3_FORMS = {
     ),
     11: V3Form(
         "mobilenetv3_small",
+        hidden=(16, 72, 88, 96, 240, 240, 120, 144, 288, 576, 576),
+        outputs=(16, 24, 24, 40, 40, 40, 48, 48, 96, 96, 96),
+        tail=1024,
         halving=frozenset({0, 1, 3, 8}),
         gated=frozenset({0, *range(3, 11)}),
         wide=frozenset(range(3, 11)),
@@ -138,7 +148,7 @@ class MobileNet(ShiftedNetwork):
     habits: Habits = TORCH
     ambiguous: bool = False
     family: ClassVar[str] = "mobilenet"
-    names: ClassVar[tuple[str, ...]] = ("mobilenetv2",)
+    names: ClassVar[tuple[str, ...]] = ("mobilenetv2", "mobilenetv3_large", "mobilenetv3_small")
 
     @property
     def features(self) -> int:
@@ -162,14 +172,17 @@ class MobileNet(ShiftedNetwork):
     @property
     def upstream_namer(self) -> Namer | None:
         """See `Network`."""
-        return self._upstream_name if self.name in self.names else None
+        return self._upstream_name if self.name == "mobilenetv2" else None
 
     @classmethod
     def named(
         cls, name: str, *, shift: ShiftPlace, non_local: bool, temporal_pool: bool
     ) -> MobileNet | None:
         """See `Network`; upstream puts neither non-local blocks nor temporal pooling here."""
-        return mobilenet_v2(shift=shift != "none") if name in cls.names else None
+        if name not in cls.names:
+            return None
+        network = mobilenet_v2(shift=False) if name == "mobilenetv2" else mobilenet_v3(name)
+        return network if shift == "none" else network.with_default_shifts()
 
     def build(self, shift: Shift) -> MobileNetFeatures:
         """See `Network`."""
@@ -197,10 +210,10 @@ def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) ->
     Source: upstream's archs/mobilenet_v2.py (`make_divisible`). `last` is the
     width before the head.
     """
-    inputs = stem = divisible(32 * width)
+    inputs = stem = _divisible(32 * width)
     blocks = []
     for expansion, usual, repeats, first_stride in MOBILENET_V2:
-        channels = divisible(usual * width)
+        channels = _divisible(usual * width)
         for index in range(repeats):
             stride = first_stride if index == 0 else 1
             shifted = shift and stride == 1 and inputs == channels and expansion > 1
@@ -212,8 +225,38 @@ def mobilenet_v2(*, shift: bool = True, width: float = 1.0, last: int = 1280) ->
     return MobileNet("mobilenetv2", stem, tuple(blocks), last)
 
 
-def divisible(channels: float) -> int:
-    """Return the nearest multiple of eight, at least eight."""
+def mobilenet_v3(name: str) -> MobileNet:
+    """Return a MobileNetV3 without shifts, as torchvision builds it."""
+    form = next(form for form in MOBILENET_V3_FORMS.values() if form.name == name)
+    blocks, inputs = [], 16
+    for number, (hidden, outputs) in enumerate(zip(form.hidden, form.outputs, strict=True)):
+        blocks.append(
+            InvertedResidual(
+                inputs,
+                hidden,
+                outputs,
+                stride=2 if number in form.halving else 1,
+                expand=hidden != inputs,
+                shift=False,
+                kernel=5 if number in form.wide else 3,
+                activation="relu" if number < form.first_hardswish else "hardswish",
+                squeeze=scaled(hidden, 1 / 4) if number in form.gated else 0,
+            )
+        )
+        inputs = outputs
+    last, habits = form.hidden[-1], Habits(eps=1e-3)
+    return MobileNet(
+        name, 16, tuple(blocks), last, "hardswish", form.tail, tail_bias=True, habits=habits
+    )
+
+
+def scaled(channels: int, factor: float) -> int:
+    """Return a scaled width in steps of eight, which rounding lowers by a tenth at most."""
+    steps = _divisible(channels * factor)
+    return steps + 8 if steps < 0.9 * channels * factor else steps
+
+
+def _divisible(channels: float) -> int:
     return max(8, int(channels + 4) // 8 * 8)
 
 

@@ -172,9 +172,13 @@ class ResNet(ShiftedNetwork):
 
     def with_default_shifts(self) -> ResNet:
         """See `Network`."""
-        places = _places("blockres", [len(stage) for stage in self.stages])
+        return self.with_shifts("blockres")
+
+    def with_shifts(self, place: ShiftPlace) -> ResNet:
+        """See `Network`."""
+        places = _places(place, [len(stage) for stage in self.stages])
         stages = (
-            tuple(replace(block, shift=place) for block, place in zip(stage, here, strict=True))
+            tuple(replace(block, shift=where) for block, where in zip(stage, here, strict=True))
             for stage, here in zip(self.stages, places, strict=True)
         )
         return replace(self, stages=tuple(stages))

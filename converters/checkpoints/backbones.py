@@ -33,6 +33,7 @@ from converters.checkpoints.keys import (
     mobilenet_v3,
     numbers,
     refuse_duplicates,
+    refuse_stem,
     resnet,
 )
 from edge_tsm.errors import CheckpointError
@@ -108,13 +109,6 @@ STRANGERS: dict[str, re.Pattern[str]] = {
 _STEM = re.compile(
     r"(?:(?:layer0\.)?conv1(?:\.0)?|features\.0\.0|_?conv_stem|stem\.(?:0|conv))\.weight$"
 )
-_STEMS = {
-    1: "a network for gray pictures",
-    4: "a network for RGB-D or RGBA pictures",
-    10: "an optical-flow network",
-    15: "an RGBDiff network, whose clips are runs of six neighboring frames per segment and not "
-    "the evenly spaced ones that a camera's window gives",
-}
 
 
 def refuse_strangers(names: Mapping[str, Tensor]) -> None:
@@ -137,11 +131,8 @@ def refuse_strangers(names: Mapping[str, Tensor]) -> None:
 def _refuse_stem(names: Mapping[str, Tensor]) -> None:
     """Refuse networks of other pictures than RGB ones."""
     for name, weight in names.items():
-        if _STEM.match(name) and weight.ndim == 4 and weight.shape[1] != 3:
-            kind = _STEMS.get(weight.shape[1], "not a network for RGB pictures")
-            raise CheckpointError(
-                f"{name} takes {weight.shape[1]} channels: {kind}; edge-tsm converts RGB ones"
-            )
+        if _STEM.match(name) and weight.ndim == 4:
+            refuse_stem(name, weight.shape[1])
 
 
 # --- ResNet, ResNeXt, SE and ECA -----------------------------------------------------------------

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from converters.architectures.base import ShiftPlace
+from converters.architectures.base import Network, ShiftPlace
+from converters.architectures.classifier import COUNTER, few
 from converters.architectures.layers import Activation
 from converters.architectures.mobilenet import (
     MOBILENET_V2_STRIDES,
@@ -22,10 +24,13 @@ from converters.architectures.mobilenet import (
 )
 from converters.architectures.non_local import NonLocal
 from converters.architectures.resnet import ResidualBlock, ResNet
+from converters.architectures.shift import Shift
 from converters.recipe import Topology
 from edge_tsm.errors import CheckpointError
 
 Tensors = dict[str, Tensor]
+UNUSED = "unused."
+"""Before the name of a tensor that a reader knows to be no part of the network."""
 MOST_BLOCKS = 64  # per stage; a number beyond that is no ResNet's
 
 
@@ -38,7 +43,9 @@ class Read(Protocol):
         """Return the topology and the weights under canonical names.
 
         Args:
-            tensors: the state dict, without `module.`.
+            tensors: the network's, without what precedes its names (`module.`); and what lies
+                beside it, without what its names share with that. Tensors that the network does not
+                have are returned too, under any name: what they mean is judged for all readers.
             outer: what else the file holds.
             path: where it lies, for names and side files.
             online: what shows no shifts is an online model, not an image classifier.
@@ -51,11 +58,15 @@ class Read(Protocol):
 
 @dataclass(frozen=True)
 class Reader:
-    """The checkpoints of a code base; `name` is what the command line calls it."""
+    """The checkpoints of a code base; `name` is what the command line calls it.
+
+    `recognizes` tells by the names of a network, from its own first part on; `example` are such.
+    """
 
     name: str
-    recognizes: Callable[[Iterable[str]], bool]  # by the keys of a state dict
+    recognizes: Callable[[Iterable[str]], bool]
     read: Read
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,12 +109,14 @@ class _Found:
 
 def resnet(
     names: Mapping[str, Tensor],
-    take_apart: Callable[[str, Tensor], BlockKey],
+    take_apart: Callable[[str, Tensor], BlockKey | None],
     *,
     activation: Activation = "relu",
     legacy: bool = False,
 ) -> tuple[ResNet, Tensors]:
     """Return the ResNet that keys describe, and its weights under canonical names.
+
+    What `take_apart` does not know keeps its name.
 
     Raises:
         CheckpointError: not a whole ResNet, or one that no code base builds.
@@ -112,10 +125,10 @@ def resnet(
     canonical: Tensors = {}
     pooled = False
     for name, tensor in names.items():
-        if name.startswith("head."):
+        key = None if name.startswith("head.") else take_apart(name, tensor)
+        if key is None:
             canonical[name] = tensor
             continue
-        key = take_apart(name, tensor)
         place = f"layer{key.stage}.{key.index}." if key.stage else ""
         canonical[f"backbone.{place}{key.rest}"] = key.tensor
         if key.stage:
@@ -139,10 +152,33 @@ def resnet(
     return network, canonical
 
 
+def split_backbone(network: Network, canonical: Tensors) -> tuple[Tensors, Tensors]:
+    """Return the network's own tensors, and all others under the names of the file."""
+    own = _own_names(network)
+    layers = {name: tensor for name, tensor in canonical.items() if name in own}
+    rest = {n.removeprefix("backbone."): t for n, t in canonical.items() if n not in own}
+    return layers, rest
+
+
+def is_whole(network: Network, canonical: Tensors) -> bool:
+    """Return whether no layer of the backbone is missing."""
+    return _own_names(network) <= canonical.keys()
+
+
+def _own_names(network: Network) -> set[str]:
+    with torch.device("meta"):
+        names = network.build(Shift(8, 8)).state_dict()
+    return {f"backbone.{name}" for name in names if not name.endswith(COUNTER)}
+
+
 def find_head(names: Mapping[str, Tensor], heads: Sequence[str]) -> tuple[str, int, Tensors]:
     """Return the classifier's name, the class count, and all tensors with it named `head`.
 
     The classifier is returned under its canonical name `head.*`; nothing else is renamed.
+
+    Args:
+        names: all tensors.
+        heads: what the code base calls its classifier, in order of trust.
 
     Raises:
         CheckpointError: there is no classifier.
@@ -150,10 +186,81 @@ def find_head(names: Mapping[str, Tensor], heads: Sequence[str]) -> tuple[str, i
     for head in heads:
         weight = names.get(f"{head}.weight")
         if weight is not None and weight.ndim == 2 and weight.shape[0] > 0:
-            own = {f"{head}.{kind}": f"head.{kind}" for kind in ("weight", "bias")}
-            rest = {own.get(name, name): tensor for name, tensor in names.items()}
-            return head, int(weight.shape[0]), rest
+            return head, int(weight.shape[0]), _with_head(names, head)
     raise CheckpointError(f"no classifier: none of {', '.join(heads)} has a 2-D weight")
+
+
+def search_head(
+    names: Mapping[str, Tensor], features: int, old: Sequence[str]
+) -> tuple[str, int, Tensors]:
+    """Return what `find_head` does, whatever the classifier is called.
+
+    It is the one layer whose weight takes `features` numbers. Where there are two, one of which
+    is the backbone's own (one of `old`), that one is left over and is marked `UNUSED`. A bias that
+    the layer does not have is zero.
+
+    Raises:
+        CheckpointError: there is none, or several.
+    """
+    fitting = {
+        name.removesuffix(".weight"): int(weight.shape[0])
+        for name, weight in names.items()
+        if name.endswith(".weight") and weight.ndim == 2 and weight.shape[1] == features
+    }
+    new = [head for head in fitting if head not in old] or list(fitting)
+    chosen = ["new_fc"] if "new_fc" in fitting else new
+    if len(chosen) != 1 or not fitting[chosen[0]]:
+        raise CheckpointError(_no_head(names, features, {name: fitting[name] for name in chosen}))
+    (head,) = chosen
+    left = {name for name in fitting if name in old and name != head}
+    rest = {
+        f"{UNUSED}{name}" if name.rpartition(".")[0] in left else name: tensor
+        for name, tensor in _with_head(names, head).items()
+    }
+    rest.setdefault("head.bias", torch.zeros(fitting[head]))
+    return head, fitting[head], rest
+
+
+def _with_head(names: Mapping[str, Tensor], head: str) -> Tensors:
+    own = {f"{head}.{kind}": f"head.{kind}" for kind in ("weight", "bias")}
+    return {own.get(name, name): tensor for name, tensor in names.items()}
+
+
+def _no_head(names: Mapping[str, Tensor], features: int, fitting: Mapping[str, int]) -> str:
+    if fitting:
+        found = ", ".join(f"{name} ({count} classes)" for name, count in fitting.items())
+        return (
+            f"several classifiers: {found}; save a state dict with the one whose answers you want"
+        )
+    linear = [f"{n} {tuple(t.shape)}" for n, t in names.items() if t.ndim == 2]
+    seen = f"; 2-D weights are {few(linear)}" if linear else ""
+    return f"no classifier: no 2-D weight takes the {features} features of the network{seen}"
+
+
+def refuse_stem(name: str, channels: int) -> None:
+    """Refuse a network that does not look at RGB frames, by the channels its first layer takes.
+
+    Raises:
+        CheckpointError: it says what such a network looks at.
+    """
+    if channels == 3:
+        return
+    flow = (
+        f"an optical-flow network ({channels // 2} pairs of x and y)" if channels % 2 == 0 else ""
+    )
+    kind = _STEMS.get(channels) or flow or "not pictures that are known here"
+    raise CheckpointError(
+        f"{name} takes {channels} channels: {kind}; edge-tsm converts networks of RGB frames, as "
+        "cameras and videos give them: train one on those"
+    )
+
+
+_STEMS = {
+    1: "a grayscale network",
+    4: "an RGB-D network (or RGBA)",
+    15: "an RGBDiff network, whose clips are runs of six neighboring frames per segment and not "
+    "the evenly spaced ones of a camera's window",
+}
 
 
 def refuse_duplicates(

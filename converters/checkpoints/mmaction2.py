@@ -27,6 +27,7 @@ from converters.checkpoints.keys import (
     literal,
     mobilenet_v2,
     refuse_duplicates,
+    refuse_stem,
     resnet,
 )
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
@@ -53,6 +54,8 @@ _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
+_FRAMES = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})x(\d{1,3})(?![\dx])")
+_MOBILEONE_SEGMENTS = 8
 _CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
@@ -72,8 +75,8 @@ def read(
         if not name.startswith("data_preprocessor.")
     }
     stem = plain.get("conv1.conv.weight")
-    if stem is not None and stem.ndim == 4 and stem.shape[1] != 3:
-        raise CheckpointError(f"the stem takes {stem.shape[1]} channels; edge-tsm converts RGB")
+    if stem is not None and stem.ndim == 4:
+        refuse_stem("conv1.conv.weight", stem.shape[1])
     head, classes, rest = find_head(plain, ("cls_head.fc_cls",))
     if any(name.startswith("stage0.") for name in rest):
         network, canonical = _mobileone(rest)
@@ -81,7 +84,11 @@ def read(
         network, canonical = _mobilenet(rest)
     else:
         network, canonical = _resnet(rest)
-    return Topology(network, classes, f"{head}.weight", _hints(outer), CONVENTION), canonical
+    warnings: list[str] = []
+    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
+    return Topology(
+        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
+    ), canonical
 
 
 def _resnet(names: Tensors) -> tuple[Network, Tensors]:
@@ -206,6 +213,29 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return hints
 
 
+def _name_hints(
+    path: Path, network: Network, warnings: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Read `CLIPxINTERVALxCLIPS` in a model zoo's name of the file, else of its folder.
+
+    A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
+    """
+    for which, name in (("file", path.name), ("folder", path.absolute().parent.name)):
+        match = _FRAMES.search(name)
+        if match is None:
+            continue
+        length, _, clips = map(int, match.groups())
+        if length != 1:
+            warnings.append(f"{match[0]} in {name} is no TSM's, whose clips have one frame each")
+            return []
+        hints: dict[str, Any] = {"segments": clips}
+        if isinstance(network, MobileOne) and clips % _MOBILEONE_SEGMENTS == 0:
+            # The published config sets the head's segments only; its backbone shifts 8 together.
+            hints["shift_segments"] = _MOBILEONE_SEGMENTS
+        return [(f"{match[0]} in the name of the {which}", hints)]
+    return []
+
+
 def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
     """Take segments, shift_div, non-local mode and picture out of a config's assignments."""
     model = config.get("model")
@@ -269,4 +299,9 @@ def _assignments(config: str) -> dict[str, Any]:
     }
 
 
-READER = Reader("mmaction2", recognizes, read)
+READER = Reader(
+    "mmaction2",
+    recognizes,
+    read,
+    "backbone.conv1.conv.weight, backbone.layer1.0.conv1.conv.net.weight, cls_head.fc_cls.weight",
+)

@@ -265,4 +265,9 @@ _KINDS: dict[str, tuple[_Find, Convention]] = {
     "last_second_conv.": (_mobilenet_v3, PP_TSM),
     "stem.0.": (_lcnet, PP_TSM),
 }
-READER = Reader("paddle", recognizes, read)
+READER = Reader(
+    "paddle",
+    recognizes,
+    read,
+    "backbone.res2a.conv0._conv.weight, backbone.res2a.conv0._batch_norm._mean, head.fc.weight",
+)

@@ -149,7 +149,7 @@ class VideoClips(Dataset[Item]):
         for step in range(len(self._samples)):
             sample = self._samples[(index + step) % len(self._samples)]
             try:
-                frames = open_recording(sample.path).sample(self._rule(random))
+                frames = open_recording(sample.path).sample(sample.within(self._rule(random)))
             except SourceError:
                 continue
             clip = np.stack([self._preprocess.crop(frame.image) for frame in frames])

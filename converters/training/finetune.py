@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +20,17 @@ from converters.checkpoints.writer import refuse_strangers
 from converters.facts import Fact, Hints
 from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
+from converters.training.checks import check_classes, check_readable
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Preprocess, Sampling
+from edge_tsm.data.checks import check_files, check_training
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.overlap import overlap
 from edge_tsm.data.sets import SetDataset
 from edge_tsm.errors import InputError
 
+log = logging.getLogger(__name__)
 _MIRRORED_WORDS = {
     "left": "right",
     "right": "left",
@@ -76,11 +81,12 @@ def start_from(
         CheckpointError: not readable, or a network that upstream's format cannot hold.
     """
     read = read_checkpoint(checkpoint, online=True)
-    flat = read.topology.shift_source != "weights"
+    flat = read.topology.shift_source is None
     direction = "past" if online else CONVENTION.shift_direction if flat else None
     options = Options(
         segments=segments,
         shift_direction=direction,
+        shift_place="blockres" if flat else None,
         color="rgb",
         size=size_px,
         activation="sigmoid",  # of no weight: what it will be is for the training to say
@@ -123,14 +129,23 @@ def trainer(
 ) -> Trainer:
     """Return a trainer of `start` on labeled clips; `teacher` distills (see `Distillation`).
 
+    Both lists are checked whole first; what looks odd is warned about.
+
     Raises:
-        InputError: a list has classes that the labels do not name, or the teacher's head is new.
+        InputError: a list has classes that the labels do not name, or counts them from 1, or the
+            teacher's head is new.
+        SourceError: clips are missing.
     """
+    notes = (*check_files(train), *check_files(val), *check_training(train, val))
+    for note in (*notes, *overlap(train, val), *check_readable(train, val)):
+        log.warning("%s", note)
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
     if settings.activation == "softmax":
         _refuse_sets(train, val, classes=len(start.labels))
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
+    for note in check_classes(train, val, start.labels, is_new=start.head == "new"):
+        log.warning("%s", note)
     preprocess = start.preprocess
     classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px

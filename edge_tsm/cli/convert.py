@@ -15,7 +15,7 @@ from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, InputError
-from edge_tsm.system.printable import write_control
+from edge_tsm.system.printable import printable, write_control
 
 if TYPE_CHECKING:
     from converters import Int8, Options, Settings
@@ -43,6 +43,16 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         "--shift-direction",
         type=click.Choice(["future-past", "past-future", "past"]),
         help="Where the folds come from; past for a one-way network.",
+    ),
+    click.option(
+        "--shift-place",
+        type=click.Choice(["blockres", "block", "none"]),
+        help="Where frames are shifted, if neither names nor args say; none: TSN, image network.",
+    ),
+    click.option(
+        "--weights",
+        metavar="NAME",
+        help="Which network of a file with several: ema, raw, or a key in the file.",
     ),
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
@@ -205,7 +215,7 @@ def _print_facts(recipe: Recipe) -> None:
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
     if recipe.labels.reading:
-        click.echo(f"labels read from {recipe.labels.reading}")
+        click.echo(printable(f"labels read from {recipe.labels.reading}"))
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import cloup
 
+from edge_tsm.cli.lists import LIST_OPTIONS, as_read
 from edge_tsm.cli.options import Decorator, collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
+from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.listing import Roles
 from edge_tsm.data.sets import SetDataset, read_sets
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
@@ -36,6 +39,8 @@ METHODS: dict[str, tuple[Method, ...]] = {
 
 _CLIPS: tuple[Decorator, ...] = (
     click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start."),
+    *LIST_OPTIONS,
+    click.option("--skip-missing", is_flag=True, help="Go on without clips that are not there."),
     click.option(
         "--sampling",
         type=click.Choice(["card", *TEST_RULES]),
@@ -112,7 +117,8 @@ Examples:
 def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
-    LIST has lines `path class` or `path frames class`, or is a folder of class folders; clips with
+    LIST has lines `path class` or `path frames class` in any usual dialect (docs/tables.md), or is
+    a folder of class folders; it is shown as it was read, and checked whole first. Clips with
     several classes (`path 1,4`) are for models with a sigmoid, which get mAP. A bundle's
     artifact (gestures.bundle/model.xml) may stand for it, to compare artifacts.
 
@@ -130,14 +136,17 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     files = given.files()
     files.check(listed)
     weights = _weights(given.weights, len(bundles))
-    dataset = read_sets(listed, root=given.root)
+    dataset = read_sets(
+        listed, root=given.root, columns=given.columns, first_class=given.first_class
+    )
     if given.charts and isinstance(dataset, SetDataset):
         raise InputError(f"{listed}: clips have several classes, which --charts cannot show")
     with open_models(
         short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
     ) as models:
         answered_by = {name: model.file for name, model in models.items()}
-        found = _evaluate(models, dataset, given)
+        notes = check_files(dataset, skip_missing=given.skip_missing)
+        found = _evaluate(models, replace(dataset, notes=notes), given)
     for line in failures(found):
         click.echo(printable(line), err=True)
     if not found.answered:
@@ -164,6 +173,9 @@ class _Given:
     charts: Path | None
     results_file: Path | None
     workers: int | None
+    columns: Roles | None
+    first_class: int | None
+    skip_missing: bool
 
     def protocol(self) -> ViewProtocol:
         return ViewProtocol(self.sampling, int(self.crops), self.average, METHODS[self.method])
@@ -173,7 +185,7 @@ class _Given:
 
 
 def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> Evaluation:
-    """Say which file answers for each model, and show a progress line."""
+    """Say which file answers for each model and how the list was read; show a progress line."""
     protocol, progress = given.protocol(), Progress("evaluating")
     with ExitStack() as stack:
         stack.callback(progress.clear)
@@ -183,6 +195,8 @@ def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> 
             journal = stack.enter_context(Journal(given.results_file, facts))
         for name, model in models.items():
             click.echo(printable(f"{name}: {model.file}"), err=True)
+        for line in as_read(dataset):
+            click.echo(printable(line), err=True)
         return evaluate(
             {name: model.recognizer for name, model in models.items()},
             dataset,

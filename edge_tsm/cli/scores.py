@@ -37,12 +37,17 @@ def as_text(evaluation: Evaluation) -> Iterator[str]:
 
 
 def failures(evaluation: Evaluation) -> Iterator[str]:
-    """Yield a line for each of the first clips that could not be read."""
+    """Yield a line for each of the first clips that could not be read, or not whole."""
     failed = evaluation.failed
     for outcome in failed[:MOST_FAILURES]:
         yield f"unreadable: {outcome.error}"
     if len(failed) > MOST_FAILURES:
         yield f"unreadable: {len(failed) - MOST_FAILURES} more"
+    damaged = evaluation.damaged
+    for outcome in damaged[:MOST_FAILURES]:
+        yield f"damaged: {outcome.sample.name}: {outcome.damage}"
+    if len(damaged) > MOST_FAILURES:
+        yield f"damaged: {len(damaged) - MOST_FAILURES} more"
 
 
 def _sets(found: dict[str, SetFigures]) -> list[str]:
@@ -136,6 +141,8 @@ def _terminal_chars() -> int:
 def _summary(evaluation: Evaluation) -> Iterator[str]:
     read, clips = len(evaluation.answered), len(evaluation.outcomes)
     text = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
+    if evaluation.damaged:
+        text += f", {len(evaluation.damaged)} of them damaged"
     if evaluation.resumed:
         text += f", resumed {evaluation.resumed} of {clips}"
     if evaluation.resumed < read:

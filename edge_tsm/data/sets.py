@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from edge_tsm.bundle.labels import LABELS_FILE, default_labels, labels_beside
 from edge_tsm.data.clips import Dataset, Sample, read_dataset
+from edge_tsm.data.finder import Finder
+from edge_tsm.data.listing import Roles
 from edge_tsm.errors import InputError
 from edge_tsm.system.tables import Line, read_lines
 
@@ -71,7 +73,13 @@ def gives_sets(path: Path) -> bool:
     return any(match and not match["classes"].isdecimal() for _, match in _matches(path))
 
 
-def read_sets(path: Path, *, root: Path | None = None) -> Dataset:
+def read_sets(
+    path: Path,
+    *,
+    root: Path | None = None,
+    columns: Roles | None = None,
+    first_class: int | None = None,
+) -> Dataset:
     """Read a list whose clips may have several classes: `path 1,4` or `path frames 1,4`.
 
     `;` and `|` stand for the comma too, `-` for no class; a clip in several lines has the classes
@@ -86,22 +94,25 @@ def read_sets(path: Path, *, root: Path | None = None) -> Dataset:
     >>> [classes_of(sample) for sample in read_sets(path)]
     [(0, 2), (), (1,)]
     """
-    if not path.is_file() or not (gives_sets(path) or _repeats(path)):
-        return read_dataset(path, root=root)
-    found: dict[str, tuple[int | None, set[int]]] = {}
+    if columns or not path.is_file() or not (gives_sets(path) or _repeats(path)):
+        return read_dataset(path, root=root, columns=columns, first_class=first_class)
+    first = first_class or 0
+    found: dict[str, tuple[Line, int | None, set[int]]] = {}
     for line, match in _matches(path):
         if match is None:
             raise InputError(
                 f"{path} line {line.number} is none of `path 1,4`, `path frames 1,4`, `path -`"
             )
         frames = int(match["frames"]) if match["frames"] else None
-        _, known = found.setdefault(match["path"], (frames, set()))
-        known.update(map(int, re.findall(r"\d+", match["classes"])))
-    base = path.parent if root is None else root
+        *_, known = found.setdefault(match["path"], (line, frames, set()))
+        known.update(int(number) - first for number in re.findall(r"\d+", match["classes"]))
+    finder = Finder(path.parent if root is None else root)
     samples = tuple(
-        _sample(Sample(base / name, 0, name, frames), tuple(sorted(classes)))
-        for name, (frames, classes) in found.items()
+        _sample(Sample(finder(name), 0, name, frames, line.number), tuple(sorted(classes)))
+        for name, (line, frames, classes) in found.items()
     )
+    if any(label < 0 for sample in samples for label in classes_of(sample)):
+        raise InputError(f"{path} has a class 0, so its first class is not {first}")
     dataset, beside = SetDataset(samples), labels_beside(path.parent, (LABELS_FILE,))
     enough = beside is not None and len(beside.names) >= dataset.classes
     return replace(dataset, labels=beside.names) if beside and enough else dataset
@@ -119,4 +130,4 @@ def _matches(path: Path) -> list[tuple[Line, re.Match[str] | None]]:
 
 def _sample(sample: Sample, classes: tuple[int, ...]) -> SetSample:
     first = classes[0] if classes else -1
-    return SetSample(sample.path, first, sample.name, sample.frames, labels=classes)
+    return SetSample(sample.path, first, sample.name, sample.frames, sample.line, classes)

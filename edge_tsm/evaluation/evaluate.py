@@ -28,7 +28,7 @@ from edge_tsm.evaluation.views import (
     Views,
     column_name,
 )
-from edge_tsm.sources import OnProgress, Recording, open_source
+from edge_tsm.sources import OnProgress, Recording, VideoFile, open_source
 from edge_tsm.system.machine import usable_cores
 
 
@@ -53,6 +53,11 @@ class Evaluation:
     def answered(self) -> list[Outcome]:
         """The clips that could be read, in their order."""
         return [outcome for outcome in self.outcomes if not outcome.error]
+
+    @property
+    def damaged(self) -> list[Outcome]:
+        """The clips of which a part could not; they count as they are."""
+        return [outcome for outcome in self.outcomes if outcome.damage]
 
     @property
     def failed(self) -> list[Outcome]:
@@ -149,7 +154,7 @@ def evaluate(
     _check_sets(dataset, activation, protocol)
     run = _Run({name: ViewMaker(model, protocol) for name, model in models.items()}, protocol)
     known = {i: journal.known(sample) for i, sample in enumerate(dataset)} if journal else {}
-    outcomes = {i: Outcome(dataset.samples[i], logits) for i, logits in known.items() if logits}
+    outcomes = {i: outcome for i, outcome in known.items() if outcome}
     resumed = len(outcomes)
     todo = [(i, sample) for i, sample in enumerate(dataset) if i not in outcomes]
     started = time.perf_counter()
@@ -210,6 +215,14 @@ def _check_sets(dataset: Dataset, activation: Activation, protocol: ViewProtocol
         )
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A clip prepared for every model, and what of its video cannot be decoded."""
+
+    views: list[Views]
+    damage: str
+
+
 @dataclass
 class _Run:
     """Decoding ahead, engines here."""
@@ -233,17 +246,17 @@ class _Run:
         with Prefetch(self._load, todo, workers=workers, ahead=ahead) as loaded:
             videos = iter(loaded)
             while chunk := list(islice(videos, group)):
-                read: list[tuple[int, Sample, list[Views]]] = []
+                read: list[tuple[int, Sample, _Loaded]] = []
                 for (i, sample), future in chunk:
                     try:
                         read.append((i, sample, future.result()))
                     except OSError as error:  # SourceError, or the system's own
                         yield i, Outcome(sample, {}, str(error))
-                answers = self._answers([views for _, _, views in read])
-                for (i, sample, _), logits in zip(read, answers, strict=True):
-                    yield i, Outcome(sample, logits)
+                answers = self._answers([video.views for _, _, video in read])
+                for (i, sample, video), logits in zip(read, answers, strict=True):
+                    yield i, Outcome(sample, logits, damage=video.damage)
 
-    def _load(self, item: tuple[int, Sample], stop: Stop) -> list[Views]:
+    def _load(self, item: tuple[int, Sample], stop: Stop) -> _Loaded:
         """Decode one video once and prepare it for every model; runs in a worker thread."""
         makers = list(self.makers.values())
         chosen: list[list[int]] = []
@@ -256,9 +269,12 @@ class _Run:
         with closing(open_source(item[1].path.absolute())) as source:
             if source.live:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
-            frames = cast("Recording", source).sample(choose, progress=lambda *_: stop())
+            rule = item[1].within(choose)
+            frames = cast("Recording", source).sample(rule, progress=lambda *_: stop())
+            damage = source.damage if isinstance(source, VideoFile) else ""
         pictures = {frame.index: frame.image for frame in frames}
-        return [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
+        views = [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
+        return _Loaded(views, damage)
 
     def _answers(self, videos: Sequence[list[Views]]) -> list[dict[str, Logits]]:
         """Return each video's logits by column."""

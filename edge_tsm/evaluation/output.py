@@ -92,6 +92,7 @@ def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
         "clips": len(evaluation.outcomes),
         "readable": len(evaluation.answered),
         "unreadable": [{"clip": o.sample.name, "error": o.error} for o in evaluation.failed],
+        "damaged": [{"clip": o.sample.name, "damage": o.damage} for o in evaluation.damaged],
         "resumed": evaluation.resumed,
         "seconds": round(evaluation.seconds, 3),
         "engine_seconds": round(evaluation.engine_s, 3),

@@ -23,13 +23,20 @@ from edge_tsm.sources.base import (
 from edge_tsm.sources.deferred import DeferredSource
 from edge_tsm.sources.faulty import Fault, FaultySource
 from edge_tsm.sources.files import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
     ImageFolder,
     VideoFile,
+    count_frames,
     is_images,
     list_videos,
     open_recording,
+)
+from edge_tsm.sources.formats import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ignored,
+    is_hidden,
+    is_video,
+    pictures_of,
 )
 from edge_tsm.sources.opencv import Camera, open_camera, open_with_opencv
 from edge_tsm.sources.pattern import TestPattern, open_pattern
@@ -63,9 +70,14 @@ __all__ = [
     "TestPattern",
     "TimeFilter",
     "VideoFile",
+    "count_frames",
+    "ignored",
+    "is_hidden",
+    "is_video",
     "list_videos",
     "open_recording",
     "open_source",
+    "pictures_of",
     "scheme_of",
     "takes_rate",
 ]

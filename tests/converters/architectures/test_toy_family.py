@@ -27,7 +27,9 @@ SHIFT = Shift(segments=4, div=4, direction="past")
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    with pytest.raises(InputError, match="unknown network 'toynet'; choose mobilenetv2, resnet18"):
+    with pytest.raises(
+        InputError, match="unknown network 'toynet'; choose mobilenetv2, mobilenetv3"
+    ):
         topology("toynet")
     monkeypatch.setitem(FAMILIES, Toy.family, Toy)
     return topology("toynet")
