@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def read_sets(
     """Read a list whose clips may have several classes: `path 1,4` or `path frames 1,4`.
 
     `;` and `|` stand for the comma too, `-` for no class; a clip in several lines has the classes
-    of all. What gives every clip one class is read as `read_dataset` reads it.
+    of all. What gives every clip one class, or has named `columns`, is read as `read_dataset` does.
 
     Raises:
         InputError: a line that is neither form.
@@ -94,9 +94,8 @@ def read_sets(
     >>> [classes_of(sample) for sample in read_sets(path)]
     [(0, 2), (), (1,)]
     """
-    if columns or not path.is_file() or not (gives_sets(path) or _repeats(path)):
+    if columns is not None or not path.is_file() or not (gives_sets(path) or _differs(path)):
         return read_dataset(path, root=root, columns=columns, first_class=first_class)
-    first = first_class or 0
     found: dict[str, tuple[Line, int | None, set[int]]] = {}
     for line, match in _matches(path):
         if match is None:
@@ -105,22 +104,29 @@ def read_sets(
             )
         frames = int(match["frames"]) if match["frames"] else None
         *_, known = found.setdefault(match["path"], (line, frames, set()))
-        known.update(int(number) - first for number in re.findall(r"\d+", match["classes"]))
+        known.update(_counted(match, line, path, first_class or 0))
     finder = Finder(path.parent if root is None else root)
     samples = tuple(
         _sample(Sample(finder(name), 0, name, frames, line.number), tuple(sorted(classes)))
         for name, (line, frames, classes) in found.items()
     )
-    if any(label < 0 for sample in samples for label in classes_of(sample)):
-        raise InputError(f"{path} has a class 0, so its first class is not {first}")
     dataset, beside = SetDataset(samples), labels_beside(path.parent, (LABELS_FILE,))
     enough = beside is not None and len(beside.names) >= dataset.classes
     return replace(dataset, labels=beside.names) if beside and enough else dataset
 
 
-def _repeats(path: Path) -> bool:
-    names = [match["path"] for _, match in _matches(path) if match]
-    return len(set(names)) < len(names)
+def _counted(match: re.Match[str], line: Line, path: Path, first_class: int) -> Iterator[int]:
+    """Yield the classes of a line, counted from 0."""
+    for text in re.findall(r"\d+", match["classes"]):
+        if int(text) < first_class:
+            raise InputError(f"{path} line {line.number}: class {text}, the first is {first_class}")
+        yield int(text) - first_class
+
+
+def _differs(path: Path) -> bool:
+    """Return whether a clip is in several lines, with different classes."""
+    said = {(m["path"], m["classes"]) for _, m in _matches(path) if m}
+    return len({name for name, _ in said}) < len(said)
 
 
 def _matches(path: Path) -> list[tuple[Line, re.Match[str] | None]]:

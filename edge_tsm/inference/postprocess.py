@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Activation, Tensor
-from edge_tsm.errors import CardError
+from edge_tsm.errors import AnswerError, CardError
 
 
 def read_logits(card: Card, outputs: Mapping[str, Tensor], rows: int) -> NDArray[np.float32]:
@@ -39,6 +39,19 @@ def probabilities(logits: NDArray[np.float32], activation: Activation) -> NDArra
     [0.5]
     """
     return ACTIVATIONS[activation](logits)
+
+
+def check_finite(logits: NDArray[np.float32], what: str) -> None:
+    """Refuse logits that are no answer; `what` names the artifact and where it runs.
+
+    Raises:
+        AnswerError: NaN or infinity among them.
+    """
+    if not np.isfinite(logits).all():
+        raise AnswerError(
+            f"{what} answers NaN or infinity, which is no answer; see `edge-tsm verify`, and take "
+            "another file (--variant), engine, device or --precision f32"
+        )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

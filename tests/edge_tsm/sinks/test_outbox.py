@@ -15,9 +15,11 @@ import pytest
 
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
+from edge_tsm.datatypes import StateChange
 from edge_tsm.events import EventStore, Limits
 from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.keeper import EventKeeper
 from edge_tsm.sinks.outbox import Outbox
 from edge_tsm.sinks.retention import RetainedFolder
 from edge_tsm.sinks.snapshots import EventClips
@@ -167,6 +169,21 @@ def test_answers_without_events_are_no_loss_of_a_sink_of_events() -> None:
         dispatcher.write(answer(stored(1)), "cam")
         dispatcher.close()
         assert dispatcher.counts()["webhook"] == RouteCounts(0, 0, 0, pending=1)
+
+
+def test_a_lost_camera_is_told_once_to_each_destination() -> None:
+    clock = VirtualClock()
+    change = StateChange("porch", "lost", "live", 41.5, NOON, "no route to host")
+    with serving() as first, serving() as second, EventStore(clock=clock) as store:
+        routes = [
+            Route(str(n), Outbox(Webhook(server.url), store, name=str(n), clock=clock), last=True)
+            for n, server in enumerate((first, second))
+        ]
+        with Dispatcher([Route("events", EventKeeper(store)), *routes], clock=clock) as dispatcher:
+            dispatcher.state(change)
+        for server in (first, second):
+            [(_, _, body)] = server.posts
+            assert json.loads(body)["state"] == "lost"
 
 
 def test_the_last_clip_is_told_too(tmp_path: Path) -> None:
