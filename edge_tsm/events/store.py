@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
@@ -19,6 +18,7 @@ from edge_tsm.errors import SinkError
 from edge_tsm.events.database import connect, transaction
 from edge_tsm.events.record import Message, state_record
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.jsontext import to_json
 
 RETRY_S = 5.0
 MOST_WAITING = 1000  # messages that memory holds while the file cannot be written
@@ -156,7 +156,7 @@ class EventStore:
             self._refuse_closed()
             if not self._has(subject, kind):
                 self._number += 1
-                body = json.dumps(record, ensure_ascii=False)
+                body = to_json(record)
                 self._waiting.append((event, Message(self._number, subject, kind, body)))
                 self._flush()
                 self._bound_waiting()
@@ -299,7 +299,7 @@ class EventStore:
         if event is not None:
             self._insert_event(event)
             if media := self._media(event.id):
-                body = json.dumps(replace(event, media=media).to_json(), ensure_ascii=False)
+                body = to_json(replace(event, media=media).to_json())
         row = (message.number, message.event_id, message.kind, body)
         self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
 
@@ -330,7 +330,7 @@ class EventStore:
                     if event is None:
                         raise SinkError(f"{media.path}: its event is no longer kept")
                     self._number += 1
-                    body = json.dumps(event.to_json() | {"kind": media.kind}, ensure_ascii=False)
+                    body = to_json(event.to_json() | {"kind": media.kind})
                     row = (self._number, event_id, media.kind, body)
                     self._db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?)", row)
             except sqlite3.Error as error:
