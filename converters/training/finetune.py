@@ -25,6 +25,7 @@ from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.checks import check_files, check_training
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.sets import SetDataset
 from edge_tsm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def start_from(
         shift_place="blockres" if flat else None,
         color="rgb",
         size=size_px,
+        activation="sigmoid",  # of no weight: what it will be is for the training to say
     )
     recipe = resolve(read.topology, options)
     network = recipe.network
@@ -136,8 +138,11 @@ def trainer(
         log.warning("%s", note)
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
+    if settings.activation == "softmax":
+        _refuse_sets(train, val, classes=len(start.labels))
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
     preprocess = start.preprocess
+    classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
@@ -145,11 +150,18 @@ def trainer(
     return Trainer(
         start.model,
         preprocess,
-        VideoClips(train.samples, sampling, preprocess, random, random=True),
-        VideoClips(val.samples, sampling, preprocess, plain, random=False),
+        VideoClips(train.samples, sampling, preprocess, random, random=True, classes=classes),
+        VideoClips(val.samples, sampling, preprocess, plain, random=False, classes=classes),
         settings,
         distillation=Distillation(teacher.model) if teacher is not None else None,
     )
+
+
+def _refuse_sets(*datasets: Dataset, classes: int) -> None:
+    """Refuse clips that softmax cannot describe."""
+    if classes == 1 or any(isinstance(dataset, SetDataset) for dataset in datasets):
+        found = "there is one class" if classes == 1 else "a list gives clips several classes"
+        raise InputError(f'{found}; train with activation="sigmoid", by binary cross-entropy')
 
 
 def mirror_map(labels: Sequence[str]) -> tuple[int, ...] | None:

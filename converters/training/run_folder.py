@@ -95,6 +95,7 @@ class RunFolder:
             "shift_div": self.shift.div,
             "shift_direction": self.shift.direction,
             "input_size": trainer.preprocess.crop_px,
+            "activation": trainer.settings.activation,
             "labels": list(self.labels),
         }
 

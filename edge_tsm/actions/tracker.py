@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.decider import DECIDERS, Decider
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.stamp import Stamp
 from edge_tsm.datatypes import Decision, Event, Prediction
@@ -32,6 +32,7 @@ class ActionTracker:
     Args:
         rules: how answers become actions.
         labels: of the model.
+        own: rules of single sources; looked up at the first answer of each.
         clock: of the answers' times; it says what time of day events are of.
         new_id: makes the ids of events.
 
@@ -60,9 +61,11 @@ class ActionTracker:
         *,
         clock: Clock = SYSTEM_CLOCK,
         new_id: Callable[[], str] | None = None,
+        own: Mapping[str | None, Rules] | None = None,
     ) -> None:
-        rules.check(labels)
-        self._rules, self._labels = rules, labels
+        self._rules, self._labels, self._own = rules, labels, {} if own is None else own
+        for each in (rules, *self._own.values()):
+            each.check(labels)
         self._clock, self._new_id = clock, new_id or IdFactory()
         self._tracks: dict[str | None, _Track] = {}
 
@@ -74,8 +77,10 @@ class ActionTracker:
         """
         track = self._tracks.get(prediction.source)
         if track is None:
+            kind = DECIDERS[prediction.activation]
             stamp = Stamp(prediction.source, clock=self._clock, new_id=self._new_id)
-            track = _Track(Decider(self._rules, self._labels), stamp, prediction)
+            rules = self._own.get(prediction.source, self._rules)
+            track = _Track(kind(rules, self._labels), stamp, prediction)
             self._tracks[prediction.source] = track
         track.last = prediction
         decision = track.decider.update(prediction)

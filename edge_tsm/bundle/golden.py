@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.bundle.arrays import read_arrays
 from edge_tsm.bundle.card import GOLDEN_FILE, Verification
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import CardError
 
 _OWN = "logits of "
+MOST_CLIPS, MOST_BYTES = 256, 1 << 30  # 200 clips of 32 frames of 224 x 224
 
 
 class Answers(Protocol):
@@ -51,17 +52,28 @@ class Golden:
             CardError: the file is missing or damaged.
         """
         path = bundle / GOLDEN_FILE
+        arrays = read_arrays(path, most_bytes=MOST_BYTES)
         try:
-            with np.load(path, allow_pickle=False) as data:
-                clips, logits = data["clips"], data["logits"]
-                own = {n.removeprefix(_OWN): data[n] for n in data.files if n.startswith(_OWN)}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise CardError(
-                f"{path}: not readable ({error}); convert the checkpoint again"
-            ) from error
-        if clips.ndim != 5 or logits.ndim != 2 or not len(clips):
-            raise CardError(f"{path}: holds no clips; convert the checkpoint again")
-        return cls(clips, logits, own)
+            clips, logits = arrays["clips"], arrays["logits"]
+        except KeyError as error:
+            raise CardError(f"{path}: has no {error}; convert the checkpoint again") from error
+        own = {n.removeprefix(_OWN): a for n, a in arrays.items() if n.startswith(_OWN)}
+        golden = cls(clips, logits, own)
+        for problem in golden._problems():
+            raise CardError(f"{path}: {problem}; convert the checkpoint again")
+        return golden
+
+    def _problems(self) -> Iterator[str]:
+        """Yield what is not as `write` makes it."""
+        if self.clips.ndim != 5 or self.clips.dtype != np.uint8:
+            yield f"clips are {self.clips.dtype} {self.clips.shape}, not (K, T, H, W, 3) uint8"
+        if not 0 < len(self.clips) <= MOST_CLIPS:
+            yield f"{len(self.clips)} clips, not 1 to {MOST_CLIPS}"
+        for name, logits in {"logits": self.logits, **self.own}.items():
+            if logits.ndim != 2 or len(logits) != len(self.clips) or logits.dtype != np.float32:
+                yield f"{name}: {logits.dtype} {logits.shape}, not (K, classes) float32"
+            elif not np.isfinite(logits).all():
+                yield f"{name}: not finite"
 
     def replay(self, recognizer: Answers, *, tolerance: float, file: str = "") -> Verification:
         """Answer the clips and compare with the reference, or with the own logits of `file`."""
@@ -85,24 +97,33 @@ def measure(
 ) -> Verification:
     """Compare (K, classes) logits; differences are related to the range of the reference's logits.
 
-    Top-5 agreement is the mean share of the reference's five best classes (all, if there are
-    fewer) among the answer's five best.
+    The cosine is that of all logits at once, each clip's mean over its classes removed, as softmax
+    does not see it; with one class the logits are taken as they are. Top-5 agreement is the mean
+    share of the reference's five best classes (all, if there are fewer) among the answer's five
+    best.
     """
     diff = float(np.abs(reference - answer).max())
     spread = float(reference.max() - reference.min())
-    norms = np.linalg.norm(reference, axis=1) * np.linalg.norm(answer, axis=1)
-    with np.errstate(invalid="ignore"):  # answers that are not finite give no number here
-        cosine = (reference * answer).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
     return Verification(
         clips=len(reference),
         max_abs_diff=diff if np.isfinite(diff) else float("inf"),
         max_rel_diff=diff / spread if spread > 0 and np.isfinite(diff) else float("inf"),
         tolerance=tolerance,
-        cosine=float(cosine.min()),
+        cosine=_cosine(reference, answer),
         top1_agreement=_overlap(reference, answer, 1),
         top5_agreement=_overlap(reference, answer, 5),
         top1_required=0.0,
     )
+
+
+def _cosine(reference: NDArray[np.float32], answer: NDArray[np.float32]) -> float:
+    """Return the cosine of centered logits, NaN where an answer is not finite."""
+    a, b = reference.astype(np.float64), answer.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        if a.shape[1] > 1:
+            a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+        return float((a * b).sum()) / max(norms, np.finfo(np.float64).tiny)
 
 
 def _overlap(reference: NDArray[np.float32], answer: NDArray[np.float32], k: int) -> float:

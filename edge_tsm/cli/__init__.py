@@ -12,6 +12,7 @@ import click
 import cloup
 
 from edge_tsm.cli.bench import bench
+from edge_tsm.cli.configuration import config_command
 from edge_tsm.cli.convert import convert
 from edge_tsm.cli.demo import demo
 from edge_tsm.cli.doctor import doctor
@@ -89,7 +90,7 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-main.section("Answers", demo, run)
+main.section("Answers", demo, run, config_command)
 main.section("Models", convert, info, verify, bench)
 main.section("Data", frames, evaluate_command)
 main.section("This machine", doctor)

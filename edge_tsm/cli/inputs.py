@@ -12,10 +12,14 @@ from typing import cast
 
 import click
 
+from edge_tsm.actions.rules import Rules
 from edge_tsm.bundle.card import Card
+from edge_tsm.cli.configuration import config_option, is_given
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Required, Retry
+from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.config import RunConfig, SourceConfig
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.sources.names import NamedAddress, source_ids
@@ -61,6 +65,14 @@ class InputOptions:
     black_after: float | None = None
     require_all: bool = False
     keep_trying: bool = False
+    config: RunConfig | None = None
+
+    @property
+    def own(self) -> dict[str, SourceConfig]:
+        """What the file says of single sources, unless others are named instead."""
+        if self.config is None or self.sources or self.cameras:
+            return {}
+        return self.config.sources
 
     @property
     def named(self) -> dict[str, str | int]:
@@ -69,6 +81,8 @@ class InputOptions:
         Raises:
             InputError: nothing is asked for, or a name is no id or not unique.
         """
+        if self.own and self.config is not None:
+            return self.config.addresses()
         given = [NamedAddress.parse(text) for text in self.sources]
         for camera in map(NamedAddress.parse, self.cameras):
             is_index = str(camera.address).isdecimal()
@@ -138,10 +152,30 @@ class InputOptions:
         # A single camera that is not there is most likely a typo, and an error before all else.
         deferred = required == "none" or (required == "any" and len(named) > 1)
         for name, uri in named.items():
-            own = timed if takes_rate(uri) else options
+            own = self._own_options(name, timed if takes_rate(uri) else options)
             source = open_source(uri, options=own, clock=clock, deferred=deferred)
             sources[name] = stack.enter_context(closing(source))
         return sources
+
+    def input(self, name: str, source: Source, rules: Rules | None) -> SourceInput:
+        """Return a source with its id, and the pace and rules that a file gives it alone."""
+        if (own := self.own.get(name)) is None:
+            return SourceInput(source, name=name)
+        return SourceInput(
+            source,
+            name=name,
+            window_s=None if is_given("window") else own.window,
+            every_s=None if is_given("every") else own.every,
+            rules=own.rules.apply(rules) if rules and own.rules else None,
+        )
+
+    def _own_options(self, name: str, options: SourceOptions) -> SourceOptions:
+        """Return the options with what the file says of one source."""
+        if (own := self.own.get(name)) is None:
+            return options
+        names = ("size", "fps", "pixel_format", "rotate", "crop")
+        given = {n: getattr(own, n) for n in names if not is_given(n)}
+        return replace(options, **{n: value for n, value in given.items() if value is not None})
 
     def capture(self, clock: Clock) -> CaptureOptions:
         """Return how patient to be with live sources."""
@@ -177,6 +211,7 @@ class InputOptions:
 
 
 _OPTIONS: tuple[Decorator, ...] = (
+    config_option,
     click.option(
         "--source", "sources", multiple=True, metavar="[NAME=]SOURCE", help="See above; repeatable."
     ),

@@ -132,15 +132,20 @@ class RuleOptions:
     changes: RuleOverrides = field(default_factory=RuleOverrides)
 
     def chosen(
-        self, bundle: Path, labels: tuple[str, ...], requests: Iterable[SinkRequest]
+        self,
+        bundle: Path,
+        labels: tuple[str, ...],
+        requests: Iterable[SinkRequest],
+        *,
+        needed: bool = False,
     ) -> Rules | None:
-        """Return the rules of a run; None where neither an option nor a sink needs actions.
+        """Return the rules of a run; None where neither it nor an option nor a sink needs actions.
 
         Raises:
             InputError: contradicting options, a bad rules file, or a label that is none of
                 `labels`.
         """
-        needed = any(request.kind.needs_actions for request in requests)
+        needed = needed or any(request.kind.needs_actions for request in requests)
         if not (needed or self.actions or self.rules or self.changes):
             return None
         rules = self.changes.apply(starting_rules(bundle, self.rules))

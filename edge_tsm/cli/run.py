@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
-from edge_tsm.sources import SCHEMES, Source
+from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import warn_of_visible_secrets
 
@@ -160,7 +160,8 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             _print_model(recognizer)
         live, labels = any(s.live for s in sources.values()), recognizer.card.labels
         requests = outputs.requests(live=live)
-        rules = options.rules.chosen(bundle, labels, requests)
+        decided = any(own.rules for own in inputs.own.values())
+        rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
         store = stack.enter_context(outputs.store(requests, clock))
         context = outputs.context(
@@ -172,7 +173,10 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         messages.lift = dispatcher.lift
         lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [_input(name, source, dispatcher, lines[name]) for name, source in sources.items()],
+            [
+                _wired(inputs.input(name, source, rules), dispatcher, lines[name])
+                for name, source in sources.items()
+            ],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
@@ -196,7 +200,8 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
 
 def _addresses(inputs: InputOptions, outputs: OutputOptions) -> list[str]:
     sinks = [sink.partition("=")[2] for sink in outputs.sinks]
-    return [*map(str, inputs.uris), *sinks, *([outputs.webhook] if outputs.webhook else [])]
+    uris = [] if inputs.own else map(str, inputs.uris)
+    return [*uris, *sinks, *([outputs.webhook] if outputs.webhook else [])]
 
 
 def _print_model(recognizer: Recognizer) -> None:
@@ -225,9 +230,10 @@ def _check_replaced(outputs: OutputOptions) -> None:
         raise SinkError(f"{outputs.save} exists; pass --force to replace it, or another name")
 
 
-def _input(name: str, source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
-    on_frame = functools.partial(dispatcher.frame, source=name)
-    return SourceInput(source, on_frame, line, name, on_state=dispatcher.state)
+def _wired(given: SourceInput, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+    """Return a source whose pictures and states reach the sinks."""
+    on_frame = functools.partial(dispatcher.frame, source=given.name or "")
+    return replace(given, on_frame=on_frame, progress=line, on_state=dispatcher.state)
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Logits, Prediction, Tensor
-from edge_tsm.errors import CardError, InputError
-from edge_tsm.inference.postprocess import read_logits, softmax
+from edge_tsm.errors import AnswerError, CardError, InputError
+from edge_tsm.inference.postprocess import check_finite, probabilities, read_logits
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 
 State = Mapping[str, Tensor]  # by input name
@@ -72,6 +72,11 @@ class _Place:
     state: State
     logits: deque[Logits]
 
+    def forget(self) -> None:
+        """Return to the state before the first frame."""
+        self.state = {name: np.zeros_like(cache) for name, cache in self.state.items()}
+        self.logits.clear()
+
 
 class Stream:
     """One video stream, or N in step for a card of batch size N, through an online model.
@@ -123,9 +128,7 @@ class Stream:
     def reset(self, place: int | None = None) -> None:
         """Forget all frames, or those of one of N streams: after a gap, a reconnect or a seek."""
         for index in range(len(self._videos)) if place is None else [place]:
-            video = self._videos[index]
-            video.state = {name: np.zeros_like(cache) for name, cache in video.state.items()}
-            video.logits.clear()
+            self._videos[index].forget()
 
     def _step(self, videos: Sequence[_Place], crops: Sequence[Image]) -> list[Prediction]:
         """Step so many videos, of this stream or others of its recognizer, and answer each."""
@@ -144,11 +147,34 @@ class Stream:
         elapsed_ms = (time.perf_counter() - started) * 1000
         logits = read_logits(self.card, outputs, rows)
         states = _places(next_state(self.card, outputs))
+        self._check(videos, logits)
         for video, row, after in zip(videos, logits, states, strict=False):
             video.logits.append(row)
             video.state = after
         means = (np.mean(video.logits, axis=0) for video in videos)
-        return [Prediction(self.card.labels, m, softmax(m), elapsed_ms) for m in means]
+        activation = self.card.output.activation
+        return [
+            Prediction(
+                self.card.labels, m, probabilities(m, activation), elapsed_ms, activation=activation
+            )
+            for m in means
+        ]
+
+    def _check(self, videos: Sequence[_Place], rows: Logits) -> None:
+        """Refuse logits that are no answer, and forget what led to them: a state keeps a NaN.
+
+        Raises:
+            AnswerError: NaN or infinity among them.
+        """
+        try:
+            backend = self._backend
+            check_finite(
+                rows[: len(videos)], f"{self.card.name} on {backend.engine} {backend.device}"
+            )
+        except AnswerError:
+            for video in videos:
+                video.forget()
+            raise
 
 
 def push_together(streams: Sequence[Stream], crops: Sequence[Image]) -> list[Prediction]:

@@ -14,9 +14,9 @@ from typing import cast
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
-from edge_tsm.errors import InputError
+from edge_tsm.errors import AnswerError, InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.assembler import Pace
+from edge_tsm.live.assembler import AssembledClip, Pace
 from edge_tsm.live.asynchronous import answers_of
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
@@ -30,6 +30,7 @@ from edge_tsm.system.redact import redact
 
 OnAnswer = Callable[[Prediction], None]
 CLOSE_TIMEOUT_S = 0.8
+MOST_UNANSWERED = 10
 LONGEST_S = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,13 @@ class Pipeline:
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
-        self._tracker = ActionTracker(rules, card.labels, clock=self._clock) if rules else None
+        self._own_rules: dict[str | None, Rules] = {
+            name: given.rules for name, given in self._inputs.items() if given.rules
+        }
+        if rules is None and self._own_rules:
+            raise InputError("a source has rules of its own; pass rules for the others too")
+        own, clock = self._own_rules, self._clock
+        self._tracker = ActionTracker(rules, card.labels, clock=clock, own=own) if rules else None
         self._changed = self._clock.condition()
         self._life = LifeCycle(self._changed, self._clock)
         self._scheduler = Scheduler(
@@ -104,6 +111,25 @@ class Pipeline:
         )
         self._leaving: list[SourceWorker] = []
         self._is_live = False
+        self._unanswered = 0  # runs of the engine in a row
+
+    def _take_rules(self, name: str, given: SourceInput) -> None:
+        """Note the rules of a source that is added."""
+        self._own_rules.pop(name, None)
+        if given.rules is None:
+            return
+        if self._tracker is None:
+            raise InputError(f"{name} has rules of its own; the pipeline has none for the others")
+        given.rules.check(self.recognizer.card.labels)
+        self._own_rules[name] = given.rules
+
+    def _pace_of(self, given: SourceInput) -> Pace:
+        """Return the pace of a source, which is the pipeline's where it has none of its own."""
+        return replace(
+            self._pace,
+            window_s=_seconds("window_s", given.window_s, self._pace.window_s),
+            every_s=_seconds("every_s", given.every_s, self._pace.every_s),
+        )
 
     def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
@@ -113,7 +139,8 @@ class Pipeline:
         Raises:
             InputError: it runs already, or is closed.
             SourceError: a source is lost for good.
-            BackendError: the engine fails.
+            BackendError: the engine fails, or `MOST_UNANSWERED` times in a row its answer to a live
+                source is none (NaN or infinity); of fewer the first is logged.
         """
         self._begin(threaded=False)
         return self._answers()
@@ -126,7 +153,7 @@ class Pipeline:
         Cancelling the task, and `aclose`, close the pipeline. After a `break` use
         `contextlib.aclosing`, or Python closes it when the event loop ends.
         """
-        self._begin(threaded=True)
+        self._begin(threaded=False)  # what awaits the answers waits for the thread
         return answers_of(self._answers, self.stop, self._clock)
 
     def finish(self) -> Iterator[Prediction]:
@@ -212,6 +239,7 @@ class Pipeline:
                 raise InputError(f"{redact(given.source.uri)} is a recording; add it before a run")
             free = (str(i) for i in count() if str(i) not in self._inputs)
             name = source_ids([*self._inputs, given.name or next(free)])[-1]
+            self._take_rules(name, given)
             self._inputs[name] = given
             if self._is_live:
                 self._scheduler.add(self._worker(name, given))
@@ -231,6 +259,7 @@ class Pipeline:
                 raise InputError(f"no source is called {name!r}; there are: {known}")
             given = self._inputs.pop(name)
             worker = self._scheduler.remove(name) if self._is_live and given.source.live else None
+            self._leaving = [other for other in self._leaving if not other.ended]
             self._leaving += [worker] if worker else []
         if worker:
             worker.stop()
@@ -334,19 +363,40 @@ class Pipeline:
                     self._scheduler.add(self._worker(name, given))
 
     def _worker(self, name: str, given: SourceInput) -> SourceWorker:
+        pace = self._pace_of(given)
         return SourceWorker(
-            given,
-            self._form.assembler(),
-            name=name,
+            replace(given, name=name),
+            self._form.assembler(pace),
+            pace=pace,
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
         )
 
+    def _attempted(
+        self, workers: Sequence[SourceWorker], clips: Sequence[AssembledClip]
+    ) -> Sequence[Prediction | None]:
+        """Answer clips; without an answer where the engine has none, unless it never has.
+
+        Raises:
+            AnswerError: so many times in a row that it is no accident.
+        """
+        try:
+            found = self._form.answer(workers, clips)
+        except AnswerError as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise
+            if self._unanswered == 1:
+                _log.error("%s; going on", error)
+            return [None] * len(workers)
+        self._unanswered = 0
+        return found
+
     def _answer(self, batch: Batch) -> Iterator[Prediction]:
         started_s = self._clock.now()
         workers = [worker for worker, _ in batch]
-        predictions = self._form.answer(workers, [pending.clip for _, pending in batch])
+        predictions = self._attempted(workers, [pending.clip for _, pending in batch])
         done_s = self._clock.now()
         for (worker, pending), prediction in zip(batch, predictions, strict=True):
             if prediction is None:
@@ -357,7 +407,7 @@ class Pipeline:
                 queue_ms=(started_s - pending.ready_s) * 1000,
                 latency_ms=(done_s - pending.captured_s) * 1000,
             )
-            stale = done_s - pending.captured_s > self._pace.every_s
+            stale = done_s - pending.captured_s > worker.pace.every_s
             yield self._decided(
                 replace(
                     prediction, source=worker.name, address=worker.address, delay=delay, stale=stale

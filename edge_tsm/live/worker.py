@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from edge_tsm.actions.rules import Rules
 from edge_tsm.datatypes import Counts, Frame, Image, StateChange
 from edge_tsm.errors import SourceError
-from edge_tsm.live.assembler import AssembledClip, Assembler
+from edge_tsm.live.assembler import AssembledClip, Assembler, Pace
 from edge_tsm.live.capture import CaptureOptions, LiveCapture
 from edge_tsm.live.health import OnState
 from edge_tsm.sources import OnProgress, Source
@@ -27,7 +28,8 @@ class SourceInput:
     `A-Za-z0-9_.-`, unique in a pipeline; by default "0", "1", … in the order of the sources.
     `on_frame` is called with every frame of a live source, in its thread; `progress` with (frames
     decoded, frames expected) of a recording; `on_state` with every change of a live source's
-    state, in its thread.
+    state, in its thread. `window_s`, `every_s` and `rules` are those of the pipeline where they are
+    not the source's own.
 
     >>> from edge_tsm.sources import open_source
     >>> SourceInput(open_source("test://64x48/10"), name="porch").name
@@ -39,6 +41,9 @@ class SourceInput:
     progress: OnProgress | None = None
     name: str | None = None
     on_state: OnState | None = None
+    window_s: float | None = None
+    every_s: float | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class SourceWorker:
         given: SourceInput,
         assembler: Assembler,
         *,
-        name: str,
+        pace: Pace,
         prepare: Callable[[Image], Image],
         options: CaptureOptions,
         changed: Condition,
@@ -72,12 +77,12 @@ class SourceWorker:
         self.ended = False
         self.turn = 0  # when it was served last
         self.answers = 0
-        self.name = name
+        self.name, self.pace = given.name or "0", pace
         self.thread_id: int | None = None
         self._capture = LiveCapture(
             given.source,
             options,
-            name=name,
+            name=self.name,
             on_state=self._note_state,
             patient=options.required != "all",
         )
@@ -95,6 +100,11 @@ class SourceWorker:
     def failure(self) -> SourceError | None:
         """Why it cannot be opened, as long as it never delivered."""
         return self._capture.failure
+
+    @property
+    def delivered(self) -> bool:
+        """Whether a frame ever came."""
+        return self._capture.tally.frames > 0
 
     def start(self) -> None:
         """Start the thread."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_tsm.errors import InputError
+from edge_tsm.system.files import read_bounded
 from edge_tsm.system.redact import redact
 
 MOST_BYTES = 65_536
@@ -94,18 +95,10 @@ def warn_if_others_can_read(path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        if not path.is_file():
-            raise InputError(f"file:{path}: is no file")
-        with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
+        data = read_bounded(path, MOST_BYTES)
         warn_if_others_can_read(path)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"file:{path}: cannot be read ({error})") from error
-    if len(data) > MOST_BYTES:
-        raise InputError(f"file:{path}: is larger than {MOST_BYTES} bytes, and no secret")
-    try:
         return data.decode()
-    except UnicodeDecodeError:
+    except OSError as error:
+        raise InputError(f"file:{path}: {error.strerror or error}") from error
+    except ValueError:
         raise InputError(f"file:{path}: is not text in UTF-8") from None
