@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,12 +16,13 @@ from torch import nn
 
 from converters.architectures.classifier import build_online, build_reference
 from converters.bundling import card_of, file_entry, temporary_bundle
-from converters.export import GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH, Writer, wanted
+from converters.export import GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH, WRITERS, Writer, wanted
 from converters.export.onnx import INT8_OPSETS, OPSET, check_opset, export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
 from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
-from converters.quantization.holdout import Assessment, Holdout, compare_speed
+from converters.quantization.evidence import weigh
+from converters.quantization.holdout import Assessment, Holdout, Original, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
 from converters.recipe import Options
 from converters.report import Report, Step
@@ -39,7 +40,7 @@ from edge_tsm.bundle.card import (
 )
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.datatypes import Image, Logits
-from edge_tsm.errors import BackendError, ConversionError, VerificationError
+from edge_tsm.errors import BackendError, ConversionError, IncompleteError, VerificationError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
@@ -86,13 +87,18 @@ def build(
     `progress` gets a line per step; a line that ends with "…" announces what takes a while.
 
     Raises:
-        ConversionError: see its subclasses; nothing is left behind then.
+        IncompleteError: the bundle is there and proven, but lacks int8 or another further file.
+        ConversionError: see its other subclasses; nothing is left behind then.
     """
     _refuse(plan, settings)
     with temporary_bundle(bundle.resolve(), force=settings.force) as folder:
         name, sha256 = bundle.name.removesuffix(".bundle"), plan.checkpoint.sha256
         card = card_of(plan.recipe, name, checkpoint_sha256=sha256)
-        _Builder(plan, card, folder, settings, progress).run()
+        builder = _Builder(plan, card, folder, settings, progress)
+        builder.run()
+    if builder.missing:
+        reasons = "; ".join(f"no {what}: {reason}" for what, reason in builder.missing.items())
+        raise IncompleteError(f"{bundle} is ready, but has {reasons}", bundle=bundle)
     return bundle
 
 
@@ -132,7 +138,8 @@ def convert(
         progress: gets a line per step, as `build` says.
 
     Raises:
-        ConversionError: see its subclasses; nothing is left behind then.
+        IncompleteError: the bundle is there and proven, but lacks int8 or another further file.
+        ConversionError: see its other subclasses; nothing is left behind then.
 
     Example:
         from converters import Options, Settings, convert
@@ -161,6 +168,7 @@ class _Builder:
         self._files: dict[str, File] = {}
         self._assessments: tuple[Assessment, ...] = ()
         self._float_layers: tuple[str, ...] = ()
+        self.missing: dict[str, str] = {}  # what was asked for and failed: why
 
     def run(self) -> None:
         """Write everything into the folder, the card last."""
@@ -170,17 +178,18 @@ class _Builder:
         groups = self._groups(golden)
         int8 = self._settings.int8
         with self._timed("int8 clips") if int8 else nullcontext():
-            clips = int8.clips(self._card, warn=self._warn) if int8 else None
+            clips = int8.clips(self._card, warn=self._warn, count=self._count) if int8 else None
         model, reference = self._models(groups)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as work:
             self._export(model, reference, Path(work))
             for form, writer in wanted(self._settings, int8=False).items():
-                self._float_artifact(form, writer, reference)
+                with self._optional(writer):
+                    self._float_artifact(form, writer, reference)
             if int8 and clips:
                 self._int8(int8, clips, reference, Path(work))
         self._golden(golden, reference.run(groups["generated"]))
-        self._describe()
         self._replay()
+        self._describe()
 
     def _models(self, groups: dict[str, Clips]) -> tuple[nn.Module, Reference]:
         """Return the network to export, and the reference for its artifacts."""
@@ -227,49 +236,92 @@ class _Builder:
                 "on this CPU (AVX2 without VNNI) OpenVINO's int8 sums can saturate; --reduce-range "
                 "prevents that"
             )
-        with self._timed("int8 ranges"):
+        with self._timed("int8 reference"):
+            frames = reference.answers if isinstance(reference, OnlineReference) else None
             holdout = Holdout(
-                reference.run,
+                Original(reference.run, self._plan.recipe.order_sensitive, frames),
                 self._card,
                 clips[1],
+                weigh(clips[1], clips[0], warn=self._warn),
                 max_drop=settings.max_drop,
-                order_sensitive=self._plan.recipe.order_sensitive,
-                frames=reference.answers if isinstance(reference, OnlineReference) else None,
+                count=self._count,
             )
-            quantizer = Quantizer(self._sources["onnx"](), self._card, clips[0], settings)
+        writers = wanted(self._settings, int8=True)
+        try:
+            self._quantize(settings, clips[0], holdout, work)
+        except (ConversionError, BackendError) as error:
+            self.missing[" and ".join(writer.file for writer in writers.values())] = str(error)
+        else:
+            for form, writer in writers.items():
+                with self._optional(writer):
+                    self._artifact(form, writer, holdout)
+        self._assess(holdout, writers.values())
+
+    def _quantize(self, settings: Int8, calibration: ClipSet, holdout: Holdout, work: Path) -> None:
+        """Measure ranges, settle which layers stay float, and say how graphs are then written."""
+        with self._timed("int8 ranges"):
+            source = self._sources["onnx"]()
+            quantizer = Quantizer(source, self._card, calibration, settings, count=self._count)
             quantizer.choose(holdout, work, warn=self._warn)
+        self._float_layers = quantizer.float_layers
         self._sources[INT8_GRAPH] = lambda: quantizer.write(work / "int8.onnx")
         self._sources[SYMMETRIC_GRAPH] = lambda: quantizer.write(
             work / "symmetric.onnx", symmetric=True
         )
-        for form, writer in wanted(self._settings, int8=True).items():
-            self._artifact(form, writer, holdout)
-        self._float_layers = quantizer.float_layers
-        self._assess(holdout)
 
-    def _assess(self, holdout: Holdout) -> None:
-        self._assessments = tuple(
-            holdout.assess(self._folder / file.path, file, engine)
-            for file in self._files.values()
-            for engine in file.engines
-        )
+    def _assess(self, holdout: Holdout, writers: Iterable[Writer]) -> None:
+        """Compare what the bundle holds, and what it does not because it is worse."""
+        refused = [
+            file_entry(self._folder / writer.file, writer, (), proven=False)
+            for writer in writers
+            if writer.file not in self._files and (self._folder / writer.file).exists()
+        ]
+        for file in (*self._files.values(), *refused):
+            for engine in file.engines:
+                with suppress(BackendError):  # what does not run is missing already
+                    found = holdout.assess(self._folder / file.path, file, engine)
+                    self._assessments += (found,)
         if slower := compare_speed(self._assessments, processor()):
             self._warn(slower)
+
+    @contextmanager
+    def _optional(self, writer: Writer) -> Iterator[None]:
+        """Go on without an artifact that fails, unless the bundle is nothing without it."""
+        try:
+            yield
+        except (ConversionError, BackendError) as error:
+            if writer.required:
+                raise
+            self._files.pop(writer.file, None)
+            self.missing[writer.file] = str(error)
 
     def _artifact(self, form: str, writer: Writer, checker: Checker) -> None:
         """Write one artifact into the bundle, verified on its engines."""
         path = self._folder / writer.file
+        if writer.source not in self._sources:
+            raise ConversionError(f"it is made from {WRITERS[writer.source].file}, which failed")
         with self._step(writer.step, path, checker, writer.precision, writer.engine):
             writer.write(self._sources[writer.source](), self._card, path)
+        self._sources[form] = lambda: path
         others = [name for name in readers(path) if name != writer.engine]
-        also = others if writer.target == "any" and not self._settings.ir else []
-        for engine in also:
+        checks = {writer.engine: self._steps[-1].check}
+        for engine in others if writer.target == "any" and not self._settings.ir else []:
             check = checker.check(path, self._card, engine=engine, precision=writer.precision)
             on = f"on {ENGINES[engine].title}"
             self._steps.append(Step(f"{writer.step} {on}", path.name, 0.0, check))
-            self._progress(f"{f'  {on}':<20}{'':8}  {_summary(check.total)}")
-        self._files[path.name] = file_entry(path, writer, also)
-        self._sources[form] = lambda: path
+            self._progress(f"{f'  {on}':<20}{'':8}  {_summary(check)}")
+            checks[engine] = check
+        self._note_unproven(path.name, checks)
+        proven = all(check.proven for check in checks.values())
+        self._files[path.name] = file_entry(path, writer, list(checks)[1:], proven=proven)
+
+    def _note_unproven(self, name: str, checks: Mapping[str, Check]) -> None:
+        reasons = [reason for check in checks.values() for reason in check.reasons]
+        if reasons:
+            self._warn(
+                f"{name} is not proven and runs only by name (--variant {name}): "
+                f"{'; '.join(dict.fromkeys(reasons))}"
+            )
 
     @contextmanager
     def _step(
@@ -282,7 +334,7 @@ class _Builder:
         seconds = time.perf_counter() - started
         check = checker.check(path, self._card, engine=engine, precision=precision)
         self._steps.append(Step(name, path.name, round(seconds, 2), check))
-        self._progress(f"{path.name:<20}{seconds:6.1f} s  {_summary(check.total)}")
+        self._progress(f"{path.name:<20}{seconds:6.1f} s  {_summary(check)}")
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -323,9 +375,16 @@ class _Builder:
         dataclasses.replace(golden, own=own).write(self._folder)
 
     def _describe(self) -> None:
-        """Write the reports, then the card."""
-        proven = {s.file: s.check.total for s in self._steps if s.file in self._files}
-        self._card = dataclasses.replace(self._card, files=self._files, verification=proven)
+        """Write the reports, then the card; what the card does not list leaves the folder."""
+        for what, reason in self.missing.items():
+            self._warn(f"no {what}: {reason}")
+        listed = {name for file in self._files.values() for name in (file.path, *file.parts)}
+        for path in self._folder.glob("model.*"):
+            if path.name not in listed:
+                path.unlink()
+        self._card = dataclasses.replace(
+            self._card, files=self._files, verification=self._verification()
+        )
         report = Report(
             checkpoint=str(self._plan.checkpoint.path),
             facts=self._plan.recipe.facts,
@@ -337,28 +396,37 @@ class _Builder:
         report.write(self._folder, self._card)
         (self._folder / CARD_FILE).write_text(self._card.to_json() + "\n", encoding="utf-8")
 
+    def _verification(self) -> dict[str, Verification]:
+        return {s.file: s.check.total for s in self._steps if s.file in self._files}
+
     def _replay(self) -> None:
         """Answer the golden clips from the finished files, as a device does."""
-        golden = Golden.read(self._folder)
-        for name, entry in self._card.files.items():
-            tolerance = self._card.verification[name].tolerance
-            for engine in entry.engines:
-                with load(self._folder / entry.path, engine=engine) as recognizer:
-                    result = golden.replay(recognizer, tolerance=tolerance, file=name)
-                if not result.max_rel_diff <= result.tolerance:
-                    raise VerificationError(f"{name} fails its own golden clips on {engine}")
+        golden, verification = Golden.read(self._folder), self._verification()
+        for writer in WRITERS.values():
+            entry = self._files.get(writer.file)
+            for engine in entry.engines if entry else ():
+                tolerance = verification[writer.file].tolerance
+                with (
+                    self._optional(writer),
+                    load(self._folder / writer.file, engine=engine) as recognizer,
+                ):
+                    result = golden.replay(recognizer, tolerance=tolerance, file=writer.file)
+                    if not result.max_rel_diff <= result.tolerance:
+                        raise VerificationError(
+                            f"{writer.file} fails its own golden clips on {engine}"
+                        )
+
+    def _count(self, what: str, done: int, total: int) -> None:
+        self._progress(f"{what} {done}/{total} …")
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
         self._progress(f"warning: {text}")
 
 
-def _summary(result: Verification) -> str:
-    if result.top1_required:
-        return f"top-1 agreement {result.top1_agreement:.1%} (≥ {result.top1_required:.1%}), " + (
-            f"{result.clips} clips kept back"
-        )
-    return (
+def _summary(check: Check) -> str:
+    result = check.total
+    return check.summary or (
         f"max |Δ| {result.max_rel_diff:.1e} of range (≤ {result.tolerance:.0e}), "
         f"{result.clips} clips"
     )

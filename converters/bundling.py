@@ -62,7 +62,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
         input=_input(recipe),
-        output=Output("logits", "softmax"),
+        output=Output("logits", recipe.facts.activation.value),
         streaming=_streaming(recipe),
         files={},
         provenance=Provenance(
@@ -96,7 +96,7 @@ def _tools() -> dict[str, str]:
     }
 
 
-def file_entry(path: Path, writer: Writer, also: Iterable[str]) -> File:
+def file_entry(path: Path, writer: Writer, also: Iterable[str], *, proven: bool) -> File:
     """Return the entry of a finished artifact; `also` are further engines it is proven on."""
     return File(
         path=path.name,
@@ -107,7 +107,7 @@ def file_entry(path: Path, writer: Writer, also: Iterable[str]) -> File:
         parts={part.name: checksum(part) for part in artifact_parts(path, writer.engine)},
         also={engine: version(engine) for engine in also},
         target=writer.target,
-        proven=True,
+        proven=proven,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from converters.architectures.base import ShiftPlace
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import Direction
-from edge_tsm.datatypes import Color
+from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Hints:
     shift_direction: Fact[object] | None = None
     consensus: Fact[object] | None = None
     color: Fact[object] | None = None
+    activation: Fact[object] | None = None
     non_local_mode: Fact[object] | None = None
     non_local_scale: Fact[object] | None = None
     size: Fact[object] | None = None
@@ -92,6 +93,7 @@ class Facts:
     shift_div: Fact[int]
     consensus: Fact[str]
     color: Fact[Color]
+    activation: Fact[Activation]
     shift_segments: Fact[int] | None
     non_local_mode: Fact[NonLocalMode] | None
     shift_direction: Fact[Direction]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from converters.architectures.base import Network, ShiftPlace, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
@@ -16,7 +16,7 @@ from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
 from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
-from edge_tsm.datatypes import Color
+from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
@@ -24,6 +24,7 @@ _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3
 _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
 _COLORS: tuple[Color, ...] = ("rgb", "bgr")
+_ACTIVATIONS = get_args(Activation)
 _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
 _PLACES: tuple[ShiftPlace, ...] = ("blockres", "block", "none")
@@ -51,6 +52,7 @@ class Options:
     shift_direction: str | None = None
     consensus: str | None = None
     color: str | None = None
+    activation: str | None = None
     labels: str | Path | None = None
     window_s: float | None = None
     non_local_mode: str | None = None
@@ -200,6 +202,7 @@ def _chosen(options: Options) -> Hints:
         shift_direction=given(options.shift_direction, "option --shift-direction"),
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
+        activation=given(options.activation, "option --activation"),
         non_local_mode=given(options.non_local_mode, "option"),
         size=given(options.size, "option --size"),
         full_res=given(options.full_res or None, "option --full-res"),
@@ -234,6 +237,7 @@ def _clip_facts(
         shift_div=integer("shift_div", shift_div, 2, 128),
         consensus=_consensus(sources),
         color=one_of("color", first((hints.color for hints in sources), UNKNOWN), _COLORS),
+        activation=_activation(topology.classes, sources),
         shift_segments=_shift_segments(segments, sources),
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
@@ -323,6 +327,19 @@ def _consensus(sources: Sequence[Hints]) -> Fact[str]:
     return Fact("avg", claim.source)
 
 
+def _activation(classes: int, sources: Sequence[Hints]) -> Fact[Activation]:
+    """Settle what turns logits into probabilities, which is no part of the network."""
+    usual: Fact[object] = Fact("softmax", "default")
+    claim = first((hints.activation for hints in sources), usual)
+    activation = one_of("activation", claim, _ACTIVATIONS)
+    if classes == 1 and activation.value == "softmax":
+        raise CheckpointError(
+            "the head has one class, of which softmax is always 100 %; pass --activation sigmoid "
+            "for its own probability"
+        )
+    return activation
+
+
 def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Direction]:
     usual: Fact[object] = Fact(convention.shift_direction, convention.name)
     claim = first((hints.shift_direction for hints in sources), usual)
@@ -369,7 +386,7 @@ def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[
     ):
         raise CheckpointError(
             f"--backbone {claims[0].value} contradicts the weights, which are those of "
-            f"{network.name}"
+            f"{network.name}; leave it out"
         )
     return network, Fact(network.name, "weights")
 

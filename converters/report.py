@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.facts import Facts
 from converters.quantization.holdout import Assessment
+from converters.quantization.judgment import Flip, Judgment
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
-from edge_tsm.evaluation.charts import Bar, latency_chart
+from edge_tsm.evaluation.charts import Bar, Margins, latency_chart, margin_chart, stacked
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,15 @@ class Report:
         ]
         clips = self.assessments[0].clips
         title = f"{card.name}: one run on this CPU, top-1 agreement on {clips} clips kept back"
-        latency_chart(bars, title).save(path)
+        margins = [
+            margin_chart(
+                Margins(np.array(found.margins), np.array(found.after), found.tolerance),
+                f"{a.file} on {a.engine}: {found.outcome}, {found.clips} clips that count",
+            )
+            for a in self.assessments
+            if (found := a.judgment)
+        ]
+        stacked([latency_chart(bars, title), *margins]).save(path)
 
     def _sections(self, card: Card, sizes: Mapping[str, int]) -> Iterator[str]:
         """Yield the parts of report.md."""
@@ -82,6 +93,7 @@ class Report:
         )
         if self.assessments:
             yield self._int8()
+            yield self._judged(card.labels)
         yield (
             "## Does time reach the answer?\n\nShare of the logit range by which the answer "
             f"moves.\n\n{self._proofs(card)}"
@@ -144,11 +156,59 @@ class Report:
         )
         kept = ", ".join(f"`{name}`" for name in self.float_layers) or "none"
         return (
-            "## Float and int8\n\nOn clips that were not used for calibration; ms is the median of "
-            "one run on this machine's CPU.\n\n"
-            f"{_table(head, list(map(_assessed, self.assessments)))}\n\n"
-            f"Layers kept float: {kept}.\n\n![latency and agreement](report.png)"
+            "## Float and int8\n\nOn clips that were not used for calibration; the cosine is of "
+            "logits without their mean over classes; ms is the median of one run on this machine's "
+            f"CPU.\n\n{_table(head, list(map(_assessed, self.assessments)))}\n\n"
+            f"Layers kept float: {kept}.\n\n"
+            "![latency and agreement; what int8 changes of each clip](report.png)"
         )
+
+    def _judged(self, labels: Sequence[str]) -> str:
+        """Return the section that says why int8 is proven or not, and lists the flips."""
+        head = (
+            *("file", "engine", "clips that count", "alike", "flips within noise", "lost"),
+            *("lost, 95 % bounds", "allowed", "drift on generated clips", "outcome"),
+        )
+        judged = [(a, a.judgment) for a in self.assessments if a.judgment]
+        why = [
+            f"- {a.file} on {a.engine}: {reason}" for a, found in judged for reason in found.reasons
+        ]
+        flips = [_flip(a, flip, labels) for a, found in judged for flip in found.flips]
+        parts = [
+            "## Is int8 as good?\n\nproven: it loses no more answers than allowed, with 95 % "
+            "confidence. unproven: too few clips to tell. worse: it loses more; such a file is not "
+            "in the bundle.",
+            _table(head, [_judgment(a, found) for a, found in judged]),
+        ]
+        if why:
+            parts.append("\n".join(why))
+        if flips:
+            parts.append(_table(("file", "engine", "clip", "f32", "int8", "margin", ""), flips))
+        return "\n\n".join(parts)
+
+
+def _judgment(a: Assessment, found: Judgment) -> tuple[str, ...]:
+    flipped = sum(after < 0 for after in found.after)
+    return (
+        a.file,
+        a.engine,
+        str(found.clips),
+        str(found.clips - flipped),
+        f"{flipped - found.losses} (margin ≤ {found.tolerance:.2g})",
+        str(found.losses),
+        f"{found.at_least:.1%} to {found.at_most:.1%}",
+        f"{found.max_drop:.1%}",
+        f"{found.drift:.1%}",
+        found.outcome,
+    )
+
+
+def _flip(a: Assessment, flip: Flip, labels: Sequence[str]) -> tuple[str, ...]:
+    reference, int8 = (
+        ", ".join(labels[i] for i in classes) or "none" for classes in (flip.reference, flip.int8)
+    )
+    lost = "lost" if flip.lost else "no loss"
+    return (a.file, a.engine, flip.clip, reference, int8, f"{flip.margin:.3g}", lost)
 
 
 def _assessed(found: Assessment) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ Image = NDArray[np.uint8]  # (H, W, 3)
 Tensor = NDArray[Any]
 Logits = NDArray[np.float32]  # (..., classes)
 Color = Literal["bgr", "rgb"]
+Activation = Literal["softmax", "sigmoid"]
+ON = 0.5  # from this probability on, a class that has one of its own counts as answered
 SourceState = Literal["opening", "live", "silent", "frozen", "black", "lost", "ended"]
 
 
@@ -221,6 +223,9 @@ def iso(time: datetime | None) -> str | None:
 class Decision:
     """What an answer changes: the action that is on (`action`, or None) and the events just now.
 
+    Where each class has a probability of its own, `actions` are all that are on, and `action` is
+    the one with the highest score; None where there can be only one.
+
     `scores` are the smoothed probabilities, (classes,) float32, 0 for ignored classes. The raw
     answer stays in the prediction.
 
@@ -233,6 +238,14 @@ class Decision:
     action: int | None
     scores: NDArray[np.float32]
     events: tuple[Event, ...] = ()
+    actions: tuple[int, ...] | None = None
+
+    @property
+    def on(self) -> tuple[int, ...]:
+        """The classes of all actions that are on."""
+        if self.actions is not None:
+            return self.actions
+        return () if self.action is None else (self.action,)
 
     @property
     def label(self) -> str | None:
@@ -242,8 +255,10 @@ class Decision:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; the score is that of the action, or of the best class."""
         shown = int(self.scores.argmax()) if self.action is None else self.action
+        several = {"actions": [self.labels[i] for i in self.on]} if self.actions is not None else {}
         return {
             "action": self.label,
+            **several,
             "best": self.labels[shown],
             "score": round(float(self.scores[shown]), 6),
             "events": [event.to_json() for event in self.events],
@@ -276,6 +291,17 @@ class Prediction:
     stale: bool = False
     decision: Decision | None = None
     address: str | None = None
+    activation: Activation = "softmax"
+
+    @property
+    def answered(self) -> list[Score]:
+        """The classes that this is an answer for, best first.
+
+        The most probable one; where each has a probability of its own, those of half or more.
+        """
+        if self.activation == "softmax":
+            return self.top(1)
+        return [score for score in self.top(len(self.labels)) if score.probability >= ON]
 
     def top(self, k: int = 5) -> list[Score]:
         """Return the `k` most probable classes, best first (fewer when there are fewer)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -42,10 +43,10 @@ class DamageError(CardError):
     """A file of a bundle is missing, or not the one that was proven at conversion.
 
     >>> issubclass(DamageError, CardError), DamageError.exit_code
-    (True, 11)
+    (True, 12)
     """
 
-    exit_code = 11
+    exit_code = 12
 
 
 class SourceError(EdgeTsmError, OSError):
@@ -72,10 +73,10 @@ class AnswerError(BackendError):
     """An engine answers with numbers that are no answer: NaN or infinity.
 
     >>> issubclass(AnswerError, BackendError), AnswerError.exit_code
-    (True, 12)
+    (True, 13)
     """
 
-    exit_code = 12
+    exit_code = 13
 
 
 class SinkError(EdgeTsmError, OSError):
@@ -114,3 +115,18 @@ class VerificationError(ConversionError):
     """An artifact does not answer as its reference does."""
 
     exit_code = 10
+
+
+class IncompleteError(ConversionError):
+    """A bundle is complete and proven in f32, but lacks a further file that was asked for.
+
+    >>> error = IncompleteError("no model.int8.onnx", bundle=Path("x.bundle"))
+    >>> error.bundle.name, error.exit_code
+    ('x.bundle', 11)
+    """
+
+    exit_code = 11
+
+    def __init__(self, message: str, *, bundle: Path) -> None:
+        super().__init__(message)
+        self.bundle = bundle

@@ -67,4 +67,4 @@ def camera(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app)
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

@@ -85,7 +85,9 @@ def read(
     else:
         network, canonical = _resnet(rest)
     warnings: list[str] = []
-    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
+    hints = _hints(outer)
+    if not any("segments" in values for _, values in hints):
+        hints += _name_hints(path, network, warnings)
     return Topology(
         network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
     ), canonical
@@ -249,11 +251,20 @@ def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
         # The head decides how many frames a clip has; its backbone may shift fewer together.
         hints["shift_segments"] = hints.get("segments", 8)
         hints["segments"] = head["num_segments"]
+    if isinstance(head, dict) and _is_multi_label(head):
+        hints["activation"] = "sigmoid"
     non_local = backbone.get("non_local_cfg")
     if isinstance(non_local, dict) and non_local:
         hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")
         hints["non_local_scale"] = non_local.get("use_scale", True)
     return {**hints, **_picture_hints(config)}
+
+
+def _is_multi_label(head: Mapping[str, Any]) -> bool:
+    """Return whether a head was trained with a probability of its own for each class."""
+    loss = head.get("loss_cls")
+    kind = loss.get("type", "") if isinstance(loss, dict) else ""
+    return head.get("multi_class") is True or str(kind).startswith(("BCE", "Binary"))
 
 
 def _picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Writer:
     wanted: Callable[[Choices], bool]
     target: Target = "any"
 
+    @property
+    def required(self) -> bool:
+        """Whether there is no bundle where the artifact, wanted, fails."""
+        return self.precision == "f32"
+
 
 WRITERS: dict[str, Writer] = {
     "onnx": Writer(

@@ -6,6 +6,7 @@ import re
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
@@ -51,6 +52,17 @@ class Graph:
             return False
         plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1
         return plain and bool(self.data(node)) and node.input[1] in self.constants
+
+    def outputs_first(self, node: NodeProto) -> bool:
+        """Return whether a layer's weights are stored with output channels along axis 0."""
+        return node.op_type == "Conv" or bool(attribute(node, "transB", 0))
+
+    def weights(self, node: NodeProto) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return a layer's weights, (O, I, ...), and its bias, (O,)."""
+        stored = self.constants[node.input[1]].astype(np.float32)
+        rows = stored if self.outputs_first(node) else stored.T
+        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(rows))
+        return rows, np.broadcast_to(bias, len(rows)).astype(np.float32)
 
     def is_sum(self, node: NodeProto) -> bool:
         """Return whether the node adds two computed tensors, as a shortcut does."""

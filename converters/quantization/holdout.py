@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.quantization.calibration import ClipSet
-from converters.verification.clips import Clips
+from converters.quantization.calibration import ClipSet, Count, unseen
+from converters.quantization.judgment import Answers, Evidence, Judgment, Outcome, judge
+from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import STEPS, prove_chain
 from converters.verification.reference import Check, Proof, compare
 from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
-from edge_tsm.bundle.card import Card, File, Verification
+from edge_tsm.bundle.card import Activation, Card, File, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image, Logits
 from edge_tsm.errors import VerificationError
@@ -26,6 +27,7 @@ from edge_tsm.system.machine import Processor
 # Share of the logit range by which the same int8 file may differ elsewhere. Integer sums are exact,
 # but engines round their results differently (measured: ONNX Runtime and OpenVINO by 0.009).
 INT8_TOLERANCE = 0.05
+GENERATED_CLIPS, _FIRST_SEED = 6, 7000
 # Below this effect of reversed frames, a share of the reference's, time does not reach the answer.
 _LEAST_EFFECT = 0.25
 
@@ -34,9 +36,9 @@ _LEAST_EFFECT = 0.25
 class Assessment:
     """One artifact on one engine against the reference, on the clips kept back.
 
-    `accuracy` is against the clips' labels, None without labels; `latency_ms` is the median of one
-    run on this machine's CPU. `status` is equal, within the bound or beyond the bound, by top-1;
-    int8 files beyond it make no bundle.
+    `judgment` is an int8 file's, None of others, which are proven by their tolerance. `accuracy` is
+    against the clips' labels, None without labels; `latency_ms` is the median of one run on this
+    machine's CPU.
     """
 
     file: str
@@ -52,75 +54,104 @@ class Assessment:
     accuracy: float | None
     bytes: int
     latency_ms: float
-    status: str
+    status: Outcome
+    judgment: Judgment | None = None
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _Answered:
     logits: Logits
-    reversed: Logits
     latency_ms: float
 
 
-class Holdout:
-    """Clips kept back from calibration: the reference's answers, and those of artifacts.
+@dataclass(frozen=True)
+class Original:
+    """The checkpoint's network: `run` gives the logits of clips, (K, classes).
 
-    `reference` gives the logits of clips, (K, classes); `frames` those of every frame, (K, T,
-    classes), where the model is online. At most `max_drop` of the clips may be answered otherwise.
+    `frames` gives those of every frame, (K, T, classes), where the model is online.
+    """
+
+    run: Callable[[Clips], Logits]
+    order_sensitive: bool
+    frames: Callable[[Clips], Logits] | None = None
+
+
+class Holdout:
+    """Clips kept back from calibration: the checkpoint's answers, and those of artifacts.
+
+    `evidence` says which of `clips` count. At most the share `max_drop` of the answers may be lost.
     """
 
     def __init__(
         self,
-        reference: Callable[[Clips], Logits],
+        original: Original,
         card: Card,
         clips: ClipSet,
+        evidence: Evidence,
         *,
         max_drop: float,
-        order_sensitive: bool,
-        frames: Callable[[Clips], Logits] | None = None,
+        count: Count = unseen,
     ) -> None:
-        self._card, self._clips = card, clips
-        self._reversed = clips.crops[:2, ::-1]
-        self._logits = self._refer(reference, clips.crops)
-        self._reversed_logits = self._refer(reference, self._reversed)
-        self._order_sensitive, self._frames = order_sensitive, frames
-        self._known: dict[tuple[str, str], _Answers] = {}
-        self.required = 1 - max_drop
+        self._original, self._card, self._clips, self._evidence = original, card, clips, evidence
+        self._max_drop, self._count = max_drop, count
+        self._crops = {
+            "kept back": clips.crops,
+            "reversed": clips.crops[:2, ::-1],
+            "generated": _generated(card),
+        }
+        self._logits = {group: self._refer(crops) for group, crops in self._crops.items()}
+        self._known: dict[tuple[str, str, str], _Answered] = {}
 
-    def agreement(self, path: Path) -> float:
-        """Return the share of clips on which a file answers the reference's class."""
-        answers, _ = self._run(path, engine_of(path), self._clips.crops)
-        return float(np.mean(answers.argmax(1) == self._logits.argmax(1)))
+    def judge(self, path: Path, engine: str) -> Judgment:
+        """Return what the clips tell of an int8 file on an engine."""
+        kept, generated = (
+            Answers(self._logits[group], self._answers(path, engine, group), self._activation)
+            for group in ("kept back", "generated")
+        )
+        return judge(kept, generated, self._evidence, max_drop=self._max_drop)
+
+    def attempt(self, path: Path) -> Judgment:
+        """Return what the clips tell of a file that is written anew for each attempt."""
+        self._known.clear()
+        return self.judge(path, engine_of(path))
 
     def distance(self, path: Path, clips: int) -> float:
         """Return the mean squared difference of logits on the first `clips` clips."""
-        answers, _ = self._run(path, engine_of(path), self._clips.crops[:clips])
-        return float(np.mean((answers - self._logits[:clips]) ** 2))
+        found = self._run(path, engine_of(path), self._clips.crops[:clips])
+        return float(np.mean((found.logits - self._logits["kept back"][:clips]) ** 2))
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
         """Compare an int8 file with the reference.
 
         Raises:
-            VerificationError: fewer clips than required are answered alike, reversed frames no
-                longer change the answer, or an online model's errors grow from step to step.
+            VerificationError: the file is worse than the reference, its answers are no numbers,
+                reversed frames no longer change them, or an online model's errors grow from step
+                to step.
         """
-        found = self._answers(path, engine)
-        result = self._measure(found.logits)
-        if result.top1_agreement < self.required:
-            changed = round(result.clips * (1 - result.top1_agreement))
+        groups = {group: self._measure(path, engine, group) for group in ("kept back", "generated")}
+        if not all(np.isfinite(result.max_abs_diff) for result in groups.values()):
+            raise VerificationError(f"{path.name} on {engine} answers what is not a number")
+        judgment = self.judge(path, engine)
+        if judgment.outcome is Outcome.WORSE:
             raise VerificationError(
-                f"{path.name} on {engine} answers {changed} of {result.clips} clips unlike the "
-                f"checkpoint, allowed {result.clips * (1 - self.required):.1f}; try --keep-float "
-                "auto, more calibration clips or a larger --max-drop"
+                f"{path.name} on {engine} is worse than the checkpoint: "
+                f"{'; '.join(judgment.reasons)}; calibrate on more and other clips, leave layers "
+                "float (--keep-float) or allow more (--max-drop)"
             )
-        groups = {"kept back": result} | self._chained(path, card, engine)
-        return Check(groups, result, self._prove(path, found))
+        return Check(
+            groups | self._chained(path, card, engine),
+            groups["kept back"],
+            self._prove(path, engine),
+            proven=judgment.outcome is Outcome.PROVEN,
+            summary=judgment.summary,
+            reasons=judgment.reasons,
+        )
 
     def assess(self, path: Path, file: File, engine: str) -> Assessment:
         """Return how a finished artifact answers, and how fast."""
-        found = self._answers(path, engine)
-        result = self._measure(found.logits)
-        labels = self._clips.labels
+        result, labels = self._measure(path, engine, "kept back"), self._clips.labels
+        logits = self._answers(path, engine)
+        judgment = self.judge(path, engine) if file.precision == "int8" else None
         return Assessment(
             file=path.name,
             engine=engine,
@@ -131,25 +162,32 @@ class Holdout:
             top5_agreement=result.top5_agreement,
             cosine=result.cosine,
             max_abs_diff=result.max_abs_diff,
-            mean_probability_diff=_probability_diff(self._logits, found.logits),
-            accuracy=None if labels is None else _share(found.logits, labels),
+            mean_probability_diff=_probability_diff(self._logits["kept back"], logits),
+            accuracy=None if labels is None else _share(logits, labels),
             bytes=sum((path.parent / name).stat().st_size for name in (file.path, *file.parts)),
-            latency_ms=found.latency_ms,
-            status=_status(result),
+            latency_ms=self._known[path.name, engine, "kept back"].latency_ms,
+            status=judgment.outcome if judgment else Outcome.PROVEN,
+            judgment=judgment,
         )
 
-    def _measure(self, logits: Logits) -> Verification:
-        result = measure(self._logits, logits, tolerance=INT8_TOLERANCE)
-        return replace(result, top1_required=self.required)
+    @property
+    def _activation(self) -> Activation:
+        return self._card.output.activation
+
+    def _measure(self, path: Path, engine: str, group: str) -> Verification:
+        answers = self._answers(path, engine, group)
+        result = measure(self._logits[group], answers, tolerance=INT8_TOLERANCE)
+        return replace(result, top1_required=1 - self._max_drop)
 
     def _chained(self, path: Path, card: Card, engine: str) -> dict[str, Verification]:
         """Step through clips one after the other, as through one video."""
-        if self._frames is None:
+        if self._original.frames is None:
             return {}
         crops = self._clips.crops.reshape(-1, *self._clips.crops.shape[2:])
         chosen = list(crops[np.arange(STEPS) % len(crops)])
         video = Preprocessor(card.preprocess).tensor(chosen)[None]
-        expected, backend = self._frames(video), open_backend(engine, path, RuntimeOptions())
+        expected = self._original.frames(video)
+        backend = open_backend(engine, path, RuntimeOptions())
         try:
             found = prove_chain(
                 path, backend, card, video=video, expected=expected, noise=INT8_TOLERANCE
@@ -159,44 +197,54 @@ class Holdout:
         expected = np.repeat(expected, len(found), axis=0)
         return {f"{STEPS} steps": compare(expected, found, INT8_TOLERANCE)}
 
-    def _prove(self, path: Path, found: _Answers) -> Proof:
-        expected = np.abs(self._reversed_logits - self._logits[: len(self._reversed)]).max()
-        effect = np.abs(found.reversed - found.logits[: len(found.reversed)]).max()
-        if self._order_sensitive and effect < _LEAST_EFFECT * expected:
+    def _prove(self, path: Path, engine: str) -> Proof:
+        expected, effect = (
+            np.abs(backwards - straight[: len(backwards)]).max()
+            for straight, backwards in (
+                (self._logits["kept back"], self._logits["reversed"]),
+                (self._answers(path, engine), self._answers(path, engine, "reversed")),
+            )
+        )
+        if self._original.order_sensitive and effect < _LEAST_EFFECT * expected:
             raise VerificationError(
                 f"{path.name}: reversed frames change the answer by {effect:.2g}, the checkpoint's "
                 f"by {expected:.2g}; calibrate on clips with motion"
             )
-        spread = float(np.ptp(self._logits)) or 1.0
-        between = np.abs(found.logits - found.logits[::-1]).max()
+        spread, logits = (
+            float(np.ptp(self._logits["kept back"])) or 1.0,
+            self._answers(path, engine),
+        )
+        between = np.abs(logits - logits[::-1]).max()
         return Proof(float(between) / spread, float(effect) / spread, float(expected) / spread)
 
-    def _answers(self, path: Path, engine: str) -> _Answers:
-        key = (path.name, engine)
+    def _answers(self, path: Path, engine: str, group: str = "kept back") -> Logits:
+        key = (path.name, engine, group)
         if key not in self._known:
-            logits, latency_ms = self._run(path, engine, self._clips.crops)
-            reordered, _ = self._run(path, engine, self._reversed)
-            self._known[key] = _Answers(logits, reordered, latency_ms)
-        return self._known[key]
+            self._known[key] = self._run(path, engine, self._crops[group])
+        return self._known[key].logits
 
-    def _run(self, path: Path, engine: str, crops: Image) -> tuple[Logits, float]:
+    def _run(self, path: Path, engine: str, crops: Image) -> _Answered:
         """Return logits (K, classes) and the median time of a run in milliseconds."""
         backend = open_backend(engine, path, RuntimeOptions())
         with Recognizer(self._card, backend) as recognizer:
             answers = list(recognizer.predict_many(map(list, crops)))
         times = [answer.inference_ms for answer in answers]
-        return np.stack([answer.logits for answer in answers]), float(np.median(times))
+        return _Answered(np.stack([answer.logits for answer in answers]), float(np.median(times)))
 
-    def _refer(self, reference: Callable[[Clips], Logits], crops: Image) -> Logits:
-        preprocess = Preprocessor(self._card.preprocess)
-        rows = [reference(preprocess.tensor(list(clip))[None]) for clip in crops]
+    def _refer(self, crops: Image) -> Logits:
+        preprocess, rows = Preprocessor(self._card.preprocess), []
+        for done, clip in enumerate(crops):
+            self._count("int8 reference", done, len(crops))
+            rows.append(self._original.run(preprocess.tensor(list(clip))[None]))
         return np.concatenate(rows)
 
 
 def compare_speed(assessments: Sequence[Assessment], cpu: Processor) -> str:
     """Return a warning where the fastest int8 artifact is slower than the fastest float one."""
     times = [(a.precision == "int8", a.latency_ms) for a in assessments if a.target == "any"]
-    int8, float_ = (min(ms for kind, ms in times if kind is wanted) for wanted in (True, False))
+    int8, float_ = (
+        min((ms for kind, ms in times if kind is wanted), default=0.0) for wanted in (True, False)
+    )
     if int8 <= float_:
         return ""
     known = bool(cpu.features) and not cpu.has_fast_int8
@@ -204,10 +252,11 @@ def compare_speed(assessments: Sequence[Assessment], cpu: Processor) -> str:
     return f"int8 is slower than float on this CPU ({int8:.1f} ms against {float_:.1f} ms){reason}"
 
 
-def _status(result: Verification) -> str:
-    if result.top1_agreement == 1:
-        return "equal"
-    return f"{'within' if result.top1_agreement >= result.top1_required else 'beyond'} the bound"
+def _generated(card: Card) -> Image:
+    """Return clips that nothing was calibrated on, (K, T, crop_px, crop_px, 3)."""
+    segments, size_px = card.sampling.segments, card.preprocess.crop_px
+    seeds = range(_FIRST_SEED, _FIRST_SEED + GENERATED_CLIPS)
+    return np.stack([generated_clip(seed, segments, size_px) for seed in seeds])
 
 
 def _probability_diff(reference: Logits, logits: Logits) -> float:

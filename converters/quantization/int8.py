@@ -10,8 +10,20 @@ from typing import Literal
 
 import numpy as np
 
-from converters.quantization.calibration import ClipSet, Feeds, Warn, read_clips, split
+from converters.quantization.calibration import (
+    MOST_CALIBRATED,
+    MOST_CLIPS,
+    ClipSet,
+    Count,
+    Feeds,
+    Warn,
+    read_clips,
+    split,
+    thin,
+    unseen,
+)
 from converters.quantization.holdout import Holdout
+from converters.quantization.judgment import Outcome
 from converters.quantization.observer import Ranges
 from converters.quantization.qdq import Form, calibrate, layer_names, quantize
 from edge_tsm.bundle.card import Card
@@ -27,10 +39,10 @@ class Int8:
     """How to quantize.
 
     `calibration` and `holdout` are a folder or list of clips, or prepared crops (a `ClipSet`);
-    without `holdout` every fourth calibration clip is kept back. `keep_float` names layers that
-    stay float; "auto" finds them where `max_drop`, the share of top-1 answers that may change,
-    does not hold without. `reduce_range` makes weights 7-bit, for x86 CPUs without VNNI.
-    `tensorrt` adds a file in TensorRT's form.
+    without `holdout` the calibration clips are shared out. `keep_float` names layers that stay
+    float; "auto" finds them where int8 is worse without: where it loses more than `max_drop`, a
+    share of the answers (`judgment` has the rule). `reduce_range` makes weights 7-bit, for
+    x86 CPUs without VNNI. `tensorrt` adds a file in TensorRT's form.
     """
 
     calibration: Path | ClipSet
@@ -40,16 +52,21 @@ class Int8:
     reduce_range: bool = False
     tensorrt: bool = False
 
-    def clips(self, card: Card, *, warn: Warn) -> tuple[ClipSet, ClipSet]:
-        """Return the clips to calibrate on and those to judge by.
+    def clips(self, card: Card, *, warn: Warn, count: Count = unseen) -> tuple[ClipSet, ClipSet]:
+        """Return the clips to calibrate on, at most 32, and those to judge by.
 
         Raises:
             ConversionError: no readable clips, or crops of another shape.
         """
-        given = _clips(self.calibration, card, warn)
+
+        def read(given: Path | ClipSet, most: int) -> ClipSet:
+            if isinstance(given, Path):
+                return read_clips(given, card, most=most, warn=warn, count=count)
+            return thin(_fitting(given, card), most)
+
         if self.holdout is None:
-            return split(given, warn=warn)
-        return given, _clips(self.holdout, card, warn)
+            return split(read(self.calibration, MOST_CLIPS))
+        return read(self.calibration, MOST_CALIBRATED), read(self.holdout, MOST_CLIPS)
 
     @property
     def form(self) -> Form:
@@ -60,23 +77,22 @@ class Int8:
 class Quantizer:
     """Quantizes one f32 model, with the same float layers in every form."""
 
-    def __init__(self, source: Path, card: Card, clips: ClipSet, settings: Int8) -> None:
+    def __init__(
+        self, source: Path, card: Card, clips: ClipSet, settings: Int8, *, count: Count = unseen
+    ) -> None:
         self._source, self._settings = source, settings
         self._layers = layer_names(source)
-        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source))
-        self.float_layers: tuple[str, ...] = ()
+        keep = settings.keep_float
+        self.float_layers = _known(keep, self._layers) if isinstance(keep, tuple) else ()
+        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source, count))
 
     def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
         """Settle which layers stay float.
 
         Raises:
-            ConversionError: a layer of that name does not exist.
-            VerificationError: `max_drop` does not hold even with half of the layers float.
+            VerificationError: int8 is worse even with half of the layers float.
         """
-        keep = self._settings.keep_float
-        if isinstance(keep, tuple):
-            self.float_layers = _known(keep, self._layers)
-        elif keep == "auto" and not self._holds(holdout, work, ()):
+        if self._settings.keep_float == "auto" and self._worse(holdout, work, ()):
             self.float_layers = self._fewest(holdout, work)
             warn(f"int8 keeps {len(self.float_layers)} of {len(self._layers)} layers float")
 
@@ -90,13 +106,13 @@ class Quantizer:
         order = self._by_harm(holdout, work)
         count = 1
         while count <= len(order) // 2:
-            if self._holds(holdout, work, order[:count]):
+            if not self._worse(holdout, work, order[:count]):
                 return tuple(order[:count])
             count *= 2
         raise VerificationError(
-            f"int8 changes more than {self._settings.max_drop:.1%} of the answers even with "
-            f"{count // 2} of {len(order)} layers float; allow more with --max-drop, or calibrate "
-            "on more clips"
+            f"int8 is worse even with {count // 2} of {len(order)} layers float: "
+            f"{'; '.join(self._last.reasons)}; calibrate on more and other clips, or allow more "
+            "(--max-drop)"
         )
 
     def _by_harm(self, holdout: Holdout, work: Path) -> Sequence[str]:
@@ -109,8 +125,9 @@ class Quantizer:
         }
         return sorted(self._layers, key=lambda name: -harm[name])
 
-    def _holds(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
-        return holdout.agreement(self._attempt(work, keep)) >= holdout.required
+    def _worse(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
+        self._last = holdout.attempt(self._attempt(work, keep))
+        return self._last.outcome is Outcome.WORSE
 
     def _attempt(self, work: Path, keep: Collection[str]) -> Path:
         return quantize(
@@ -126,9 +143,8 @@ def _known(names: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _clips(given: Path | ClipSet, card: Card, warn: Warn) -> ClipSet:
-    if isinstance(given, Path):
-        return read_clips(given, card, warn=warn)
+def _fitting(given: ClipSet, card: Card) -> ClipSet:
+    """Return prepared clips as they are, if they are what the model takes."""
     size = card.preprocess.crop_px
     wanted = (card.sampling.segments, size, size, 3)
     if given.crops.shape[1:] != wanted or given.crops.dtype != np.uint8 or not len(given):

@@ -13,8 +13,8 @@ measured on the calibration clips). Measured on a trained MobileNetV2-TSM: mean 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,32 +50,95 @@ class Form:
 
 def calibrate(source: Path, feeds: Iterable[Feed]) -> Ranges:
     """Return the ranges that `quantize` needs, seen on `feeds`."""
-    graph = _read(source)
+    graph = read_graph(source)
     layers = graph.layers.values()
     ranks = {node.input[0]: graph.constants[node.input[1]].ndim for node in layers}
-    return observe(graph.model, feeds, tensors=sorted(_points(graph, ())), means=ranks)
+    return observe(graph.model, feeds, tensors=sorted(points(graph, ())), means=ranks)
 
 
 def layer_names(source: Path) -> list[str]:
     """Return the names of the layers of a graph that can be int8, in order."""
-    return list(_read(source).layers)
+    return list(read_graph(source).layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Weights of a layer as integers, (O, I, ...), their scale (O,) and the float bias (O,)."""
+
+    integers: NDArray[np.int8]
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 def quantize(
-    source: Path, path: Path, ranges: Ranges, form: Form, *, keep: Collection[str] = ()
+    source: Path,
+    path: Path,
+    ranges: Ranges,
+    form: Form,
+    *,
+    keep: Collection[str] = (),
+    layers: Mapping[str, Layer] | None = None,
 ) -> Path:
-    """Write the f32 model `source` as int8 to `path`; layers named in `keep` stay float."""
-    model = _Rewriter(_read(source), ranges, form, keep).run()
+    """Write the f32 model `source` as int8 to `path`; layers named in `keep` stay float.
+
+    `layers` are what layers are to hold (`refine`), by name; by default weights are rounded.
+    """
+    model = _Rewriter(read_graph(source), ranges, form, keep, layers or {}).run()
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path
 
 
-def _read(source: Path) -> Graph:
+def read_graph(source: Path) -> Graph:
+    """Return the graph of a file, made ready to be quantized."""
     return Graph(subsample_apart(onnx.load(str(source))))
 
 
-def _points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
+def rounded(rows: NDArray[np.float32], bias: NDArray[np.float32], *, most: int) -> Layer:
+    """Round weights (O, I, ...) to the nearest of 2 * most + 1 steps per output channel."""
+    scale = (np.abs(rows).reshape(len(rows), -1).max(1) / most).clip(1e-9).astype(np.float32)
+    return Layer(np.rint(rows / _per_output(scale, rows.ndim)).astype(np.int8), scale, bias)
+
+
+def dequantized(layer: Layer) -> NDArray[np.float32]:
+    """Return the weights that a layer's integers stand for."""
+    weights: NDArray[np.float32] = layer.integers * _per_output(layer.scale, layer.integers.ndim)
+    return weights
+
+
+def _per_output(scale: NDArray[np.float32], rank: int) -> NDArray[np.float32]:
+    return scale.reshape(-1, *(1,) * (rank - 1))
+
+
+def _fitting(layer: Layer, scale_in: float) -> Layer:
+    """Give channels of almost zero weights a scale by which their bias still fits into 32 bits."""
+    least = np.abs(layer.bias) / (scale_in * 2.0**30)
+    if (layer.scale >= least).all():
+        return layer
+    scale = np.maximum(layer.scale, least).astype(np.float32)
+    integers = np.rint(dequantized(layer) / _per_output(scale, layer.integers.ndim))
+    return Layer(integers.astype(np.int8), scale, layer.bias)
+
+
+def scales(points: Mapping[str, str], ranges: Ranges, form: Form) -> dict[str, Scale]:
+    """Return the scale and zero point of each group of `points`, by the group's first tensor."""
+    found = {}
+    for name in set(points.values()):
+        group = [tensor for tensor, first in points.items() if first == name]
+        low = min(0.0, *(ranges.low[tensor] for tensor in group))
+        high = max(0.0, *(ranges.high[tensor] for tensor in group))
+        found[name] = _scale(low, high, symmetric=form.symmetric)
+    return found
+
+
+def _scale(low: float, high: float, *, symmetric: bool) -> Scale:
+    if symmetric:
+        return np.float32(max(-low, high, 1e-6) / 127), np.int8(0)
+    scale = max(high - low, 1e-6) / 255
+    return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
+
+
+def points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
     """Return the tensors to quantize, each with the tensor whose scale it shares.
 
     These are what layers and sums read and make, before any movement. Tensors that a concatenation
@@ -106,10 +169,18 @@ def _points(graph: Graph, keep: Collection[str]) -> dict[str, str]:
 class _Rewriter:
     """Copies a graph node by node, quantizing on the way."""
 
-    def __init__(self, graph: Graph, ranges: Ranges, form: Form, keep: Collection[str]) -> None:
-        self._graph, self._ranges, self._form, self._keep = graph, ranges, form, keep
-        self._points = _points(graph, keep)
-        self._scales = {name: self._scale(name) for name in set(self._points.values())}
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Ranges,
+        form: Form,
+        keep: Collection[str],
+        layers: Mapping[str, Layer],
+    ) -> None:
+        self._graph, self._form, self._keep, self._layers = graph, form, keep, layers
+        self._means = ranges.means
+        self._points = points(graph, keep)
+        self._scales = scales(self._points, ranges, form)
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[np.generic]] = {}
         self._bytes: dict[str, tuple[str, str]] = {}  # tensor: its quantized twin, its scale's name
@@ -129,15 +200,6 @@ class _Rewriter:
         for name in self._graph.outputs & self._bytes.keys():
             self._float(name)
         return self._model()
-
-    def _scale(self, name: str) -> Scale:
-        group = [tensor for tensor, first in self._points.items() if first == name]
-        low = min(0.0, *(self._ranges.low[tensor] for tensor in group))
-        high = max(0.0, *(self._ranges.high[tensor] for tensor in group))
-        if self._form.symmetric:
-            return np.float32(max(-low, high, 1e-6) / 127), np.int8(0)
-        scale = max(high - low, 1e-6) / 255
-        return np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, 255))
 
     def _moves_bytes(self, node: NodeProto) -> bool:
         data = self._graph.data(node)
@@ -239,22 +301,13 @@ class _Rewriter:
         return self._constant(f"{scale}:zero", self._scales[scale][1])
 
     def _weights(self, node: NodeProto, copy: NodeProto) -> None:
-        """Quantize weights per output channel and the bias to their product with the input."""
-        weight = self._graph.constants[node.input[1]].astype(np.float32)
-        rows = weight if node.op_type == "Conv" or attribute(node, "transB", 0) else weight.T
-        bias = np.zeros(len(rows), np.float32)
-        if len(node.input) > 2:
-            bias = np.broadcast_to(self._graph.constants[node.input[2]], bias.shape)
+        """Store weights per output channel, and the bias by their product with the input."""
         (root,) = {self._points[r] for r in self._graph.roots(node.input[0])}
         scale_in, _ = self._scales[root]
-        scale = np.abs(rows).reshape(len(rows), -1).max(1) / self._form.weight_max
-        # A channel of almost zero weights gets a scale by which its bias still fits into 32 bits.
-        scale = np.maximum(scale, np.abs(bias) / (scale_in * 2.0**30)).clip(1e-9)
-        scale = scale.astype(np.float32)
-        shape = (-1,) + (1,) * (rows.ndim - 1)
-        integers = np.rint(rows / scale.reshape(shape)).astype(np.int8)
-        bias = bias - self._drift(node, integers * scale.reshape(shape) - rows)
-        axis = 0 if rows is weight else 1
+        layer = self._layers.get(layer_name(node)) or self._rounded(node)
+        layer = _fitting(layer, float(scale_in))
+        integers, scale, bias = layer.integers, layer.scale, layer.bias
+        axis = 0 if self._graph.outputs_first(node) else 1
         stem = f"{node.input[1]}:{node.name}"
         copy.input[1] = self._stored(stem, integers if axis == 0 else integers.T, scale, axis)
         del copy.input[2:]
@@ -266,11 +319,17 @@ class _Rewriter:
                 self._stored(f"{stem}:bias", np.rint(bias / step).astype(np.int32), step, 0)
             )
 
+    def _rounded(self, node: NodeProto) -> Layer:
+        rows, bias = self._graph.weights(node)
+        layer = rounded(rows, bias, most=self._form.weight_max)
+        drift = self._drift(node, dequantized(layer) - rows)
+        return replace(layer, bias=(bias - drift).astype(np.float32))
+
     def _drift(self, node: NodeProto, error: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what an error of the weights adds to the mean of each output channel."""
         groups = attribute(node, "group", 1)
         summed = error.reshape(groups, len(error) // groups, error.shape[1], -1).sum(3)
-        means = self._ranges.means[node.input[0]].reshape(groups, -1)
+        means = self._means[node.input[0]].reshape(groups, -1)
         drift: NDArray[np.float32] = np.einsum("goi,gi->go", summed, means).reshape(-1)
         return drift
 

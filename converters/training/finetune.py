@@ -20,11 +20,14 @@ from converters.checkpoints.writer import refuse_strangers
 from converters.facts import Fact, Hints
 from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
+from converters.training.checks import check_classes, check_readable
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.checks import check_files, check_training
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.overlap import overlap
+from edge_tsm.data.sets import SetDataset
 from edge_tsm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -86,6 +89,7 @@ def start_from(
         shift_place="blockres" if flat else None,
         color="rgb",
         size=size_px,
+        activation="sigmoid",  # of no weight: what it will be is for the training to say
     )
     recipe = resolve(read.topology, options)
     network = recipe.network
@@ -132,12 +136,18 @@ def trainer(
             teacher's head is new.
         SourceError: clips are missing.
     """
-    for note in (*check_files(train), *check_files(val), *check_training(train, val)):
+    notes = (*check_files(train), *check_files(val), *check_training(train, val))
+    for note in (*notes, *overlap(train, val), *check_readable(train, val)):
         log.warning("%s", note)
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
+    if settings.activation == "softmax":
+        _refuse_sets(train, val, classes=len(start.labels))
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
+    for note in check_classes(train, val, start.labels, is_new=start.head == "new"):
+        log.warning("%s", note)
     preprocess = start.preprocess
+    classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
@@ -145,11 +155,18 @@ def trainer(
     return Trainer(
         start.model,
         preprocess,
-        VideoClips(train.samples, sampling, preprocess, random, random=True),
-        VideoClips(val.samples, sampling, preprocess, plain, random=False),
+        VideoClips(train.samples, sampling, preprocess, random, random=True, classes=classes),
+        VideoClips(val.samples, sampling, preprocess, plain, random=False, classes=classes),
         settings,
         distillation=Distillation(teacher.model) if teacher is not None else None,
     )
+
+
+def _refuse_sets(*datasets: Dataset, classes: int) -> None:
+    """Refuse clips that softmax cannot describe."""
+    if classes == 1 or any(isinstance(dataset, SetDataset) for dataset in datasets):
+        found = "there is one class" if classes == 1 else "a list gives clips several classes"
+        raise InputError(f'{found}; train with activation="sigmoid", by binary cross-entropy')
 
 
 def mirror_map(labels: Sequence[str]) -> tuple[int, ...] | None:

@@ -44,11 +44,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class Check:
-    """One artifact's result per group of clips, and over all of them."""
+    """One artifact's result per group of clips, and over all of them.
+
+    An artifact that may be kept although the clips do not prove it is not `proven`, for `reasons`;
+    `summary` is what is found in one line, where that is more than the figures of `total`.
+    """
 
     groups: dict[str, Verification]
     total: Verification
     proof: Proof
+    proven: bool = True
+    summary: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 class Reference:

@@ -51,6 +51,9 @@ class Rules:
         ignored: labels taken out before the softmax, as if the model did not have them.
         held: labels that change nothing: what is on stays on.
 
+    Where each class has a probability of its own, they start and end one by one, and several may be
+    on: a background label ends all, ignored and held ones never start.
+
     Raises:
         InputError: thresholds out of order, or a number out of range.
 

@@ -22,7 +22,7 @@ class Stamp:
     def __init__(self, source: str | None, *, clock: Clock, new_id: Callable[[], str]) -> None:
         self._source, self._clock, self._new_id = source, clock, new_id
         self._shift_s: float | None = None
-        self._open: Event | None = None
+        self._open = dict[int, Event]()  # by class: several may be on
 
     def see(self, prediction: Prediction) -> None:
         """Learn from a live answer how the source's time relates to the clock's."""
@@ -39,9 +39,11 @@ class Stamp:
         decided_utc = self._clock.utc(self._clock.now()) or datetime.now(timezone.utc)
         stamped = replace(event, source=self._source, decided_utc=decided_utc)
         if event.kind == "start":
-            self._open = replace(stamped, id=self._new_id(), start_utc=self._utc(event.start_s))
-            return self._open
-        start, self._open = self._open or replace(stamped, id=self._new_id()), None
+            start = replace(stamped, id=self._new_id(), start_utc=self._utc(event.start_s))
+            self._open[event.index] = start
+            return start
+        start = self._open.pop(event.index, replace(stamped, id=""))
+        start = start if start.id else replace(start, id=self._new_id())
         end_utc = self._utc(event.told_s)
         return replace(stamped, id=start.id, start_utc=start.start_utc, end_utc=end_utc)
 

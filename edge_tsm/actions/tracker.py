@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.decider import DECIDERS, Decider
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.stamp import Stamp
 from edge_tsm.datatypes import Decision, Event, Prediction
@@ -77,9 +77,10 @@ class ActionTracker:
         """
         track = self._tracks.get(prediction.source)
         if track is None:
+            kind = DECIDERS[prediction.activation]
             stamp = Stamp(prediction.source, clock=self._clock, new_id=self._new_id)
             rules = self._own.get(prediction.source, self._rules)
-            track = _Track(Decider(rules, self._labels), stamp, prediction)
+            track = _Track(kind(rules, self._labels), stamp, prediction)
             self._tracks[prediction.source] = track
         track.last = prediction
         decision = track.decider.update(prediction)

@@ -97,24 +97,33 @@ def measure(
 ) -> Verification:
     """Compare (K, classes) logits; differences are related to the range of the reference's logits.
 
-    Top-5 agreement is the mean share of the reference's five best classes (all, if there are
-    fewer) among the answer's five best.
+    The cosine is that of all logits at once, each clip's mean over its classes removed, as softmax
+    does not see it; with one class the logits are taken as they are. Top-5 agreement is the mean
+    share of the reference's five best classes (all, if there are fewer) among the answer's five
+    best.
     """
     diff = float(np.abs(reference - answer).max())
     spread = float(reference.max() - reference.min())
-    norms = np.linalg.norm(reference, axis=1) * np.linalg.norm(answer, axis=1)
-    with np.errstate(invalid="ignore"):  # answers that are not finite give no number here
-        cosine = (reference * answer).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
     return Verification(
         clips=len(reference),
         max_abs_diff=diff if np.isfinite(diff) else float("inf"),
         max_rel_diff=diff / spread if spread > 0 and np.isfinite(diff) else float("inf"),
         tolerance=tolerance,
-        cosine=float(cosine.min()),
+        cosine=_cosine(reference, answer),
         top1_agreement=_overlap(reference, answer, 1),
         top5_agreement=_overlap(reference, answer, 5),
         top1_required=0.0,
     )
+
+
+def _cosine(reference: NDArray[np.float32], answer: NDArray[np.float32]) -> float:
+    """Return the cosine of centered logits, NaN where an answer is not finite."""
+    a, b = reference.astype(np.float64), answer.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        if a.shape[1] > 1:
+            a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+        return float((a * b).sum()) / max(norms, np.finfo(np.float64).tiny)
 
 
 def _overlap(reference: NDArray[np.float32], answer: NDArray[np.float32], k: int) -> float:

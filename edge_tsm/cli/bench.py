@@ -44,7 +44,8 @@ def bench(
     """Time every artifact of BUNDLE on every device of this machine.
 
     Each runs in a process of its own. Times are those of one run of the engine; memory is the
-    process's highest; golden: do answers to the golden clips agree with those at conversion?
+    process's highest; golden: do answers to the golden clips agree with those at conversion? Not
+    proven: int8 judged on too few clips, which runs by --variant only.
     """
     bundle, selection = find_bundle(bundle), Selection(**selected)
     jobs = select(bundle, selection, threads=threads, runs=runs)
@@ -76,5 +77,5 @@ def _line(row: Row) -> tuple[str, ...]:
         f"{row.p95_ms:.1f} ms",
         f"{row.clips_per_s:.1f}",
         f"{row.peak_mib:.0f} MiB",
-        Status.of(row.agreement).value,
+        Status.of(row.agreement).value + ("" if row.proven else ", not proven"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import cloup
 from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
-from edge_tsm.errors import ConversionError, InputError
+from edge_tsm.errors import ConversionError, IncompleteError, InputError
 from edge_tsm.system.printable import printable, write_control
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from converters.recipe import Recipe
 
 T = TypeVar("T")
+_SILENCE_S = 10.0
 
 # Fields of `converters.Options`.
 _CHECKPOINT: tuple[Decorator, ...] = (
@@ -56,6 +58,11 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     ),
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
+    click.option(
+        "--activation",
+        type=click.Choice(["softmax", "sigmoid"]),
+        help="sigmoid: one class, or several at once. [default: as trained, else softmax]",
+    ),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
     click.option(
         "--size",
@@ -142,9 +149,11 @@ Examples:
 def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
-    Topology is read from the weights. What they cannot tell comes from an option, else from
-    args.txt beside the file, else from a TSM_… name of the file or its folder, else a default.
-    Nothing is written unless every check passes.
+    The network is found wherever in the file it lies; topology is read from its weights. What they
+    cannot tell comes from an option, else from arguments in the file, else from args.txt beside it,
+    else from a TSM_… name of the file or its folder, else a default.
+    Nothing is written unless every check of the f32 files passes; int8 or another further file that
+    fails is left out, and the exit code is 11.
     """
     try:
         from converters import build, plan
@@ -158,9 +167,12 @@ def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     planned = plan(checkpoint, options)
     _print_facts(planned.recipe)
     bundle = output or default_bundle(checkpoint)
-    build(planned, bundle, settings, progress=_print_progress)
-    click.echo(f"\n{bundle} is ready. Next:\n  edge-tsm info {bundle}")
-    click.echo(f"  edge-tsm run {bundle} --source VIDEO\n  edge-tsm run {bundle} --camera 0")
+    try:
+        build(planned, bundle, settings, progress=_Progress())
+    except IncompleteError:
+        _print_next(bundle)
+        raise
+    _print_next(bundle)
 
 
 def _parse(given: Mapping[str, Any]) -> tuple[Options, Settings]:
@@ -195,14 +207,29 @@ def _fill(kind: Callable[..., T], given: Mapping[str, Any]) -> T:
     return kind(**{name: given[name] for name in names})
 
 
-def _print_progress(line: str) -> None:
-    """Print a step; on a terminal its announcement is replaced by its result."""
-    if not sys.stdout.isatty():
-        if not line.endswith("…"):
-            click.echo(line, err=line.startswith("warning"))
-        return
-    write_control(sys.stdout, "\r\033[K")
-    click.echo(line, nl=not line.endswith("…"))
+class _Progress:
+    """Prints each step; on a terminal its announcement is replaced by its result.
+
+    Elsewhere an announcement, or how far a step is, is printed after ten seconds of silence.
+    """
+
+    def __init__(self) -> None:
+        self._printed_s = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """Print a line, or not."""
+        announced, now_s = line.endswith("…"), time.monotonic()
+        if sys.stdout.isatty():
+            write_control(sys.stdout, "\r\033[K")
+            click.echo(line, nl=not announced)
+        elif not announced or now_s - self._printed_s >= _SILENCE_S:
+            click.echo(line, err=announced or line.startswith("warning"))
+            self._printed_s = now_s
+
+
+def _print_next(bundle: Path) -> None:
+    click.echo(f"\n{bundle} is ready. Next:\n  edge-tsm info {bundle}")
+    click.echo(f"  edge-tsm run {bundle} --source VIDEO\n  edge-tsm run {bundle} --camera 0")
 
 
 def _print_facts(recipe: Recipe) -> None:

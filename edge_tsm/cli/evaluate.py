@@ -17,8 +17,9 @@ from edge_tsm.cli.options import Decorator, collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.checks import check_files
-from edge_tsm.data.clips import Dataset, read_dataset
+from edge_tsm.data.clips import Dataset
 from edge_tsm.data.listing import Roles
+from edge_tsm.data.sets import SetDataset, read_sets
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
 from edge_tsm.evaluation.journal import Journal
@@ -117,11 +118,12 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
     LIST has lines `path class` or `path frames class` in any usual dialect (docs/tables.md), or is
-    a folder of class folders; it is shown as it was read, and checked whole first. A bundle's
+    a folder of class folders; it is shown as it was read, and checked whole first. Clips with
+    several classes (`path 1,4`) are for models with a sigmoid, which get mAP. A bundle's
     artifact (gestures.bundle/model.xml) may stand for it, to compare artifacts.
 
-    The protocols are upstream's at the model's input size; its --full_res shows 256x256 pictures,
-    which a model of fixed size cannot take. Unreadable videos are listed, and accuracy is over the
+    The protocols are upstream's at the model's input size; its --full_res, 256x256 pictures, is
+    for models converted with --full-res. Unreadable videos are listed, and accuracy is over the
     readable ones.
 
     Voting is the baseline: each sampled frame alone, as a clip of equal frames, from the same
@@ -134,9 +136,11 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     files = given.files()
     files.check(listed)
     weights = _weights(given.weights, len(bundles))
-    dataset = read_dataset(
+    dataset = read_sets(
         listed, root=given.root, columns=given.columns, first_class=given.first_class
     )
+    if given.charts and isinstance(dataset, SetDataset):
+        raise InputError(f"{listed}: clips have several classes, which --charts cannot show")
     with open_models(
         short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
     ) as models:

@@ -44,7 +44,8 @@ def _rows(card: Card) -> list[tuple[str, str]]:
     for name, file in card.files.items():
         proven = card.verification.get(name)
         proof = f", max |Δ| {proven.max_rel_diff:.1e} of the logit range" if proven else ""
-        lines.append((name, f"{file.engine} {file.precision}{proof}"))
+        unproven = "" if file.proven else ", not proven: runs by --variant only"
+        lines.append((name, f"{file.engine} {file.precision}{proof}{unproven}"))
     lines.append(("checkpoint", f"sha256 {card.provenance.checkpoint_sha256[:16]}…"))
     lines.append(("made with", ", ".join(f"{k} {v}" for k, v in card.provenance.tools.items())))
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ import click
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
-from edge_tsm.events import EventStore, Limits
+from edge_tsm.events import DiskFullError, EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 from edge_tsm.system.secrets import resolve
 
+_log = logging.getLogger(__name__)
 _SHARE = click.FloatRange(0, 1)
 _SECONDS = click.FloatRange(min=0)
 _DAYS = click.FloatRange(min=0, min_open=True)
@@ -83,13 +85,21 @@ class OutputOptions:
     def store(self, requests: Iterable[SinkRequest], clock: Clock) -> EventStore:
         """Open the event file that is asked for, or a store in memory.
 
+        A disk that is full is no reason not to recognize anything, unless events are essential.
+
         Raises:
             SinkError: the file cannot be used.
         """
         files = [Path(request.value) for request in requests if request.kind.name == "events"]
         most_age_s = None if self.keep_days is None else self.keep_days * 86_400
         limits = Limits(self.keep_events, most_age_s)
-        return EventStore(files[0] if files else None, limits=limits, clock=clock)
+        try:
+            return EventStore(files[0] if files else None, limits=limits, clock=clock)
+        except DiskFullError as error:
+            if "events" in self.essential:
+                raise
+            _log.warning("%s; events of this run are kept in memory only", error)
+            return EventStore(limits=limits, clock=clock)
 
     def context(
         self,

@@ -53,6 +53,7 @@ class Measured:
 
     Times are those of the engine call on one batch; `clips_per_s` counts the clips in it.
     `peak_mib` is the highest memory of the process, so it means something in a fresh one only.
+    `proven` is what the card says of the file.
     """
 
     file: str
@@ -66,6 +67,7 @@ class Measured:
     load_s: float
     peak_mib: float
     agreement: Verification
+    proven: bool
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def _measured(job: Job) -> Measured:
         load_s=load_s,
         peak_mib=_peak_mib(),
         agreement=agreement,
+        proven=variant.file.proven,
     )
 
 

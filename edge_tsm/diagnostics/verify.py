@@ -51,11 +51,12 @@ class Replay:
 
     @property
     def summary(self) -> str:
-        """The status, and in parentheses the figures or the reason."""
+        """The status, in parentheses figures or the reason, and whether the file is unproven."""
+        unproven = "" if self.variant.file.proven else "; not proven at conversion"
         if self.measured is None:
-            return f"{self.status.value} ({self.reason})"
+            return f"{self.status.value} ({self.reason}){unproven}"
         diff, tolerance = self.measured.max_rel_diff, self.measured.tolerance
-        return f"{self.status.value} (max |Δ| {diff:.1e} of range, ≤ {tolerance:.0e})"
+        return f"{self.status.value} (max |Δ| {diff:.1e} of range, ≤ {tolerance:.0e}){unproven}"
 
 
 def verify_bundle(

@@ -24,6 +24,7 @@ PAD_PX, TEXT_PX, TITLE_PX = 20, 13, 18
 MOST_COUNTED, MOST_NAMED = 24, 60
 LABEL_CHARS, PAIRS, PAIRS_PX = 24, 14, 430
 PLOT_PX, HISTOGRAM_PX, ROW_PX, BAR_PX = 420, 90, 34, 20
+WIDE_PX, LOW_PX = 640, 260
 
 
 def confusion_chart(
@@ -151,6 +152,68 @@ def latency_chart(bars: Sequence[Bar], title: str) -> PilImage.Image:
         sheet.text((end + 10, middle), text, "lm")
     sheet.draw.line((left, top, left, low), fill=FAINT)
     return sheet.image
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """How sure a model is of each clip, (K,), before and after a change; below 0: another answer.
+
+    A changed answer is no loss up to a margin of `tolerance`.
+    """
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    tolerance: float
+
+
+def margin_chart(margins: Margins, title: str) -> PilImage.Image:
+    """Draw a dot per clip: its margin, and what the change adds to it.
+
+    Dots below the slanted line have flipped: red where that is a loss, else open.
+    """
+    left, top = PAD_PX + 64, PAD_PX + TITLE_PX + 44
+    width = left + WIDE_PX + PAD_PX
+    sheet = _Sheet(max(width, 2 * PAD_PX + _width(title, TITLE_PX)), top + LOW_PX + 58, title)
+    change = margins.after - margins.before
+    widest = float(margins.before.max(initial=0)) * 1.05 or 1.0
+    highest = float(np.abs(change).max(initial=0)) * 1.15 or 1.0
+    x = left + margins.before / widest * WIDE_PX
+    y = top + LOW_PX * (0.5 - change / highest / 2)
+    _margin_axes(sheet, (left, top), widest, highest)
+    end = min(highest, widest)  # where margin + change = 0 leaves the plot
+    slanted = (left, top + LOW_PX / 2, left + end / widest * WIDE_PX)
+    sheet.draw.line((*slanted, top + LOW_PX * (0.5 + end / highest / 2)), fill=INK)
+    edge = left + margins.tolerance / widest * WIDE_PX
+    sheet.draw.line((edge, top, edge, top + LOW_PX), fill=RED)
+    for i in np.argsort(-margins.after):  # flips last, over the others
+        box = (x[i] - 3, y[i] - 3, x[i] + 3, y[i] + 3)
+        lost = margins.after[i] < 0 and margins.before[i] > margins.tolerance
+        fill = BLUE if margins.after[i] >= 0 else RED if lost else PAPER
+        sheet.draw.ellipse(box, fill=fill, outline=RED if margins.after[i] < 0 else BLUE)
+    return sheet.image
+
+
+def _margin_axes(sheet: _Sheet, corner: Point, widest: float, highest: float) -> None:
+    left, top = corner
+    for part in range(5):
+        x, y = left + WIDE_PX * part / 4, top + LOW_PX * part / 4
+        sheet.draw.line((x, top, x, top + LOW_PX), fill=GRID)
+        sheet.draw.line((left, y, left + WIDE_PX, y), fill=GRID)
+        sheet.text((x, top + LOW_PX + 8), f"{widest * part / 4:.2g}", "mt")
+        sheet.text((left - 8, y), f"{highest * (1 - part / 2):+.2g}", "rm")
+    sheet.text((left + WIDE_PX / 2, top + LOW_PX + 26), "margin of the answer, logits", "mt")
+    sheet.upright((left - 58, top + LOW_PX / 2 + _width("change") / 2), "change")
+    legend = "red line: up to here a flip is no loss; below the slanted line: flipped; red: lost"
+    sheet.text((left, top - 10), legend, "lb", color=FAINT)
+
+
+def stacked(pictures: Sequence[PilImage.Image]) -> PilImage.Image:
+    """Return pictures one below the other."""
+    height = sum(picture.height for picture in pictures)
+    sheet = PilImage.new("RGB", (max(picture.width for picture in pictures), height), PAPER)
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (0, sum(above.height for above in pictures[:i])))
+    return sheet
 
 
 def _curve(sheet: _Sheet, corner: Point, heights: Sequence[float], color: Rgb) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.data.clips import Dataset, Sample
-from edge_tsm.datatypes import Logits
+from edge_tsm.data.sets import classes_of, truth_of
+from edge_tsm.datatypes import Activation, Logits
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.journal import Journal, Outcome
-from edge_tsm.evaluation.metrics import Figures, figures, fuse
+from edge_tsm.evaluation.metrics import Figures, SetFigures, figures, fuse, set_figures
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
 from edge_tsm.evaluation.views import (
     Classifier,
@@ -27,7 +28,7 @@ from edge_tsm.evaluation.views import (
     Views,
     column_name,
 )
-from edge_tsm.sources import OnProgress, Recording, VideoFile, open_source
+from edge_tsm.sources import OnProgress, Recording, open_source, remark
 from edge_tsm.system.machine import usable_cores
 
 
@@ -46,6 +47,7 @@ class Evaluation:
     seconds: float = 0.0
     engine_s: float = 0.0
     resumed: int = 0
+    activation: Activation = "softmax"
 
     @property
     def answered(self) -> list[Outcome]:
@@ -70,6 +72,16 @@ class Evaluation:
         """Return the figures over the clips that could be read."""
         return self._figures[column]
 
+    def set_figures(self, column: str) -> SetFigures:
+        """Return the figures of answers that may name several classes, over the same clips."""
+        samples = [outcome.sample for outcome in self.answered]
+        return set_figures(self.logits(column), truth_of(samples, len(self.labels)))
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every clip has one class, so that `figures` says how many are right."""
+        return all(len(classes_of(outcome.sample)) == 1 for outcome in self.answered)
+
     @property
     def truth(self) -> NDArray[np.int64]:
         """The true class of every answered clip."""
@@ -77,7 +89,10 @@ class Evaluation:
 
     @cached_property
     def _figures(self) -> dict[str, Figures]:
-        return {column: figures(self.logits(column), self.truth) for column in self.columns}
+        return {
+            column: figures(self.logits(column), self.truth, activation=self.activation)
+            for column in self.columns
+        }
 
     def with_ensemble(self, weights: Sequence[float], name: str = "ensemble") -> Evaluation:
         """Add the weighted mean of all models, per method (upstream's `--coeff`).
@@ -134,8 +149,9 @@ def evaluate(
         BackendError: an engine failed.
     """
     protocol = protocol or ViewProtocol()
-    labels = _common_labels(models)
+    labels, activation = _common_labels(models), _common_activation(models)
     dataset = dataset.of_classes(labels)
+    _check_sets(dataset, activation, protocol)
     run = _Run({name: ViewMaker(model, protocol) for name, model in models.items()}, protocol)
     known = {i: journal.known(sample) for i, sample in enumerate(dataset)} if journal else {}
     outcomes = {i: outcome for i, outcome in known.items() if outcome}
@@ -157,6 +173,7 @@ def evaluate(
         seconds=time.perf_counter() - started,
         engine_s=run.engine_s,
         resumed=resumed,
+        activation=activation,
     )
 
 
@@ -171,6 +188,31 @@ def _common_labels(models: Mapping[str, Classifier]) -> tuple[str, ...]:
                 f"{len(other.card.labels)} labels, or another order); evaluate them apart"
             )
     return model.card.labels
+
+
+def _common_activation(models: Mapping[str, Classifier]) -> Activation:
+    found = {model.card.output.activation: name for name, model in models.items()}
+    if len(found) > 1:
+        raise InputError(
+            f"{found['softmax']} answers one class (softmax), {found['sigmoid']} several "
+            "(sigmoid); evaluate them apart"
+        )
+    return next(iter(found))
+
+
+def _check_sets(dataset: Dataset, activation: Activation, protocol: ViewProtocol) -> None:
+    """Refuse clips, or a protocol, that do not go with how the models answer."""
+    if activation == "sigmoid" and protocol.average == "softmax":
+        raise InputError(
+            "the model's classes have a probability each (sigmoid), of which there is no softmax "
+            "to average; average logits"
+        )
+    several = next((s for s in dataset if len(classes_of(s)) != 1), None)
+    if activation == "softmax" and several is not None:
+        raise InputError(
+            f"{several.name} has {len(classes_of(several))} classes in the list, the model answers "
+            "exactly one (softmax); convert it with --activation sigmoid if it was trained so"
+        )
 
 
 @dataclass(frozen=True)
@@ -229,7 +271,7 @@ class _Run:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
             rule = item[1].within(choose)
             frames = cast("Recording", source).sample(rule, progress=lambda *_: stop())
-            damage = source.damage if isinstance(source, VideoFile) else ""
+            damage = remark(source) if item[1].path.is_file() else ""
         pictures = {frame.index: frame.image for frame in frames}
         views = [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
         return _Loaded(views, damage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -13,6 +14,7 @@ from edge_tsm.errors import SinkError
 
 SCHEMA = 1
 APPLICATION = 0x4554534D  # "ETSM", what `file` shows too
+_FULL = ("database or disk is full", "disk I/O error")  # the second for its shared memory
 _TABLES = """
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order; the time of day may be set back
@@ -45,11 +47,16 @@ CREATE TABLE parked (  -- messages that a destination refuses
 """
 
 
+class DiskFullError(SinkError):
+    """The file is all right, and there is no room to open it."""
+
+
 def connect(path: Path | None, stack: ExitStack) -> sqlite3.Connection:
     """Open an event file, made if missing, or a store in memory; `stack` closes it.
 
     Raises:
         SinkError: it cannot be written, is something else, of a newer edge-tsm, or in use.
+        DiskFullError: there is no room.
     """
     try:
         if path is not None:
@@ -63,8 +70,10 @@ def connect(path: Path | None, stack: ExitStack) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, SinkError):
             raise
-        reason = getattr(error, "strerror", None) or error
-        raise SinkError(f"{path}: cannot be used as an event file ({reason})") from error
+        reason = str(getattr(error, "strerror", None) or error)
+        full = getattr(error, "errno", None) == errno.ENOSPC or reason in _FULL
+        kind = DiskFullError if full else SinkError
+        raise kind(f"{path}: cannot be used as an event file ({reason})") from error
     return connection
 
 

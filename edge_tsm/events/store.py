@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,17 +15,14 @@ from typing import Any
 
 from edge_tsm.datatypes import Event, Media, StateChange, iso
 from edge_tsm.errors import SinkError
-from edge_tsm.events.database import connect, transaction
+from edge_tsm.events.database import connect
 from edge_tsm.events.record import Message, state_record
+from edge_tsm.events.rows import DestinationState, Rows
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.jsontext import to_json
 
 RETRY_S = 5.0
 MOST_WAITING = 1000  # messages that memory holds while the file cannot be written
-_EVENT = (
-    "id, source, label, class_index, score, start_s, told_s, ended, start_utc, end_utc, decided_utc"
-)
-
 _log = logging.getLogger(__name__)
 
 
@@ -54,20 +51,6 @@ class DeliveryCounts:
     lost: int
 
 
-@dataclass
-class _Destination:
-    """How far a destination is; the file may be behind while it cannot be written.
-
-    `taken` is the message that is on its way: it is not lost before that has failed.
-    """
-
-    cursor: int
-    delivered: int = 0
-    parked: int = 0
-    lost: int = 0
-    taken: int = 0
-
-
 class EventStore:
     """Events in a SQLite file, or in memory: for any thread, each call is one transaction.
 
@@ -82,7 +65,8 @@ class EventStore:
         clock: of pauses.
 
     Raises:
-        SinkError: the file is something else, of a newer edge-tsm, in use, or cannot be written.
+        SinkError: the file is something else, of a newer edge-tsm, in use, or cannot be written;
+            a `DiskFullError` where that may pass.
 
     >>> from edge_tsm.datatypes import Event
     >>> with EventStore() as store:
@@ -104,10 +88,10 @@ class EventStore:
         self._failing = self._closed = False
         self._lost_waiting = 0
         with ExitStack() as stack:
-            self._db = connect(path, stack)
+            self._rows = Rows(connect(path, stack))
             try:
-                self._number = self._newest()
-                self._destinations = self._read_destinations()
+                self._number = self._rows.newest_number()
+                self._destinations = self._rows.destinations()
                 self._sweep()
                 self._end_interrupted()
             except (OSError, sqlite3.Error) as error:
@@ -165,19 +149,22 @@ class EventStore:
         return stored
 
     def events(self, *, most: int = 100) -> list[Event]:
-        """Return the newest events, newest first; one whose action is on is a start."""
-        query = f"SELECT {_EVENT} FROM events ORDER BY number DESC LIMIT ?"
-        with self._lock:
-            self._refuse_closed()
-            return [self._event(row) for row in self._db.execute(query, (most,)).fetchall()]
+        """Return the newest events, newest first; one whose action is on is a start.
+
+        Raises:
+            SinkError: the file cannot be read.
+        """
+        with self._io():
+            return self._rows.newest(most)
 
     def event(self, event_id: str) -> Event | None:
-        """Return one event, None if it is not kept."""
-        query = f"SELECT {_EVENT} FROM events WHERE id = ?"
-        with self._lock:
-            self._refuse_closed()
-            row = self._db.execute(query, (event_id,)).fetchone()
-            return self._event(row) if row else None
+        """Return one event, None if it is not kept.
+
+        Raises:
+            SinkError: the file cannot be read.
+        """
+        with self._io():
+            return self._rows.event(event_id)
 
     # --- media ---
 
@@ -190,9 +177,11 @@ class EventStore:
         Raises:
             SinkError: the event file cannot be written.
         """
-        self.add(event)
-        row = (media.path, event.id, media.kind)
-        self._write("INSERT OR REPLACE INTO media VALUES (?, ?, ?, 'writing')", row)
+        note = "INSERT OR REPLACE INTO media VALUES (?, ?, ?, 'writing')"
+        if not self.add(event):
+            raise SinkError(f"{self._name} cannot be written, so {media.path} would be of no event")
+        with self._io():
+            self._rows.write(note, media.path, event.id, media.kind)
         try:
             yield
             self._keep(media, event.id)
@@ -204,30 +193,34 @@ class EventStore:
     @contextmanager
     def removing(self, path: Path) -> Iterator[None]:
         """Note that a file goes, if it is one of an event; the block removes it."""
-        self._try("UPDATE media SET state = 'removing' WHERE path = ?", (str(path),))
+        self._try("UPDATE media SET state = 'removing' WHERE path = ?", str(path))
         yield
-        self._try("DELETE FROM media WHERE path = ?", (str(path),))
+        self._try("DELETE FROM media WHERE path = ?", str(path))
 
     # --- destinations ---
 
     def register(self, destination: str) -> DeliveryCounts:
-        """Tell a destination from now on; one that is known goes on where it was."""
+        """Tell a destination from now on; one that is known goes on where it was.
+
+        What it refused before is tried once more, first of all.
+        """
         with self._lock:
-            self._refuse_closed()
-            self._destinations.setdefault(destination, _Destination(self._number))
+            state = self._destinations.setdefault(destination, DestinationState(self._number))
+            with suppress(SinkError), self._io():
+                state.again = self._rows.refused(destination)
             self._save_destination(destination)
         return self.counts(destination)
 
     def next(self, destination: str) -> Message | None:
         """Return the oldest message that a destination has not been told, None if it has all."""
-        query = "SELECT * FROM messages WHERE number > ? ORDER BY number LIMIT 1"
         with self._lock:
-            if self._closed:
-                return None
             state = self._destinations[destination]
-            if row := self._db.execute(query, (state.cursor,)).fetchone():
-                found: Message | None = Message(*row)
-            else:
+            if self._closed or state.again:
+                return None if self._closed else state.again[0]
+            found = None
+            with suppress(SinkError), self._io():
+                found = self._rows.message_after(state.cursor)
+            if found is None:
                 found = next((m for _, m in self._waiting if m.number > state.cursor), None)
             number = found.number if found else 0
             state.lost += state.cursor < state.taken != number  # it fell to a limit meanwhile
@@ -240,23 +233,32 @@ class EventStore:
             if self._closed:
                 return
             state = self._destinations[destination]
-            state.cursor = message.number
+            if message in state.again:
+                state.again.remove(message)
+                state.parked -= 1
+            state.cursor = max(state.cursor, message.number)
             state.delivered += refused is None
             state.parked += refused is not None
             self._save_destination(destination)
-            if refused is not None:
-                parked = (destination, message.event_id, message.kind, refused)
-                self._try("INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?)", parked)
+            key = (destination, message.event_id, message.kind)
+            if refused is None:
+                where = "destination = ? AND event_id = ? AND kind = ?"
+                self._try(f"DELETE FROM parked WHERE {where}", *key)
+            else:
+                self._try("INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?)", *key, refused)
 
     def counts(self, destination: str) -> DeliveryCounts:
         """Return what became of a destination's messages so far."""
         with self._lock:
             state = self._destinations[destination]
-            pending = sum(message.number > state.cursor for _, message in self._waiting)
-            if not self._closed:
+            pending = len(state.again)
+            pending += sum(message.number > state.cursor for _, message in self._waiting)
+            with suppress(SinkError), self._io():
                 untold = "SELECT count(*) FROM messages WHERE number > ?"
-                pending += self._one(untold, state.cursor)
-            return DeliveryCounts(state.delivered, pending, state.parked, state.lost)
+                pending += self._rows.one(untold, state.cursor)
+            return DeliveryCounts(
+                state.delivered, pending, state.parked - len(state.again), state.lost
+            )
 
     @property
     def version(self) -> int:
@@ -281,96 +283,58 @@ class EventStore:
         """Write what waits in memory, oldest first, as far as the file can be written."""
         while self._waiting:
             try:
-                with transaction(self._db):
-                    self._insert(*self._waiting[0])
+                self._rows.insert(*self._waiting[0])
             except sqlite3.IntegrityError as error:  # as a score that is NaN: never a row
                 _log.warning("%s: an event cannot be kept (%s)", self._name, error)
-                self._lost_waiting += 1
-                self._count_lost([self._waiting[0][1].number])
+                self._lose_waiting()
             except sqlite3.Error as error:
                 self._fail(error)
                 return
-            self._waiting.popleft()
-        self._recover()
-        self._trim()
-
-    def _insert(self, event: Event | None, message: Message) -> None:
-        body = message.body
-        if event is not None:
-            self._insert_event(event)
-            if media := self._media(event.id):
-                body = to_json(replace(event, media=media).to_json())
-        row = (message.number, message.event_id, message.kind, body)
-        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
-
-    def _insert_event(self, event: Event) -> None:
-        ended = event.kind == "end"
-        self._db.execute(
-            f"INSERT INTO events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET score = excluded.score, told_s = excluded.told_s,"
-            " ended = excluded.ended, end_utc = excluded.end_utc,"
-            " decided_utc = excluded.decided_utc",
-            (
-                *(event.id, event.source, event.label, event.index, event.score),
-                *(event.start_s, event.told_s, ended),
-                *map(iso, (event.start_utc, event.end_utc, event.decided_utc)),
-            ),
-        )
+            else:
+                self._waiting.popleft()
+        with suppress(SinkError), self._io():
+            self._trim()
+            self._recover()
 
     def _keep(self, media: Media, event_id: str) -> None:
-        """Note that a file is there, and tell of it."""
+        """Note that a file is there, and tell of it: after what still waits."""
         with self._lock:
-            self._refuse_closed()
-            try:
-                with transaction(self._db):
-                    self._db.execute(
-                        "UPDATE media SET state = 'kept' WHERE path = ?", (media.path,)
-                    )
-                    event = self.event(event_id)
-                    if event is None:
-                        raise SinkError(f"{media.path}: its event is no longer kept")
-                    self._number += 1
-                    body = to_json(event.to_json() | {"kind": media.kind})
-                    row = (self._number, event_id, media.kind, body)
-                    self._db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?)", row)
-            except sqlite3.Error as error:
-                self._fail(error)
-                raise SinkError(
-                    f"{media.path}: {self._name} cannot be written ({error})"
-                ) from error
+            self._flush()
+            if self._waiting:
+                raise SinkError(f"{media.path}: {self._name} cannot be written")
+            self._number += 1
+            with self._io():
+                self._rows.keep_media(media, event_id, self._number)
 
     def _forget(self, path: str) -> None:
         """Remove a file that was being written, whole or not, and the note of it."""
         for leftover in (Path(path), part_of(Path(path))):
             leftover.unlink(missing_ok=True)
-        self._try("DELETE FROM media WHERE path = ?", (path,))
+        self._try("DELETE FROM media WHERE path = ?", path)
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+    @contextmanager
+    def _io(self) -> Iterator[None]:
+        """Hold the lock, and translate what sqlite3 raises.
+
+        Raises:
+            SinkError: the store is closed, or the file cannot be read or written.
+        """
         with self._lock:
             self._refuse_closed()
             try:
-                with transaction(self._db):
-                    self._db.execute(statement, values)
+                yield
             except sqlite3.Error as error:
                 self._fail(error)
-                raise SinkError(f"{self._name}: cannot be written ({error})") from error
+                raise SinkError(f"{self._name}: cannot be used ({error})") from error
 
-    def _try(self, statement: str, values: tuple[Any, ...]) -> bool:
+    def _try(self, statement: str, *values: object) -> None:
         """Write what may also be lost: the next start finds it out again."""
-        try:
-            self._write(statement, values)
-        except SinkError:
-            return False
-        return True
+        with suppress(SinkError), self._io():
+            self._rows.write(statement, *values)
 
     def _save_destination(self, name: str) -> None:
-        state = self._destinations[name]
-        self._try(
-            "INSERT INTO destinations VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
-            " cursor = excluded.cursor, delivered = excluded.delivered,"
-            " parked = excluded.parked, lost = excluded.lost",
-            (name, state.cursor, state.delivered, state.parked, state.lost),
-        )
+        with suppress(SinkError), self._io():
+            self._rows.save_destination(name, self._destinations[name])
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Say once that the file cannot be written, and try again from a thread."""
@@ -396,16 +360,19 @@ class EventStore:
 
     def _recover(self) -> None:
         if self._failing:
-            self._failing = False
-            for name in self._destinations:
-                self._save_destination(name)
+            for name, state in self._destinations.items():
+                self._rows.save_destination(name, state)
             _log.warning("%s: is written again, %d messages lost", self._name, self._lost_waiting)
+            self._failing, self._lost_waiting = False, 0
 
     def _bound_waiting(self) -> None:
         while len(self._waiting) > MOST_WAITING:
-            _, message = self._waiting.popleft()
-            self._lost_waiting += 1
-            self._count_lost([message.number])
+            self._lose_waiting()
+
+    def _lose_waiting(self) -> None:
+        _, message = self._waiting.popleft()
+        self._lost_waiting += 1
+        self._count_lost([message.number])
 
     def _count_lost(self, numbers: list[int]) -> None:
         for state in self._destinations.values():
@@ -414,51 +381,48 @@ class EventStore:
     # --- retention, with the lock held ---
 
     def _trim(self) -> None:
-        """Remove what exceeds the limits: note it, remove files, then rows."""
-        victims = self._too_many() + self._too_old()
-        for event_id in victims:
+        """Remove what exceeds the limits."""
+        for event_id in self._too_many() + self._too_old():
             try:
                 self._remove(event_id)
-            except (OSError, sqlite3.Error) as error:
+            except OSError as error:
                 _log.debug("%s: %s stays for now (%s)", self._name, event_id, error)
         self._trim_changes()
 
-    def _trim_changes(self) -> None:
-        """Remove the oldest changes of state, as many as there are too many."""
-        excess = self._one("SELECT count(*) FROM messages WHERE kind = 'state'")
-        excess -= self._limits.most_events
-        query = "SELECT number FROM messages WHERE kind = 'state' ORDER BY number LIMIT ?"
-        for row in self._db.execute(query, (max(excess, 0),)).fetchall():
-            self._count_lost([row[0]])
-            self._try("DELETE FROM messages WHERE number = ?", row)
-
     def _too_many(self) -> list[str]:
-        excess = self._one("SELECT count(*) FROM events") - self._limits.most_events
+        excess = self._rows.one("SELECT count(*) FROM events") - self._limits.most_events
         query = "SELECT id FROM events ORDER BY number LIMIT ?"
-        return [row[0] for row in self._db.execute(query, (max(excess, 0),))]
+        return self._rows.column(query, max(excess, 0))
 
     def _too_old(self) -> list[str]:
         if self._limits.most_age_s is None:
             return []
         oldest = datetime.now(timezone.utc) - timedelta(seconds=self._limits.most_age_s)
         query = "SELECT id FROM events WHERE ended AND decided_utc < ?"
-        return [row[0] for row in self._db.execute(query, (iso(oldest),))]
+        return self._rows.column(query, iso(oldest))
 
     def _remove(self, event_id: str) -> None:
-        with transaction(self._db):
-            self._db.execute("UPDATE media SET state = 'removing' WHERE event_id = ?", (event_id,))
-        for row in self._db.execute("SELECT path FROM media WHERE event_id = ?", (event_id,)):
-            Path(row[0]).unlink(missing_ok=True)
-        numbers = self._db.execute("SELECT number FROM messages WHERE event_id = ?", (event_id,))
-        self._count_lost([row[0] for row in numbers])
-        with transaction(self._db):
-            for table in ("messages", "parked"):
-                self._db.execute(f"DELETE FROM {table} WHERE event_id = ?", (event_id,))
-            self._db.execute("DELETE FROM events WHERE id = ?", (event_id,))
+        """Note that files go, remove them, then the rows: a kill in between leaves no orphan."""
+        rows = self._rows
+        rows.write("UPDATE media SET state = 'removing' WHERE event_id = ?", event_id)
+        for path in rows.column("SELECT path FROM media WHERE event_id = ?", event_id):
+            Path(path).unlink(missing_ok=True)
+        numbers = rows.column("SELECT number FROM messages WHERE event_id = ?", event_id)
+        rows.delete_event(event_id)
+        self._count_lost(numbers)
+
+    def _trim_changes(self) -> None:
+        """Remove the oldest changes of state, as many as there are too many."""
+        excess = self._rows.one("SELECT count(*) FROM messages WHERE kind = 'state'")
+        excess -= self._limits.most_events
+        query = "SELECT number FROM messages WHERE kind = 'state' ORDER BY number LIMIT ?"
+        for number in self._rows.column(query, max(excess, 0)):
+            self._rows.write("DELETE FROM messages WHERE number = ?", number)
+            self._count_lost([number])
 
     def _sweep(self) -> None:
         """Finish what a killed process was at, and forget media that somebody removed."""
-        for path, state in self._db.execute("SELECT path, state FROM media").fetchall():
+        for path, state in self._rows.all("SELECT path, state FROM media"):
             file = Path(path)
             # A folder that is not there may be a disk that is not mounted yet.
             gone = file.parent.is_dir() and not file.exists()
@@ -467,44 +431,17 @@ class EventStore:
 
     def _end_interrupted(self) -> None:
         """End the actions that were on when a process was killed."""
-        query = f"SELECT {_EVENT} FROM events WHERE NOT ended ORDER BY number"
-        for row in self._db.execute(query).fetchall():
-            event = self._event(row)
+        for event in self._rows.unended():
             since_s = timedelta(seconds=event.told_s - event.start_s)
             end_utc = event.start_utc and event.start_utc + since_s
             self.add(replace(event, kind="end", end_utc=end_utc))
 
-    # --- reading, with the lock held ---
-
     def _has(self, event_id: str, kind: str) -> bool:
-        query = "SELECT count(*) FROM messages WHERE event_id = ? AND kind = ?"
-        waits = any((m.event_id, m.kind) == (event_id, kind) for _, m in self._waiting)
-        return waits or bool(self._one(query, event_id, kind))
-
-    def _event(self, row: tuple[Any, ...]) -> Event:
-        event_id, source, label, index, score, start_s, told_s, ended, *times = row
-        start_utc, end_utc, decided_utc = (t and datetime.fromisoformat(t) for t in times)
-        return Event(
-            *("end" if ended else "start", index, label, start_s, told_s, score, event_id, source),
-            *(start_utc, end_utc, decided_utc),
-            media=self._media(event_id),
-        )
-
-    def _media(self, event_id: str) -> tuple[Media, ...]:
-        query = "SELECT kind, path FROM media WHERE event_id = ? AND state = 'kept' ORDER BY rowid"
-        return tuple(Media(*row) for row in self._db.execute(query, (event_id,)).fetchall())
-
-    def _newest(self) -> int:
-        """Return the number of the newest message there ever was."""
-        told = self._one("SELECT coalesce(max(cursor), 0) FROM destinations")
-        return max(told, self._one("SELECT coalesce(max(number), 0) FROM messages"))
-
-    def _read_destinations(self) -> dict[str, _Destination]:
-        rows = self._db.execute("SELECT * FROM destinations")
-        return {name: _Destination(*state) for name, *state in rows.fetchall()}
-
-    def _one(self, query: str, *values: object) -> int:
-        return int(self._db.execute(query, values).fetchone()[0])
+        if any((m.event_id, m.kind) == (event_id, kind) for _, m in self._waiting):
+            return True
+        with suppress(SinkError), self._io():
+            return self._rows.has_message(event_id, kind)
+        return False  # a second one would be ignored when it is written
 
     def _refuse_closed(self) -> None:
         if self._closed:

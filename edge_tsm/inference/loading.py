@@ -15,7 +15,7 @@ from edge_tsm.bundle.golden import Golden
 from edge_tsm.bundle.integrity import checked, checked_single
 from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.inference.variants import Choice, Variant, named, variants
+from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
 from edge_tsm.system.machine import processor
 
 # A variant replaces one earlier in order only if it is faster by this factor: timings vary.
@@ -34,8 +34,9 @@ def load(
 ) -> Recognizer:
     """Open a bundle folder, or a single artifact (`.onnx`, `.xml`) made by edge-tsm.
 
-    Of a bundle's artifacts the fastest that answers its golden clips as at conversion is taken; the
-    choice is made once per bundle, machine and options, and remembered in the user's cache.
+    Of a bundle's proven artifacts the fastest that answers its golden clips as at conversion is
+    taken; the choice is made once per bundle, machine and options, and remembered in the user's
+    cache. What is not proven (int8 judged on too few clips) is taken by name only.
 
     Args:
         path: the bundle or artifact.
@@ -62,7 +63,7 @@ def load(
         found = variants(card, path, candidates(options.device, engine), options.device)
         if variant != "auto":
             return open_variant(path, card, named(found, variant), options)
-        return _open_best(path, card, found, options)
+        return _open_best(path, card, proven(found, where=path), options)
     return _open_file(path, engine, options)
 
 
@@ -76,6 +77,10 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
     """
     with checked(bundle, variant.file):
         backend = open_backend(variant.engine, bundle / variant.file.path, options)
+    if not variant.file.proven:
+        _log.warning(
+            "%s: too few clips prove its answers; report.md of the bundle says more", variant
+        )
     if backend.device == "cpu" and variant.may_saturate(processor()):
         _log.warning(
             "%s: int8 sums may saturate on this CPU (AVX2 without VNNI) and answers drift, unless "

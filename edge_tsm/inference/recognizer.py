@@ -12,7 +12,7 @@ from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import InputError
-from edge_tsm.inference.postprocess import check_finite, softmax
+from edge_tsm.inference.postprocess import check_finite, probabilities
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
@@ -118,9 +118,10 @@ class Recognizer:
         started = time.perf_counter()
         logits = self.runner.answer(tensor)[: len(batch)]
         elapsed_ms = (time.perf_counter() - started) * 1000
+        activation = self.card.output.activation
         file = self.variant.file.path if self.variant else self.card.name
         check_finite(logits, f"{file} on {self.backend.engine} {self.backend.device}")
         return [
-            Prediction(self.card.labels, row, p, elapsed_ms)
-            for row, p in zip(logits, softmax(logits), strict=True)
+            Prediction(self.card.labels, row, p, elapsed_ms, activation=activation)
+            for row, p in zip(logits, probabilities(logits, activation), strict=True)
         ]

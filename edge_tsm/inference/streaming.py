@@ -13,7 +13,7 @@ from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Logits, Prediction, Tensor
 from edge_tsm.errors import AnswerError, CardError, InputError
-from edge_tsm.inference.postprocess import check_finite, read_logits, softmax
+from edge_tsm.inference.postprocess import check_finite, probabilities, read_logits
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 
 State = Mapping[str, Tensor]  # by input name
@@ -152,7 +152,13 @@ class Stream:
             video.logits.append(row)
             video.state = after
         means = (np.mean(video.logits, axis=0) for video in videos)
-        return [Prediction(self.card.labels, m, softmax(m), elapsed_ms) for m in means]
+        activation = self.card.output.activation
+        return [
+            Prediction(
+                self.card.labels, m, probabilities(m, activation), elapsed_ms, activation=activation
+            )
+            for m in means
+        ]
 
     def _check(self, videos: Sequence[_Place], rows: Logits) -> None:
         """Refuse logits that are no answer, and forget what led to them: a state keeps a NaN.

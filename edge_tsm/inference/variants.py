@@ -61,14 +61,27 @@ def variants(card: Card, bundle: Path, engines: Sequence[str], device: str) -> l
     return found
 
 
+def proven(found: Sequence[Variant], *, where: Path) -> list[Variant]:
+    """Return those of `found` that are proven: the others run only where they are named.
+
+    Raises:
+        CardError: there are none.
+    """
+    chosen = [variant for variant in found if variant.file.proven]
+    if not chosen:
+        files = ", ".join(dict.fromkeys(v.file.path for v in found))
+        raise CardError(f"{where}: {files} is not proven; name it as the variant to run it still")
+    return chosen
+
+
 def named(found: Sequence[Variant], name: str) -> Variant:
-    """Return the first of `found` whose file or engine is called `name`.
+    """Return the file of `found` called `name`, else the first proven one on the engine `name`.
 
     Raises:
         CardError: there is none.
     """
     for variant in found:
-        if name in (variant.file.path, variant.engine):
+        if name == variant.file.path or (name == variant.engine and variant.file.proven):
             return variant
     files = ", ".join(dict.fromkeys(v.file.path for v in found))
     raise CardError(f"no variant {name!r} serves here; choose {files}, or pass auto")

@@ -14,7 +14,8 @@ from edge_tsm.system.clock import Clock
 from edge_tsm.system.redact import redact
 
 OnState = Callable[[StateChange], None]
-BLACK_LEVEL = 8
+DARK_LEVEL = 16
+BRIGHT_SHARE = 0.02  # of the values: what is written over a black picture
 SPARSE = 8  # every eighth row and column suffice to see a black picture, or a moving one
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class PictureWatch:
         if min(self._warn_s, self._limits["black"], self._limits["frozen"]) == math.inf:
             return True
         sparse = image[::SPARSE, ::SPARSE].copy()
-        black = self._lasts("black", bool(sparse.mean() < BLACK_LEVEL))
+        bright = int(np.count_nonzero(sparse > DARK_LEVEL))
+        black = self._lasts("black", bright <= BRIGHT_SHARE * sparse.size)
         frozen = self._lasts("frozen", self._is_same(sparse, image))
         self._last = sparse, image
         self._note("black" if black else "frozen" if frozen else None)

@@ -23,7 +23,7 @@ from edge_tsm.live.forms import FORMS
 from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
 from edge_tsm.live.scheduler import Batch, Scheduler
 from edge_tsm.live.worker import SourceInput, SourceWorker
-from edge_tsm.sources import Recording, Source
+from edge_tsm.sources import Recording, Source, remark
 from edge_tsm.sources.names import source_ids
 from edge_tsm.system.clock import SystemClock
 from edge_tsm.system.redact import redact
@@ -153,7 +153,7 @@ class Pipeline:
         Cancelling the task, and `aclose`, close the pipeline. After a `break` use
         `contextlib.aclosing`, or Python closes it when the event loop ends.
         """
-        self._begin(threaded=True)
+        self._begin(threaded=False)  # what awaits the answers waits for the thread
         return answers_of(self._answers, self.stop, self._clock)
 
     def finish(self) -> Iterator[Prediction]:
@@ -259,6 +259,7 @@ class Pipeline:
                 raise InputError(f"no source is called {name!r}; there are: {known}")
             given = self._inputs.pop(name)
             worker = self._scheduler.remove(name) if self._is_live and given.source.live else None
+            self._leaving = [other for other in self._leaving if not other.ended]
             self._leaving += [worker] if worker else []
         if worker:
             worker.stop()
@@ -333,6 +334,8 @@ class Pipeline:
     def _recording(self, name: str, given: SourceInput) -> Prediction:
         source = cast("Recording", given.source)
         frames = source.sample(self.recognizer.sample, progress=given.progress)
+        if said := remark(source):
+            _log.warning("%s: %s", redact(source.uri), said)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)

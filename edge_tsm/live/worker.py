@@ -101,6 +101,11 @@ class SourceWorker:
         """Why it cannot be opened, as long as it never delivered."""
         return self._capture.failure
 
+    @property
+    def delivered(self) -> bool:
+        """Whether a frame ever came."""
+        return self._capture.tally.frames > 0
+
     def start(self) -> None:
         """Start the thread."""
         self._clock.start(self._run, name="edge-tsm capture")

@@ -20,13 +20,20 @@ class ClassRecord(TypedDict):
     probability: Share
 
 
-class DecisionRecord(TypedDict):
-    """What was made of an answer; only with decisions."""
-
+class _RequiredDecision(TypedDict):
     action: Annotated[str | None, Note(description="label of the action that is on")]
     best: Annotated[str, Note(description="the action, or the best class when none is on")]
     score: Annotated[Share, Note(description="smoothed probability of `best`")]
     events: tuple[EventRecord, ...]
+
+
+class DecisionRecord(_RequiredDecision, total=False):
+    """What was made of an answer; only with decisions."""
+
+    actions: Annotated[
+        tuple[str, ...],
+        Note(description="all that are on, where each class has a probability of its own"),
+    ]
 
 
 class _Required(TypedDict):

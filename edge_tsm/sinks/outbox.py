@@ -10,7 +10,7 @@ from edge_tsm.datatypes import Prediction, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore, Message
 from edge_tsm.sinks.base import RouteCounts
-from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 OUTAGE = 2  # failed attempts; a single one that the next makes good is not worth a line
@@ -76,11 +76,18 @@ class Outbox:
         self._changed = clock.condition()
         self._closing = self._canceled = self._ended = False
         self._failures, self._refusing = 0, False
+        self._error: BaseException | None = None
         store.register(name)
         clock.start(self._work, name=f"edge-tsm {name} courier")
 
     def write(self, prediction: Prediction, source: str) -> None:
-        """Keep the events of an answer; they are told from a thread of the outbox."""
+        """Keep the events of an answer; they are told from a thread of the outbox.
+
+        Raises:
+            Exception: what ended that thread, which is a fault of the destination's code.
+        """
+        if self._error is not None:
+            raise self._error
         for event in prediction.events:
             self._store.add(event)
 
@@ -116,13 +123,14 @@ class Outbox:
             self._store.close()
 
     def _work(self) -> None:
-        try:
+        with Handover(self._end):
             while (message := self._next()) is not None:
                 self._deliver(message)
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._error, self._ended = error, True
+            self._changed.notify_all()
 
     def _next(self) -> Message | None:
         """Wait for the next message; None at the end."""

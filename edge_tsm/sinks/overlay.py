@@ -11,6 +11,7 @@ from edge_tsm.datatypes import Decision, Image, Prediction
 Fill = tuple[int, int, int, int]  # red, green, blue, opacity
 _RAW: Fill = (40, 110, 60, 200)
 _ACTION: Fill = (190, 100, 20, 220)
+_MOST_ACTIONS = 3
 
 
 class Overlay:
@@ -74,5 +75,6 @@ def _decided(decision: Decision | None) -> list[tuple[float, str, Fill]]:
         return []
     if decision.action is None:
         return [(0.0, "no action", _ACTION)]
-    score = float(decision.scores[decision.action])
-    return [(score, f"{score:4.0%}  {fit(decision.labels[decision.action], 26)}", _ACTION)]
+    scores = ((float(decision.scores[i]), decision.labels[i]) for i in decision.on)
+    best = sorted(scores, key=lambda score: -score[0])[:_MOST_ACTIONS]
+    return [(score, f"{score:4.0%}  {fit(label, 26)}", _ACTION) for score, label in best]

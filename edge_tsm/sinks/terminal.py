@@ -106,9 +106,11 @@ class LiveTerminal:
 
 
 def _line(prediction: Prediction) -> str:
-    best, decision = prediction.top(1)[0], prediction.decision
-    state = "" if decision is None else f"▶ {decision.label} · " if decision.label else "- · "
-    return f"{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
+    shown, decision = prediction.answered[:3] or prediction.top(1), prediction.decision
+    on = ", ".join(decision.labels[i] for i in decision.on) if decision else ""
+    state = "" if decision is None else f"▶ {on} · " if on else "- · "
+    best = ", ".join(f"{score.probability:4.0%} {score.label}" for score in shown)
+    return f"{state}{best}  ({prediction.inference_ms:.0f} ms)"
 
 
 def _describe(event: Event) -> str:

@@ -222,6 +222,8 @@ def _translated(problem: str, hint: str = "") -> Iterator[None]:
     """Turn PyAV's errors into SourceError."""
     try:
         yield
+    except _pyav().error.ExitError as error:  # our own limit of time
+        raise SourceError(f"{problem}: it did not answer in time{hint}") from error
     except _pyav().error.FFmpegError as error:
         raise SourceError(f"{problem}: {redact(error.strerror)}{hint}") from error
 

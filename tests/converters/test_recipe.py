@@ -21,6 +21,7 @@ CLIP = [
         "shift_div",
         "consensus",
         "color",
+        "activation",
         "shift direction",
         "sampling",
         "size",
@@ -48,7 +49,7 @@ def test_parts_of_a_clip_are_a_fact_only_where_there_are_several() -> None:
     whole = resolve(a_topology(), Options(segments=8, shift_segments=8)).facts
     assert whole.shift_segments is None
     parts = resolve(a_topology(), Options(segments=8, shift_segments=4))
-    assert [name for name, _ in parts.facts.rows()][10:12] == ["color", "shift segments"]
+    assert [name for name, _ in parts.facts.rows()][11:13] == ["activation", "shift segments"]
     assert parts.shift.segments == 4
 
 

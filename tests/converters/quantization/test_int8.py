@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,26 @@ import pytest
 
 from converters.builder import Settings, convert
 from converters.quantization.calibration import ClipSet, Feeds, read_clips, split
-from converters.quantization.holdout import Assessment, Holdout, compare_speed
+from converters.quantization.evidence import weigh
+from converters.quantization.holdout import Assessment, Holdout, Original, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
+from converters.quantization.judgment import Outcome
 from converters.verification.clips import generated_clip
 from edge_tsm import load
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.errors import BackendError, CardError, ConversionError, VerificationError
+from edge_tsm.diagnostics.verify import Status, verify_bundle
+from edge_tsm.errors import (
+    BackendError,
+    CardError,
+    ConversionError,
+    IncompleteError,
+    VerificationError,
+)
 from edge_tsm.system.machine import Processor
 from tests.helpers.fakes import make_card
+
+DEMO = Path(__file__).parents[3] / "examples/demo/ckpt.best.pth.tar"
 
 
 def generated(count: int) -> ClipSet:
@@ -62,7 +73,8 @@ def test_the_report_compares_precisions_on_clips_kept_back(quantized: Path) -> N
     for (name, _), row in rows.items():
         assert row["clips"] == 3
         assert row["latency_ms"] > 0
-        assert row["status"] == ("equal" if row["top1_agreement"] == 1 else "within the bound")
+        assert row["status"] == "proven"
+        assert (row["judgment"] is not None) is ("int8" in name)
         assert row["accuracy"] is not None
         assert row["bytes"] == (quantized / name).stat().st_size
         assert row["mean_probability_diff"] < (0.05 if "int8" in name else 1e-5)
@@ -118,7 +130,7 @@ def test_openvino_refuses_tensorrts_form(quantized: Path, tmp_path: Path) -> Non
 
 def an_assessment(precision: str, latency_ms: float, *, target: str = "any") -> Assessment:
     numbers = (3, 1.0, 1.0, 1.0, 0.0, 0.0, None, 1, latency_ms)
-    return Assessment("file", "onnxruntime", precision, target, *numbers, "equal")
+    return Assessment("file", "onnxruntime", precision, target, *numbers, Outcome.PROVEN)
 
 
 def test_int8_that_does_not_pay_is_reported() -> None:
@@ -134,39 +146,45 @@ def test_int8_that_does_not_pay_is_reported() -> None:
     assert compare_speed([*slow, an_assessment("int8", 3)], old) == ""
 
 
+def a_holdout(original: Original, card: Card, clips: ClipSet) -> Holdout:
+    evidence = weigh(clips, ClipSet(clips.crops[:0]), warn=print)
+    return Holdout(original, card, clips, evidence, max_drop=0.01)
+
+
 def test_a_broken_bound_is_an_error(quantized: Path) -> None:
-    card, clips = Card.read(quantized), generated(2)
+    card, clips = Card.read(quantized), generated(3)
 
     def contrary(tensor: np.ndarray) -> np.ndarray:
         with load(quantized / "model.onnx", engine="onnxruntime") as recognizer:
             return -recognizer.backend.run({"clip": tensor})["logits"]
 
-    holdout = Holdout(contrary, card, clips, max_drop=0.01, order_sensitive=True)
-    with pytest.raises(VerificationError, match="answers 2 of 2 clips unlike the checkpoint"):
+    holdout = a_holdout(Original(contrary, order_sensitive=True), card, clips)
+    with pytest.raises(VerificationError, match="worse than the checkpoint: it loses 3 of 3 ans"):
         holdout.check(quantized / "model.int8.onnx", card, engine="onnxruntime", precision="int8")
     int8 = card.files["model.int8.onnx"]
     found = holdout.assess(quantized / int8.path, int8, "onnxruntime")
-    assert (found.top1_agreement, found.status) == (0, "beyond the bound")
+    assert (found.top1_agreement, found.status) == (0, "worse")
 
 
-def test_a_layer_that_is_not_there(checkpoint: Path, quantized: Path) -> None:
+def test_a_layer_that_is_not_there(quantized: Path) -> None:
     card, clips = Card.read(quantized), generated(1)
     settings = Int8(clips, keep_float=("backbone.stem.0.konv",))
-    quantizer = Quantizer(quantized / "model.onnx", card, clips, settings)
-    holdout = Holdout(
-        lambda x: np.zeros((1, 5), np.float32), card, clips, max_drop=0.1, order_sensitive=False
-    )
     with pytest.raises(ConversionError, match=r"no layer 'backbone.stem.0.konv'; there are back"):
-        quantizer.choose(holdout, quantized, warn=print)
+        Quantizer(quantized / "model.onnx", card, clips, settings)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    outcome: Outcome
+    reasons: tuple[str, ...] = ("too many are lost",)
 
 
 class HarshHoldout:
     """Content once two layers are float; finds the classifier's harm the largest."""
 
-    required = 1.0
-
-    def agreement(self, path: Path) -> float:
-        return float(21 - self.int8_layers(path) >= 2)
+    def attempt(self, path: Path) -> Verdict:
+        worse = self.int8_layers(path) > 19
+        return Verdict(Outcome.WORSE if worse else Outcome.UNPROVEN)
 
     def distance(self, path: Path, clips: int) -> float:
         constants = onnx.load(str(path)).graph.initializer
@@ -188,16 +206,17 @@ def test_the_layers_that_hurt_most_stay_float(quantized: Path, tmp_path: Path) -
     assert holdout.int8_layers(quantizer.write(tmp_path / "int8.onnx")) == 19
 
 
-def test_every_fourth_clip_is_kept_back() -> None:
+def test_half_of_the_clips_calibrate_at_most_32_and_the_others_judge() -> None:
     clips = ClipSet(np.zeros((9, 1, 1, 1, 3), np.uint8), np.arange(9))
-    warnings: list[str] = []
-    calibrate, held = split(clips, warn=warnings.append)
+    calibrate, held = split(clips)
     assert held.labels is not None and calibrate.labels is not None
-    assert held.labels.tolist() == [3, 7]
-    assert calibrate.labels.tolist() == [0, 1, 2, 4, 5, 6, 8]
-    assert "only 9 clips" in warnings[0]
+    assert calibrate.labels.tolist() == [0, 2, 4, 6]
+    assert held.labels.tolist() == [1, 3, 5, 7, 8]
+    assert held.name(0) == "clip 1"
+    many = ClipSet(np.zeros((200, 1, 1, 1, 3), np.uint8))
+    assert list(map(len, split(many))) == [32, 168]
     with pytest.raises(ConversionError, match="at least 2 clips"):
-        split(clips[:1], warn=warnings.append)
+        split(clips[[0]])
 
 
 def test_feeds_fill_the_batch(quantized: Path) -> None:
@@ -270,3 +289,54 @@ def test_trained_weights_keep_their_answers(shared: Path, tmp_path: Path) -> Non
     for name in ("model.int8.onnx", "model.int8.xml"):
         assert judged[name]["mean_probability_diff"] <= 0.02
         assert judged[name]["top1_agreement"] >= 0.9
+
+
+def discs(first: int, count: int) -> ClipSet:
+    return ClipSet(np.stack([generated_clip(first + seed, 8, 224) for seed in range(count)]))
+
+
+BLACK = ClipSet(np.zeros((4, 8, 224, 224, 3), np.uint8), names=("b0", "b1", "b2", "b3"))
+
+
+def test_black_clips_leave_int8_unproven_and_it_runs_by_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EDGE_TSM_CACHE", str(tmp_path / "cache"))
+    settings = Settings(ir=False, int8=Int8(BLACK))
+    bundle = convert(DEMO, tmp_path / "black.bundle", settings=settings)
+    assert {f.path: f.proven for f in Card.read(bundle).files.values()} == {
+        "model.onnx": True,
+        "model.int8.onnx": False,
+    }
+    warnings = " ".join(json.loads((bundle / "report.json").read_text())["warnings"])
+    assert "4 of 4 int8 clips are constant (one color, or black): b0, b2, b1, b3" in warnings
+    assert "3 of 4 int8 clips are duplicates" in warnings
+    assert "no clip kept back counts as evidence" in warnings
+    assert "on generated clips its logits move by" in warnings
+    with load(bundle) as recognizer:
+        assert recognizer.variant is not None
+        assert recognizer.variant.file.path == "model.onnx"
+    assert "too few clips" not in caplog.text
+    with load(bundle, variant="model.int8.onnx") as recognizer:
+        assert recognizer.variant is not None and not recognizer.variant.file.proven
+    assert "too few clips prove its answers" in caplog.text
+
+
+def test_a_failed_int8_leaves_the_rest_of_the_bundle(tmp_path: Path) -> None:
+    """Ranges from black clips, judged on clips that move."""
+    int8 = Int8(BLACK, holdout=discs(50, 8), keep_float="none", tensorrt=True)
+    settings = Settings(f16=True, int8=int8)
+    with pytest.raises(IncompleteError, match=r"no model\.int8\.onnx: .* is worse") as caught:
+        convert(DEMO, tmp_path / "x.bundle", settings=settings)
+    bundle = caught.value.bundle
+    assert caught.value.exit_code == 11
+    assert list(Card.read(bundle).files) == ["model.onnx", "model.xml", "model.f16.xml"]
+    assert not list(bundle.glob("*int8*"))
+    assert {replay.status for replay in verify_bundle(bundle)} == {Status.AGREE}
+    report = json.loads((bundle / "report.json").read_text())
+    assert any(
+        "no model.int8.xml: it is made from model.int8.onnx" in w for w in report["warnings"]
+    )
+    [judged] = [row for row in report["verdicts"] if row["file"] == "model.int8.onnx"]
+    assert judged["status"] == "worse" and judged["judgment"]["losses"] >= 3
+    assert "is worse than the checkpoint" in (bundle / "report.md").read_text()

@@ -21,7 +21,8 @@ from converters.architectures.classifier import build_online, build_reference
 from converters.builder import convert
 from converters.planning import plan
 from converters.quantization.calibration import ClipSet
-from converters.quantization.holdout import Holdout
+from converters.quantization.evidence import weigh
+from converters.quantization.holdout import Holdout, Original
 from converters.recipe import Options, Recipe
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import OnlineReference, compounds
@@ -376,14 +377,15 @@ def test_int8_is_chained_too_and_growing_errors_are_refused() -> None:
     reference = OnlineReference(planned.recipe, planned.checkpoint.tensors, {"a clip": tensor})
 
     def check(frames: Callable[[Clips], Logits]) -> Check:
-        holdout = Holdout(
-            reference.run, card, ClipSet(crops), max_drop=1, order_sensitive=False, frames=frames
-        )
+        original = Original(reference.run, order_sensitive=False, frames=frames)
+        clips, silent = ClipSet(crops), list[str]().append
+        evidence = weigh(clips, ClipSet(crops[:0]), warn=silent)
+        holdout = Holdout(original, card, clips, evidence, max_drop=1)
         path = bundle / "model.int8.onnx"
         return holdout.check(path, card, engine="onnxruntime", precision="int8")
 
     groups = check(reference.answers).groups
-    assert groups.keys() == {"kept back", "24 steps"}
+    assert groups.keys() == {"kept back", "generated", "24 steps"}
     assert groups["24 steps"].max_rel_diff < 0.2
     away = np.geomspace(1e-3, 100, 24, dtype=np.float32)[:, None]
     with pytest.raises(VerificationError, match=r"model\.int8\.onnx: errors grow .* in 24 steps"):

@@ -22,7 +22,7 @@ from edge_tsm.datatypes import Event, Media, StateChange
 from edge_tsm.errors import SinkError
 from edge_tsm.events import EventStore, Limits, Message
 from edge_tsm.events.record import event_schema, state_schema
-from edge_tsm.events.store import MOST_WAITING, RETRY_S, part_of
+from edge_tsm.events.store import MOST_WAITING, RETRY_S, DeliveryCounts, part_of
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import NOON, stored
 from tests.helpers.disks import fill, small_disk
@@ -160,6 +160,29 @@ def test_what_is_refused_is_parked_and_what_follows_goes_on(store: EventStore) -
     assert told(store, "hook") == [("2", "start")]
     assert store.counts("hook").parked == 1
     assert store.counts("hook").delivered == 1
+
+
+def test_what_was_refused_is_tried_once_more_after_a_restart(tmp_path: Path) -> None:
+    """A wrong token refuses everything: whoever mends it wants the events."""
+    with EventStore(tmp_path / "events.db") as store:
+        store.register("hook")
+        for number in (1, 2, 3):
+            store.add(stored(number, "end"))
+            message = store.next("hook")
+            assert message is not None
+            store.settle("hook", message, refused="the server says 401")
+        assert store.counts("hook") == DeliveryCounts(delivered=0, pending=0, parked=3, lost=0)
+    with EventStore(tmp_path / "events.db") as store:
+        counts = store.register("hook")
+        assert counts == DeliveryCounts(delivered=0, pending=3, parked=0, lost=0)
+        store.add(stored(4, "end"))
+        message = store.next("hook")
+        assert message is not None
+        store.settle("hook", message, refused="the server says 400")
+        assert [number for number, _ in told(store, "hook")] == ["2", "3", "4"]
+        assert store.counts("hook") == DeliveryCounts(delivered=3, pending=0, parked=1, lost=0)
+    with EventStore(tmp_path / "events.db") as store:
+        assert store.register("hook").pending == 1
 
 
 def test_the_oldest_go_with_their_files_and_are_counted_where_untold(
@@ -314,6 +337,23 @@ def test_memory_is_bounded_on_a_full_disk_and_what_is_lost_is_counted(tmp_path: 
         counts = store.counts("hook")
         assert counts.lost + counts.pending == MOST_WAITING + 500
         assert 0 < counts.lost <= 500
+
+
+def test_a_card_that_fails_while_it_is_used_does_not_end_anything(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "e.db"
+    with EventStore(path, clock=VirtualClock()) as store:
+        store.register("hook")
+        store.add(stored(1))
+        for file in tmp_path.glob("e.db*"):
+            file.write_bytes(bytes(8192))
+        assert not store.add(stored(2))
+        assert not store.add(stored(2, "end"))
+        assert ("2", "end") in told(store, "hook")
+        with pytest.raises(SinkError, match="cannot be used"):
+            store.events()
+    assert caplog.text.count("events are kept in memory until it can") == 1
 
 
 def test_an_event_that_no_row_can_be_is_left_out_and_the_next_one_kept(

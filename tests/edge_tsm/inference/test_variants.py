@@ -12,7 +12,7 @@ from edge_tsm import load
 from edge_tsm.backends import RuntimeOptions, devices
 from edge_tsm.bundle.card import Card, File, Verification
 from edge_tsm.errors import BackendError, CardError
-from edge_tsm.inference.variants import Choice, Variant, named, variants
+from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
 from edge_tsm.system.machine import Processor
 from tests.helpers.fakes import make_card
 
@@ -69,6 +69,17 @@ def test_a_variant_is_named_by_file_or_engine(card: Card, tmp_path: Path) -> Non
     assert str(named(found, "model.xml")) == "model.xml on openvino"
     with pytest.raises(CardError, match=r"no variant 'model\.int9\.onnx' serves here; choose"):
         named(found, "model.int9.onnx")
+
+
+def test_what_is_not_proven_runs_by_its_name_only(card: Card, tmp_path: Path) -> None:
+    int8 = dataclasses.replace(card.files["model.int8.onnx"], proven=False)
+    doubtful = dataclasses.replace(card, files=card.files | {int8.path: int8})
+    found = variants(doubtful, tmp_path, ("onnxruntime",), "cpu")
+    assert [str(v) for v in proven(found, where=tmp_path)] == ["model.onnx on onnxruntime"]
+    assert not named(found, "model.int8.onnx").file.proven
+    assert named(found[::-1], "onnxruntime").file.path == "model.onnx"
+    with pytest.raises(CardError, match=r"model\.int8\.onnx is not proven; name it"):
+        proven([named(found, "model.int8.onnx")], where=tmp_path)
 
 
 def test_a_choice_is_remembered(

@@ -180,6 +180,23 @@ def test_sources_come_and_go_while_it_runs() -> None:
     assert pipeline.close()
 
 
+def test_a_source_that_is_added_may_come_later() -> None:
+    pipeline, given = running()
+    pipeline.add(SourceInput(absent(), name="porch"))
+    pipeline.remove("0")
+    while [c.state for c in pipeline.counts()] != ["lost"]:
+        assert not pipeline.wait(0.01)
+    assert not pipeline.wait(0.05)
+    assert {p.source for p in given} == {"0"}
+    assert pipeline.close()
+
+
+def test_an_asynchronous_iterator_that_nobody_awaits_can_be_closed() -> None:
+    pipeline = Pipeline(pattern(), recognizer(), **QUICK)
+    pipeline.aiter()
+    assert pipeline.close()
+
+
 def test_a_recording_cannot_be_added_to_a_run(tmp_path: Path) -> None:
     pipeline, _ = running()
     with pytest.raises(InputError, match="is a recording; add it before a run"):

@@ -224,7 +224,8 @@ def test_json_lines_are_as_the_schema_says() -> None:
         jsonschema.validate(record, schema)
         assert record.keys() <= schema["properties"].keys()  # nothing is left undescribed
     assert record["decision"]["events"][0]["kind"] == "start"
-    assert record["decision"].keys() == schema["$defs"]["DecisionRecord"]["properties"].keys()
+    described = schema["$defs"]["DecisionRecord"]["properties"].keys()
+    assert record["decision"].keys() == described - {"actions"}  # only where several may be on
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**record, "label": None}, schema)
 
