@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edge_tsm.data.clips import Dataset, Sample
+from edge_tsm.data.sets import classes_of
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import Pictures, pictures_of
 from edge_tsm.system.tables import clip, count
@@ -52,7 +53,10 @@ def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
     Raises:
         InputError: no clip of class 0 though all others have some, in a list without names.
     """
-    counts = [Counter(sample.label for sample in dataset) for dataset in (train, val)]
+    counts = [
+        Counter(label for sample in dataset for label in classes_of(sample))
+        for dataset in (train, val)
+    ]
     classes = set(counts[0])
     if train.labels is None and 0 not in classes | set(counts[1]) and 1 in classes:
         raise InputError(
