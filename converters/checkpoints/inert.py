@@ -25,6 +25,7 @@ _HARMLESS_BUILTINS = _words(
     "set frozenset list dict tuple int float complex str bytes bytearray bool object slice range "
     "getattr unicode long xrange"
 )
+_CALLS = _words("eval exec execfile open system popen")  # in whatever module
 _BUILTINS = ("builtins", "__builtin__", "__builtins__")
 _VALUES = _words(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES "
@@ -41,8 +42,9 @@ class Global:
 
     def __init__(self, module: str, qualname: str) -> None:
         self.name = f"{module}.{qualname}"
-        root = module.partition(".")[0]
-        if root in _RUN_CODE or (root in _BUILTINS and qualname not in _HARMLESS_BUILTINS):
+        root, call = module.partition(".")[0], qualname.rpartition(".")[2]
+        builtin = root in _BUILTINS and qualname not in _HARMLESS_BUILTINS
+        if root in _RUN_CODE or builtin or call in _CALLS:
             raise pickle.UnpicklingError(f"Unsupported GLOBAL {self.name}")
 
 

@@ -85,7 +85,9 @@ def read(
     else:
         network, canonical = _resnet(rest)
     warnings: list[str] = []
-    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
+    hints = _hints(outer)
+    if not any("segments" in values for _, values in hints):
+        hints += _name_hints(path, network, warnings)
     return Topology(
         network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
     ), canonical

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,7 @@ class Fit:
     topology: Topology
     tensors: Tensors
     unused: Sequence[str] = ()
+    swapped: bool = False
 
     @property
     def where(self) -> str:
@@ -67,8 +68,11 @@ class Fit:
 
     @property
     def averaged(self) -> bool:
-        """Whether its names say that it is an average over training (EMA, SWA)."""
-        return any(_AVERAGED.fullmatch(word) for word in _split(self.words))
+        """Whether its names say that it is an average over training (EMA, SWA).
+
+        mmengine's say the opposite: it saves the average as `state_dict`.
+        """
+        return self.swapped != any(_AVERAGED.fullmatch(word) for word in _split(self.words))
 
 
 class _NoFit(Exception):
@@ -170,7 +174,7 @@ def find_networks(content: Any, readers: Iterable[Reader], read: Attempt) -> lis
         if not any(fit.place[: len(state.place)] == state.place for fit in fits):
             fits += _fits(state, list(readers), read, failures)
     if fits:
-        return _distinct(fits)
+        return _distinct([replace(fit, swapped=_is_mmengines(content)) for fit in fits])
     if failures:
         raise max(failures, key=lambda failure: failure.progress).reason
     raise CheckpointError(_nothing(content, found, readers))
@@ -241,7 +245,7 @@ def _fit(
     for name, text in state.odd.items():
         if not (name.startswith(tuple(others)) or _is_trainings(name)):
             raise _NoFit(CheckpointError(f"{name} {text}"), 2, 1)
-    beside = {name for name in state.tensors if not name.startswith((prefix, *others))}
+    beside = [name for name in state.tensors if not name.startswith((prefix, *others))]
     names = _below(state.tensors, prefix)
     share = len(names) / len(state.tensors)
     for name in beside:
@@ -311,6 +315,11 @@ def _distinct(fits: Sequence[Fit]) -> list[Fit]:
     return kept
 
 
+def _is_mmengines(content: Any) -> bool:
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    return isinstance(meta, Mapping) and "mmengine_version" in meta
+
+
 def _same(one: Tensors, other: Tensors) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
@@ -330,8 +339,8 @@ def choose(fits: Sequence[Fit], weights: str | None) -> Fit:
         if len(fits) == 1:
             return fits[0]
         raise CheckpointError(
-            f"holds {len(fits)} networks with different weights: {_offers(fits)}; choose one with "
-            f"--weights, such as --weights {_short_names(fits)[0]}"
+            f"holds {len(fits)} networks with different weights: {_offers(fits)}; choose with "
+            f"--weights {'|'.join(_short_names(fits))}"
         )
     matching = [fit for fit in fits if _is_meant(fit, weights)]
     if len(matching) == 1:
@@ -355,7 +364,7 @@ def _short_names(fits: Sequence[Fit]) -> list[str]:
     """Return for each network the first word that names it alone."""
     names = []
     for fit in fits:
-        words = [*fit.words, "ema" if fit.averaged else "raw", fit.where]
+        words = ["ema" if fit.averaged else "raw", *fit.words, fit.where]
         alone = (word for word in words if sum(_is_meant(other, word) for other in fits) == 1)
         names.append(next(alone, fit.where))
     return names

@@ -47,16 +47,16 @@ def read(
     backbones.refuse_strangers(tensors)
     network, canonical, shift_source = read_wrapped(tensors, backbones.read)
     layers, rest = split_backbone(network, canonical)
+    biased = rest.keys()
     head, classes, rest = search_head(rest, network.features, _OWN_HEADS)
+    source = f"{head}.weight" + ("" if f"{head}.bias" in biased else ", no bias")
     warnings: list[str] = []
     hints = hints_beside(outer, path, warnings)
     if online and shift_source is None and head != "new_fc":  # which only the clip form has
         hints.append(("--online", {"shift": "blockres", "shift_direction": "past"}))
         if backbones.find(list(tensors)) is backbones.OFFICIAL_MOBILENET:
             hints.append(("official online demo", OFFICIAL_DEMO))
-    topology = Topology(
-        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings), shift_source
-    )
+    topology = Topology(network, classes, source, hints, CONVENTION, tuple(warnings), shift_source)
     return topology, layers | rest
 
 

@@ -7,7 +7,8 @@ for the shift's where it wraps exactly what the official rules shift, and nothin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 
 from converters.architectures.base import Network, shift_place
 from converters.checkpoints.keys import Tensors, is_whole, refuse_duplicates, split_backbone
@@ -57,26 +58,33 @@ def _shifted_by(names: Tensors, read: Read, count: int) -> tuple[Network, Tensor
     official = list(network.with_shifts(place).shifts)
     if place == "none" or list(network.shifts) not in (official, [place] * len(official)):
         return None
-    _, rest = split_backbone(network, canonical)
-    other = any(f".{NET}." in name for name in rest)
-    return None if other or not is_whole(network, canonical) else (network, canonical)
+    layers, _ = split_backbone(network, canonical)
+    own = {id(tensor) for tensor in layers.values()}
+    # Else the word is a layer's own, as `fc1` in a gate.
+    others = any(id(tensor) not in own for name, tensor in names.items() if f".{NET}." in name)
+    return None if others or not is_whole(network, canonical) else (network, canonical)
 
 
-def _wrappers(names: Iterable[str]) -> Iterator[tuple[str, Rename]]:
+def _wrappers(names: Tensors) -> Iterator[tuple[str, Rename]]:
     """Return the words that may be a wrapper's, and what calls it `net`.
 
-    That of a layer comes before the weight (`conv1.WORD.weight`), that of a block after its number
-    (`layer1.0.WORD.conv1.weight`).
+    That of a layer comes before a convolution's weight (`conv1.WORD.weight`), that of a block after
+    its number (`layer1.0.WORD.conv1.weight`).
     """
-    split = [name.split(".") for name in names]
+    convolutions = {name for name, tensor in names.items() if tensor.ndim == 4}
+    split = [name.split(".") for name in convolutions]
     inner = {".".join(p[-n - 1 : -1]) for p in split for n in (1, 2) if len(p) > n + 2}
     outer = {p[i] for p in split for i in range(1, len(p) - 2) if p[i - 1].isdigit()}
-    for word in sorted(inner, key=len):
-        pattern = re.compile(rf"\.{re.escape(word)}\.(\w+)$")
-        yield word, lambda name, p=pattern: p.sub(rf".{NET}.\1", name)  # type: ignore[misc]
-    for word in sorted(outer, key=len):
+    for word in sorted(inner, key=lambda word: (len(word), word)):
+        layer = re.compile(rf"\.{re.escape(word)}\.(\w+)$")
+        yield word, partial(_called_net, layer, rf".{NET}.\1", convolutions)
+    for word in sorted(outer):
         block = re.compile(rf"\.(\d+)\.{re.escape(word)}\.")
-        yield word, lambda name, p=block: p.sub(rf".\1.{NET}.", name, count=1)  # type: ignore[misc]
+        yield word, partial(_called_net, block, rf".\1.{NET}.", names.keys())
+
+
+def _called_net(pattern: re.Pattern[str], net: str, which: Collection[str], name: str) -> str:
+    return pattern.sub(net, name, count=1) if name in which else name
 
 
 def _refuse_wrapped(names: Iterable[str]) -> None:

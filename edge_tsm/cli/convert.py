@@ -149,8 +149,9 @@ Examples:
 def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
-    Topology is read from the weights. What they cannot tell comes from an option, else from
-    args.txt beside the file, else from a TSM_… name of the file or its folder, else a default.
+    The network is found wherever in the file it lies; topology is read from its weights. What they
+    cannot tell comes from an option, else from arguments in the file, else from args.txt beside it,
+    else from a TSM_… name of the file or its folder, else a default.
     Nothing is written unless every check of the f32 files passes; int8 or another further file that
     fails is left out, and the exit code is 11.
     """
