@@ -1,20 +1,28 @@
-"""Does a live run keep its memory, threads and files over many frames and reconnects?
+"""Does a live run keep its memory, threads and files, and lose no event, over many frames?
 
     python benchmarks/soak.py --out soak.json
 
-Plays 200,000 synthetic frames through the whole pipeline in virtual time, as fast as the machine
-goes, with an engine that only looks at its input; then a camera (a file, read as OpenCV reads a
-camera) that is lost and opened again 500 times. Memory is sampled along the way: `slope_kib` is its
-growth over the second half, per 10,000 frames, by least squares, with its standard error.
+Plays 200,000 synthetic frames of two cameras, with hundreds of faults, through the whole pipeline
+and every sink in virtual time, as fast as the machine goes, with an engine that only counts; a real
+HTTP server on this machine refuses every seventh event for now. Then a camera (a file, read as
+OpenCV reads a camera) is lost and opened again 500 times. Memory is sampled along the way:
+`slope_kib` is its growth over the second half, per 10,000 frames, by least squares, with its
+standard error.
 """
 
 import argparse
+import io
 import logging
 import os
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +30,113 @@ from environment import environment, report, resident_kib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.fakes import FakeBackend, make_card
-from tests.runtime.test_sources import write_video
-
-from edge_tsm import Pipeline, Recognizer
+from edge_tsm import EventStore, Pipeline, Recognizer, Rules
+from edge_tsm.datatypes import Frame, Prediction, Tensor
+from edge_tsm.events import Limits
 from edge_tsm.live.capture import CaptureOptions, LiveCapture
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.sinks import Dispatcher, Route
+from edge_tsm.sinks.film import clip_suffix
+from edge_tsm.sinks.jsonlines import JsonLines
+from edge_tsm.sinks.keeper import EventKeeper
+from edge_tsm.sinks.outbox import Outbox
+from edge_tsm.sinks.recorder import Recorder
+from edge_tsm.sinks.retention import RetainedFolder
+from edge_tsm.sinks.segments import SegmentLimits
+from edge_tsm.sinks.snapshots import EventClips, Snapshots
+from edge_tsm.sinks.video import SavedVideo
+from edge_tsm.sinks.webhook import Webhook
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
+from tests.helpers.fakes import make_card
+from tests.helpers.videos import write_video
 
-SAMPLE_EVERY = 500
+SAMPLES = 400
+CAMERAS = ("porch", "hall")
+KEPT_FILES = 50
+
+
+class Turning:
+    """An engine that sees each class for three answers in turn."""
+
+    engine, device, card_text = "onnxruntime", "cpu", None
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Answer with the class whose turn it is."""
+        logits = np.zeros((len(inputs["clip"]), 3), np.float32)
+        logits[:, self._calls // 3 % 3] = 5.0
+        self._calls += 1
+        return {"logits": logits}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Server(ThreadingHTTPServer):
+    """Takes events, but every seventh in the second attempt only; writes their keys to a file."""
+
+    daemon_threads = True
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.log, self.posts = log.open("w"), 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One post."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        """Take it, or not yet."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts += 1
+        taken = self.server.posts % 7 != 0
+        if taken:
+            self.server.log.write(self.headers["Idempotency-Key"] + "\n")
+        self.send_response(204 if taken else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+class Decided:
+    """Writes the key of every event to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w")
+
+    def write(self, prediction: Prediction, source: str) -> None:
+        """Write those of an answer."""
+        self._file.writelines(f"{event.id}:{event.kind}\n" for event in prediction.events)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class Nowhere(io.StringIO):
+    """A stream that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        """Say that it was written."""
+        return len(text)
+
+
+class First:
+    """The pictures of the first camera, for a sink that cannot tell several apart."""
+
+    def __init__(self, sink: Recorder | SavedVideo) -> None:
+        self._sink = sink
+        self.write, self.close = sink.write, sink.close
+
+    def frame(self, frame: Frame, source: str) -> object:
+        """Hand on what is of the first camera."""
+        return self._sink.frame(frame, source) if source == CAMERAS[0] else False
 
 
 def handles() -> int:
@@ -39,46 +144,115 @@ def handles() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
-def soak(frames: int) -> dict[str, object]:
-    """Play the frames, a few hundred faults among them."""
-    clock, sizes = VirtualClock(), list[tuple[int, int]]()
+def camera(number: int, frames: int, clock: VirtualClock) -> FaultySource:
+    """Return a source of so many frames, a hundred faults among them."""
     kinds = ("drop", "freeze", "resize", "corrupt", "bad_time", "unplug")
     faults = [
         Fault(kinds[n % len(kinds)], at=at, frames=3, seconds=2.0)  # type: ignore[arg-type]
-        for n, at in enumerate(range(1000, frames, max(frames // 200, 1)))
+        for n, at in enumerate(range(200 + 50 * number, frames, max(frames // 100, 400)))
     ]
     pattern = TestPattern(size=(64, 48), fps=30, clock=clock)
-    source = FaultySource(pattern, faults, clock=clock)
+    return FaultySource(pattern, faults, clock=clock)
 
-    def look(frame: object) -> None:
-        if pipeline.counts()[0].frames % SAMPLE_EVERY == 0:
-            sizes.append((pipeline.counts()[0].frames, resident_kib()))
-        if pipeline.counts()[0].frames >= frames:
-            source.close()
 
-    backend = FakeBackend()
-    pipeline = Pipeline(
-        SourceInput(source, look),
-        Recognizer(make_card(), backend),
-        every_s=2.0,
-        capture=CaptureOptions(clock=clock),
-    )
-    started, threads = time.perf_counter(), threading.active_count()
-    answers = 0
-    for _ in pipeline:
-        answers += 1
-        backend.batches.clear()
+@contextmanager
+def serving(log: Path) -> Iterator[Server]:
+    """Run the server."""
+    with Server(log) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+        server.log.close()
+
+
+def routes(folder: Path, store: EventStore, url: str, clock: VirtualClock) -> list[Route]:
+    """Return every sink that works without a screen; decided events go to a file too."""
+    few = {"store": store, "most_files": KEPT_FILES}
+    pieces = SegmentLimits(most_s=300.0, quota_bytes=8_000_000)
+
+    starts = RetainedFolder(folder / "starts", ".jpg", **few)  # type: ignore[arg-type]
+    clips = RetainedFolder(folder / "clips", clip_suffix(), **few)  # type: ignore[arg-type]
+    events = {"events_only": True}
+    hook = Outbox(Webhook(url), store, name="webhook", clock=clock)
+    return [
+        Route("decided", Decided(folder / "decided")),
+        Route("json", JsonLines(Nowhere())),
+        Route("events", EventKeeper(store), **events),
+        Route("webhook", hook, last=True, **events),
+        Route("snapshots", Snapshots(starts), **events),
+        Route("clips", EventClips(clips, before_s=0.5, after_s=0.5), **events),
+        Route("recorder", First(Recorder(folder / "recording", limits=pieces)), lossless=True),
+        Route("video", First(SavedVideo(folder / "x.mp4", fps=30, limits=pieces))),
+    ]
+
+
+def soak(frames: int, folder: Path) -> dict[str, object]:
+    """Play so many frames of both cameras together; see that no event is missing anywhere."""
+    clock, sizes = VirtualClock(), list[tuple[int, int]]()
+    sources = {name: camera(n, frames // 2, clock) for n, name in enumerate(CAMERAS)}
+    sample_every = max(frames // 2 // SAMPLES, 1)
+    before = threading.active_count(), handles(), time.perf_counter()
+
+    def look(name: str, frame: Frame) -> None:
+        dispatcher.frame(frame, name)
+        seen = {counts.source: counts.frames for counts in pipeline.counts()}
+        if name == CAMERAS[0] and seen[name] % sample_every == 0:
+            sizes.append((2 * seen[name], resident_kib()))
+        if seen[name] >= frames // 2:
+            sources[name].close()
+
+    with (
+        serving(folder / "taken") as server,
+        EventStore(folder / "events.db", limits=Limits(10**6), clock=clock) as store,
+    ):
+        url = f"http://127.0.0.1:{server.server_port}"
+        pipeline = Pipeline(
+            [SourceInput(s, partial(look, name), name=name) for name, s in sources.items()],
+            Recognizer(make_card(), Turning()),
+            every_s=2.0,
+            capture=CaptureOptions(clock=clock),
+            rules=Rules(),
+        )
+        with Dispatcher(routes(folder, store, url, clock), clock=clock) as dispatcher:
+            for prediction in pipeline:
+                dispatcher.write(prediction)
+            lost = {k: c.dropped + c.failed for k, c in dispatcher.counts().items()}
+            dispatcher.close(timeout_s=3600.0)
     late = np.array(sizes[len(sizes) // 2 :], float)
     slope, error = _slope(late[:, 0] / 10_000, late[:, 1])
     return {
-        "frames": pipeline.counts()[0].frames,
-        "breaks": pipeline.counts()[0].breaks,
-        "answers": answers,
-        "seconds": round(time.perf_counter() - started, 1),
+        "frames": sum(counts.frames for counts in pipeline.counts()),
+        "breaks": sum(counts.breaks for counts in pipeline.counts()),
+        "seconds": round(time.perf_counter() - before[2], 1),
+        "lost_by_sink": {name: count for name, count in lost.items() if count},
+        **missing(folder),
         "resident_mib": [round(sizes[i][1] / 1024, 1) for i in (0, len(sizes) // 2, -1)],
         "slope_kib": round(slope, 2),
         "slope_error_kib": round(error, 2),
-        "threads_more": threading.active_count() - threads,
+        "threads_more": threading.active_count() - before[0],
+        "handles_more": handles() - before[1],
+    }
+
+
+def missing(folder: Path) -> dict[str, int]:
+    """Compare what was decided with what the event file, the server and the folders have."""
+    decided = set((folder / "decided").read_text().splitlines())
+    taken = set((folder / "taken").read_text().splitlines())
+    database = sqlite3.connect(folder / "events.db")
+    told = {":".join(row) for row in database.execute("SELECT event_id, kind FROM messages")}
+    rows = {row[0] for row in database.execute("SELECT path FROM media")}
+    open_events = database.execute("SELECT count(*) FROM events WHERE NOT ended").fetchone()[0]
+    database.close()
+    files = {str(p) for name in ("starts", "clips") for p in (folder / name).iterdir()}
+    return {
+        "events": len(decided),
+        "messages": len(told),
+        "missing_in_file": len(decided - told),
+        "missing_at_server": len(told - taken),
+        "files": len(files),
+        "files_without_row": len(files - rows),
+        "rows_without_file": len(rows - files),
+        "without_end": open_events,
     }
 
 
@@ -93,8 +267,8 @@ def reconnect(times: int) -> dict[str, object]:
     """Lose a camera that OpenCV reads, and open it again, so many times."""
     with tempfile.TemporaryDirectory() as folder:
         clock = VirtualClock()
-        camera = Camera(str(write_video(Path(folder) / "x.avi", 3)), clock=clock)
-        capture = LiveCapture(camera, CaptureOptions(clock=clock))
+        lost = Camera(str(write_video(Path(folder) / "x.avi", 3)), clock=clock)
+        capture = LiveCapture(lost, CaptureOptions(clock=clock))
         before, memory = (threading.active_count(), handles()), list[int]()
         for frame in capture:
             if frame.gap:
@@ -118,7 +292,9 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)  # of every loss
     before = environment()
-    results = {"soak": soak(given.frames), "reconnect": reconnect(given.reconnects)}
+    with tempfile.TemporaryDirectory() as folder:
+        results = {"soak": soak(given.frames, Path(folder))}
+    results["reconnect"] = reconnect(given.reconnects)
     report(results, before, given.out)
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from converters.architectures.classifier import build_online, build_reference
 from converters.bundling import card_of, file_entry, temporary_bundle
 from converters.export import GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH, WRITERS, Writer, wanted
-from converters.export.onnx import export_onnx
+from converters.export.onnx import INT8_OPSETS, OPSET, check_opset, export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
 from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
@@ -65,7 +65,8 @@ class Settings:
     """How to convert: what to write, what to check with, whether to replace.
 
     `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
-    Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO.
+    Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO. `opset` is
+    ONNX's; what is usual here is read by old engines too.
     """
 
     f16: bool = False
@@ -75,6 +76,7 @@ class Settings:
     rules: str | None = None
     force: bool = False
     simplify_timeout_s: float = TIMEOUT_S
+    opset: int = OPSET
 
 
 def build(
@@ -88,6 +90,7 @@ def build(
         IncompleteError: the bundle is there and proven, but lacks int8 or another further file.
         ConversionError: see its other subclasses; nothing is left behind then.
     """
+    _refuse(plan, settings)
     with temporary_bundle(bundle.resolve(), force=settings.force) as folder:
         name, sha256 = bundle.name.removesuffix(".bundle"), plan.checkpoint.sha256
         card = card_of(plan.recipe, name, checkpoint_sha256=sha256)
@@ -97,6 +100,24 @@ def build(
         reasons = "; ".join(f"no {what}: {reason}" for what, reason in builder.missing.items())
         raise IncompleteError(f"{bundle} is ready, but has {reasons}", bundle=bundle)
     return bundle
+
+
+def _refuse(plan: Plan, settings: Settings) -> None:
+    """Refuse, before minutes of work, what does not go together."""
+    check_opset(settings.opset)
+    if settings.int8 is None:
+        return
+    if settings.opset not in INT8_OPSETS:
+        raise ConversionError(
+            f"int8 is written for opsets {INT8_OPSETS[0]} to {INT8_OPSETS[-1]}, not "
+            f"{settings.opset}; leave out --opset, or --int8"
+        )
+    if plan.recipe.facts.dynamic_batch:
+        raise ConversionError(
+            "int8 is of a fixed batch: a graph of any size computes its shifts as it runs, on "
+            "whole numbers that have no range to quantize; pass --batch N instead of "
+            "--dynamic-batch, or leave out --int8"
+        )
 
 
 def convert(
@@ -183,7 +204,7 @@ class _Builder:
         """Export the graph and simplify it; the plain one is kept in case the other is wrong."""
         plain, simple = work / "exported.onnx", work / "simple.onnx"
         with self._step("export", plain, reference, "f32", "onnxruntime"):
-            export_onnx(model, self._card, plain)
+            export_onnx(model, self._card, plain, opset=self._settings.opset)
         with self._timed("simplify"):
             problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
         self._unsimplified = plain

@@ -62,7 +62,7 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
         sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
         preprocess=recipe.preprocess,
         input=_input(recipe),
-        output=Output("logits", "softmax"),
+        output=Output("logits", recipe.facts.activation.value),
         streaming=_streaming(recipe),
         files={},
         provenance=Provenance(
@@ -77,7 +77,9 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
 def _input(recipe: Recipe) -> Input:
     name, frames = ("frame", 1) if recipe.streaming else ("clip", recipe.segments)
     size = recipe.preprocess.crop_px
-    return Input(name, (recipe.batch, frames * 3, size, size), "float32", dynamic_batch=False)
+    shape = (recipe.batch, frames * 3, size, size)
+    dynamic = recipe.facts.dynamic_batch is not None
+    return Input(name, shape, "float32", dynamic_batch=dynamic)
 
 
 def _streaming(recipe: Recipe) -> Streaming | None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from converters.architectures.base import ShiftPlace
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import Direction
-from edge_tsm.datatypes import Color
+from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 T = TypeVar("T")
@@ -47,8 +47,12 @@ class Hints:
     shift_direction: Fact[object] | None = None
     consensus: Fact[object] | None = None
     color: Fact[object] | None = None
+    activation: Fact[object] | None = None
     non_local_mode: Fact[object] | None = None
     non_local_scale: Fact[object] | None = None
+    size: Fact[object] | None = None
+    short_side: Fact[object] | None = None
+    full_res: Fact[object] | None = None
     labels: Fact[Sequence[str]] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
@@ -74,7 +78,8 @@ class Hints:
 class Facts:
     """What is known about a network and where from, in the order in which it is shown.
 
-    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions.
+    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights`
+    is where in the file the network lies.
     """
 
     format: Fact[str]
@@ -88,14 +93,18 @@ class Facts:
     shift_div: Fact[int]
     consensus: Fact[str]
     color: Fact[Color]
+    activation: Fact[Activation]
     shift_segments: Fact[int] | None
     non_local_mode: Fact[NonLocalMode] | None
     shift_direction: Fact[Direction]
     sampling: Fact[str]
+    size: Fact[int]
     resize: Fact[str]
     window_s: Fact[float]
     labels: Fact[str]
     batch: Fact[int]
+    weights: Fact[str] | None = None
+    dynamic_batch: Fact[bool] | None = None
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
@@ -114,6 +123,7 @@ _SHOWN = {
     "shift_segments": "shift segments",
     "non_local_mode": "non-local mode",
     "shift_direction": "shift direction",
+    "dynamic_batch": "dynamic batch",
     "forced_online": "forced online",
 }
 

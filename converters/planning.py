@@ -22,17 +22,17 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
     Raises:
         CheckpointError: see `read_checkpoint` and `resolve`.
-        InputError: an unreadable label file.
+        InputError: an unreadable label file; `weights` that name no network.
     """
     online = options.online or options.force_online
-    read = read_checkpoint(checkpoint, options.kind, online=online)
+    read = read_checkpoint(checkpoint, options.kind, online=online, weights=options.weights)
     return Plan(read, resolve(read.topology, options))
 
 
 def default_bundle(checkpoint: Path) -> Path:
     """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
     name = checkpoint.name
-    for suffix in (".tar", ".pth", ".pt", ".best", ".pdparams", ".safetensors"):
+    for suffix in (".tar", ".pth", ".pt", ".ckpt", ".best", ".pdparams", ".safetensors", ".npz"):
         name = name.removesuffix(suffix)
     parent = checkpoint.absolute().parent.name
     return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from converters.architectures.base import Network, refuse_offline, shift_place
+from converters.architectures.base import Network, ShiftPlace, refuse_offline, shift_place
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import DIRECTIONS, Direction, Shift
 from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
+from converters.picture import Picture, settle_picture
 from edge_tsm.bundle.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
-from edge_tsm.datatypes import Color
+from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
@@ -21,8 +24,12 @@ _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3
 _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
 _COLORS: tuple[Color, ...] = ("rgb", "bgr")
+_ACTIVATIONS = get_args(Activation)
 _WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
 MOST_FPS = 1000
+_PLACES: tuple[ShiftPlace, ...] = ("blockres", "block", "none")
+_PLACE_OPTION = "option --shift-place"
+_BACKBONE_OPTION = "option --backbone"
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 # What no code base writes down and all do alike.
@@ -33,6 +40,8 @@ COMMON_DEFAULTS = {"segments": 8, "consensus": "avg", "color": "rgb"}
 class Options:
     """What the user may state about a checkpoint; None leaves it to the other sources.
 
+    `size` is the side of the pictures in pixels; `full_res` shows the whole shorter side, as
+    upstream's test option does. `dynamic_batch` makes a graph that takes any number of clips.
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
     whose shift looks both ways.
     """
@@ -43,11 +52,18 @@ class Options:
     shift_direction: str | None = None
     consensus: str | None = None
     color: str | None = None
+    activation: str | None = None
     labels: str | Path | None = None
     window_s: float | None = None
     non_local_mode: str | None = None
     kind: str | None = None
+    shift_place: str | None = None
+    weights: str | None = None
+    size: int | None = None
+    full_res: bool = False
+    backbone: str | None = None
     batch: int = 1
+    dynamic_batch: bool = False
     online: bool = False
     force_online: bool = False
     fps: float | None = None
@@ -59,6 +75,7 @@ class Convention:
     """What a code base does the same way for all its networks, and puts into no checkpoint.
 
     `defaults` are hints by name (see `Hints`); a `shift_div` of None is the number of segments.
+    `sorts` are the data sets (of DATA_SETS) whose own list of classes it sorts.
     """
 
     name: str
@@ -67,6 +84,7 @@ class Convention:
     resize: Resize
     defaults: Mapping[str, Any]
     crop_offset: Literal["even", "floor"] = "even"
+    sorts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,8 @@ class Topology:
     """What a checkpoint reader found: the network, its size, and hints beside the weights.
 
     `hints` are (source, values by name) pairs in order of trust, see `Hints`; `head` is the weight
-    that gives the class count, `shift_source` what shows which blocks are shifted.
+    that gives the class count. `shift_source` is what shows which blocks are shifted; None where
+    nothing does, although there may be a shift. `weights` is where in the file the network lies.
     """
 
     network: Network
@@ -83,7 +102,8 @@ class Topology:
     hints: Sequence[tuple[str, Mapping[str, Any]]]
     convention: Convention
     warnings: tuple[str, ...] = ()
-    shift_source: str = "weights"
+    shift_source: str | None = "weights"
+    weights: Fact[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +142,13 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     """
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
-    network, mode = _non_local(topology.network, sources)
-    facts = _clip_facts(topology, options, sources, labels, mode)
+    network, shift = _shift(topology, sources)
+    network, backbone = _variant(network, sources)
+    topology = replace(topology, network=network, shift_source=shift.source)
+    network, mode = _non_local(network, sources)
+    picture = _usual_picture(topology.convention, sources)
+    facts = _clip_facts(topology, options, sources, labels, mode, picture)
+    facts = replace(facts, backbone=backbone)
     if options.online or options.force_online:
         facts = _online(network, options, facts, sources)
     else:
@@ -138,12 +163,17 @@ def resolve(topology: Topology, options: Options) -> Recipe:
             facts.shift_direction.value,
         ),
         sampling=facts.sampling.value,
-        preprocess=preprocess_of(topology.convention, facts.color.value),
+        preprocess=preprocess_of(topology.convention, facts.color.value, picture),
         window_s=facts.window_s.value,
         batch=facts.batch.value,
         labels=labels,
         facts=facts,
-        warnings=[*topology.warnings, *_contradictions(facts, sources), *_forced(facts)],
+        warnings=[
+            *topology.warnings,
+            *_contradictions(facts, sources),
+            *_forced(facts),
+            *_label_warnings(labels, topology.convention),
+        ],
         streaming=(
             Streaming(facts.fps.value, facts.horizon.value, caches=())
             if facts.fps and facts.horizon
@@ -164,13 +194,18 @@ def _sources(topology: Topology, options: Options) -> list[Hints]:
 def _chosen(options: Options) -> Hints:
     """Return what the user has chosen."""
     return Hints(
+        backbone=given(options.backbone, _BACKBONE_OPTION),
         segments=given(options.segments, "option --segments"),
+        shift=given(options.shift_place, _PLACE_OPTION),
         shift_div=given(options.shift_div, "option --shift-div"),
         shift_segments=given(options.shift_segments, "option"),
         shift_direction=given(options.shift_direction, "option --shift-direction"),
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
+        activation=given(options.activation, "option --activation"),
         non_local_mode=given(options.non_local_mode, "option"),
+        size=given(options.size, "option --size"),
+        full_res=given(options.full_res or None, "option --full-res"),
         fps=given(options.fps, "option --fps"),
         horizon=given(options.horizon, "option --horizon"),
     )
@@ -182,6 +217,7 @@ def _clip_facts(
     sources: Sequence[Hints],
     labels: Labels,
     mode: Fact[NonLocalMode] | None,
+    picture: Picture,
 ) -> Facts:
     """Settle what describes the clip form."""
     network, convention = topology.network, topology.convention
@@ -192,8 +228,8 @@ def _clip_facts(
     return Facts(
         format=Fact(convention.name, "key names"),
         backbone=Fact(network.name, "weights"),
-        shift=Fact(place, topology.shift_source),
-        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", topology.shift_source),
+        shift=Fact(place, str(topology.shift_source)),
+        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", str(topology.shift_source)),
         non_local=Fact(network.non_local_blocks, "weights"),
         temporal_pool=Fact(network.temporal_pool, "weights"),
         classes=Fact(topology.classes, topology.head),
@@ -201,15 +237,72 @@ def _clip_facts(
         shift_div=integer("shift_div", shift_div, 2, 128),
         consensus=_consensus(sources),
         color=one_of("color", first((hints.color for hints in sources), UNKNOWN), _COLORS),
+        activation=_activation(topology.classes, sources),
         shift_segments=_shift_segments(segments, sources),
         non_local_mode=mode,
         shift_direction=_direction(convention, sources),
         sampling=Fact(convention.sampling, convention.name),
-        resize=Fact(_describe(convention.resize), convention.name),
+        size=picture.size,
+        resize=Fact(_describe(picture.resize.value), picture.resize.source),
         window_s=_window(options, sources),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
+        weights=topology.weights,
+        dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
+
+
+# --- the shift -----------------------------------------------------------------------------------
+
+
+def _shift(topology: Topology, sources: Sequence[Hints]) -> tuple[Network, Fact[ShiftPlace]]:
+    """Settle where the network is shifted: by its weights, else by what is stated.
+
+    Raises:
+        CheckpointError: statements contradict the weights or each other, or there is no evidence.
+    """
+    network = topology.network
+    claims = [_claimed(network, hints.shift) for hints in sources if hints.shift is not None]
+    if topology.shift_source is not None:
+        shown = Fact(shift_place(network), topology.shift_source)
+        _refuse_contradiction(claims, shown)
+        return network, shown
+    if not claims:
+        raise CheckpointError(
+            f"nothing shows whether this {network.name} shifts frames, neither its names nor "
+            "arguments in or beside the file: it may be a TSM whose code shifts in a function, a "
+            "TSN, a plain image classifier, or an online model; pass --shift-place blockres or "
+            "block for a TSM (blockres is the official default), --shift-place none, or --online"
+        )
+    if claims[0].source != _PLACE_OPTION:
+        _refuse_contradiction(claims[1:], claims[0])
+    return network.with_shifts(claims[0].value), claims[0]
+
+
+def _claimed(network: Network, claim: Fact[object]) -> Fact[ShiftPlace]:
+    """Return a statement as the network understands it: some have one place, whatever is said."""
+    place = one_of("shift place", claim, _PLACES)
+    return (
+        place
+        if place.value == "none"
+        else replace(place, value=shift_place(network.with_shifts(place.value)))
+    )
+
+
+def _refuse_contradiction(claims: Iterable[Fact[ShiftPlace]], other: Fact[ShiftPlace]) -> None:
+    weights = other.source.startswith("weights")
+    says = f"the {other.source} show" if weights else f"{other.source} says"
+    for claim in claims:
+        if claim.value == other.value:
+            continue
+        if claim.source == _PLACE_OPTION:
+            advice = "leave out the option"
+        else:
+            advice = "remove or rename what is wrong" if weights else "decide with --shift-place"
+        raise CheckpointError(
+            f"{claim.source} says shift {claim.value}, {says} {other.value}; the answers depend on "
+            f"it: {advice}"
+        )
 
 
 # --- single facts --------------------------------------------------------------------------------
@@ -234,6 +327,19 @@ def _consensus(sources: Sequence[Hints]) -> Fact[str]:
     return Fact("avg", claim.source)
 
 
+def _activation(classes: int, sources: Sequence[Hints]) -> Fact[Activation]:
+    """Settle what turns logits into probabilities, which is no part of the network."""
+    usual: Fact[object] = Fact("softmax", "default")
+    claim = first((hints.activation for hints in sources), usual)
+    activation = one_of("activation", claim, _ACTIVATIONS)
+    if classes == 1 and activation.value == "softmax":
+        raise CheckpointError(
+            "the head has one class, of which softmax is always 100 %; pass --activation sigmoid "
+            "for its own probability"
+        )
+    return activation
+
+
 def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Direction]:
     usual: Fact[object] = Fact(convention.shift_direction, convention.name)
     claim = first((hints.shift_direction for hints in sources), usual)
@@ -254,6 +360,41 @@ def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] 
             )
         return Fact(part.value, part.source)
     return None
+
+
+def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[str]]:
+    """Settle which of the networks that fit the weights it is, by the name somebody gave it.
+
+    Raises:
+        CheckpointError: nobody did, or the option names another network.
+    """
+    claims = [hints.backbone for hints in sources if hints.backbone is not None]
+    for claim in claims:
+        for name, variant in network.variants.items():
+            if _names(claim.value, name):
+                return variant, Fact(name, claim.source)
+    if network.variants:
+        known = " and ".join(network.variants)
+        raise CheckpointError(
+            f"the weights fit {known}, which name them alike and pad pictures differently; pass "
+            f"--backbone with the name it was built by, {' or '.join(network.variants)}"
+        )
+    if (
+        claims
+        and claims[0].source == _BACKBONE_OPTION
+        and not _names(claims[0].value, network.name)
+    ):
+        raise CheckpointError(
+            f"--backbone {claims[0].value} contradicts the weights, which are those of "
+            f"{network.name}; leave it out"
+        )
+    return network, Fact(network.name, "weights")
+
+
+def _names(claim: object, name: str) -> bool:
+    """Return whether a claim is a network's name, or that with tags (`tf_efficientnet_b0_ns`)."""
+    spelled = str(claim).lower().replace("-", "_").replace("mobilenet_v", "mobilenetv")
+    return re.match(rf"{re.escape(name)}(?![a-z0-9])", spelled) is not None
 
 
 def _non_local(
@@ -288,13 +429,19 @@ def _trained_window(sources: Sequence[Hints]) -> Fact[float]:
 
 
 def _batch(options: Options) -> Fact[int]:
+    if options.dynamic_batch and options.batch != 1:
+        raise CheckpointError(
+            f"--dynamic-batch takes any number of clips, --batch {options.batch} exactly so many; "
+            "pass one of them"
+        )
     source = "option --batch" if options.batch != 1 else "default"
     return integer("batch", Fact(options.batch, source), 1, 1024)
 
 
 def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> Labels:
     if options.labels is not None:
-        labels = read_labels(options.labels)
+        convention = topology.convention
+        labels = read_labels(options.labels).of_code_base(convention.name, convention.sorts)
         if len(labels.names) != topology.classes:
             raise CheckpointError(
                 f"{options.labels} has {len(labels.names)} labels, the checkpoint "
@@ -307,17 +454,27 @@ def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> L
     return default_labels(topology.classes)
 
 
-def preprocess_of(convention: Convention, color: Color) -> Preprocess:
-    """Return the card's preprocessing; crop, scale, mean and std are the same in all code bases."""
+def preprocess_of(
+    convention: Convention, color: Color, picture: Picture | None = None
+) -> Preprocess:
+    """Return the card's preprocessing; scale, mean and std are the same in all code bases.
+
+    Without a `picture` it is the code base's usual one.
+    """
+    picture = picture or _usual_picture(convention)
     return Preprocess(
         color=color,
-        resize=convention.resize,
-        crop_px=224,
+        resize=picture.resize.value,
+        crop_px=picture.size.value,
         crop_offset=convention.crop_offset,
         scale=1 / 255,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
+
+
+def _usual_picture(convention: Convention, sources: Sequence[Hints] = ()) -> Picture:
+    return settle_picture(Fact(convention.resize, convention.name), sources)
 
 
 def _describe(resize: Resize) -> str:
@@ -377,14 +534,33 @@ def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Fac
 def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
     """Compare hints about the topology with the weights, which win."""
     for hints in sources:
+        if hints.backbone is not None and not _names(hints.backbone.value, facts.backbone.value):
+            yield (
+                f"{hints.backbone.source} says backbone {hints.backbone.value}, the weights say "
+                f"{facts.backbone.value}"
+            )
         for name, claim, found in (
-            ("backbone", hints.backbone, facts.backbone),
-            ("shift", hints.shift, facts.shift),
             ("non-local", hints.non_local, facts.non_local),
             ("temporal pool", hints.temporal_pool, facts.temporal_pool),
         ):
             if claim is not None and claim.value != found.value:
                 yield (f"{claim.source} says {name} {claim.value}, the weights say {found.value}")
+
+
+def _label_warnings(labels: Labels, convention: Convention) -> Iterator[str]:
+    known = misordered(labels.names, convention.sorts)
+    if known:
+        order = "sorted" if known in convention.sorts else "the data set's own"
+        yield (
+            f"the labels are {known}'s in another order than {convention.name} trains with "
+            f"({order}); they are taken as they stand, --labels {known} gives that order"
+        )
+    sets = fitting(len(labels.names))
+    if labels.names == default_labels(len(labels.names)).names and sets:
+        yield (
+            f"{len(labels.names)} classes and no names: if it was trained on "
+            f"{' or '.join(sets)}, pass --labels {sets[0]}, else a file"
+        )
 
 
 def _forced(facts: Facts) -> Iterator[str]:

@@ -102,7 +102,7 @@ class Report:
         yield "## Made with\n\n" + _table(("tool", "version"), list(card.provenance.tools.items()))
 
     def _title(self, card: Card) -> str:
-        shape = "x".join(map(str, card.input.shape))
+        shape = card.input.form
         takes = f"Input {shape}, channel index `t*3 + c`"
         if card.online:
             takes = f"One frame {shape} and {len(card.state)} caches per step"

@@ -1,8 +1,8 @@
 """edge-tsm: Temporal Shift Module video classifiers on edge devices.
 
 What stands in `__all__` is what semantic versioning covers, beside the documented submodules
-(`demo`, `sources`, `sinks`, `live`, `data`, `evaluation`, `diagnostics`). Names are imported when
-they are first used: `import edge_tsm` alone loads no engine, no OpenCV and no numpy.
+(`demo`, `sources`, `sinks`, `live`, `events`, `data`, `evaluation`, `diagnostics`). Names are
+imported when they are first used: `import edge_tsm` alone loads no engine, no OpenCV and no numpy.
 
 >>> import numpy as np
 >>> import edge_tsm
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from edge_tsm.actions.tracker import ActionTracker
     from edge_tsm.backends import Backend, RuntimeOptions
     from edge_tsm.bundle.card import Card
-    from edge_tsm.datatypes import Decision, Event, Frame, Prediction, Score, Window
+    from edge_tsm.datatypes import (
+        Decision,
+        Event,
+        Frame,
+        Media,
+        Prediction,
+        Score,
+        StateChange,
+        Window,
+    )
     from edge_tsm.errors import (
         BackendError,
         CardError,
@@ -35,11 +44,13 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
+    from edge_tsm.events.store import EventStore
     from edge_tsm.inference.loading import load
     from edge_tsm.inference.recognizer import Recognizer
     from edge_tsm.inference.streaming import Stream
     from edge_tsm.live.capture import CaptureOptions, Retry
     from edge_tsm.live.pipeline import Pipeline
+    from edge_tsm.live.worker import SourceInput
     from edge_tsm.sinks import Dispatcher, Route
     from edge_tsm.sinks.callback import Callback
     from edge_tsm.sinks.jsonlines import JsonLines
@@ -51,16 +62,27 @@ _HOMES = {
     "actions.tracker": ("ActionTracker",),
     "backends": ("Backend", "RuntimeOptions"),
     "bundle.card": ("Card",),
-    "datatypes": ("Decision", "Event", "Frame", "Prediction", "Score", "Window"),
+    "datatypes": (
+        "Decision",
+        "Event",
+        "Frame",
+        "Media",
+        "Prediction",
+        "Score",
+        "StateChange",
+        "Window",
+    ),
     "errors": (
         *("BackendError", "CardError", "ConversionError", "EdgeTsmError", "InputError"),
         *("SinkError", "SourceError"),
     ),
+    "events.store": ("EventStore",),
     "inference.loading": ("load",),
     "inference.recognizer": ("Recognizer",),
     "inference.streaming": ("Stream",),
     "live.capture": ("CaptureOptions", "Retry"),
     "live.pipeline": ("Pipeline",),
+    "live.worker": ("SourceInput",),
     "sinks": ("Dispatcher", "Route"),
     "sinks.callback": ("Callback",),
     "sinks.jsonlines": ("JsonLines",),

@@ -39,6 +39,14 @@ class CardError(EdgeTsmError, ValueError):
     exit_code = 3
 
 
+class DamageError(CardError):
+    """A file of a bundle is missing, or not the one that was proven at conversion.
+
+    >>> issubclass(DamageError, CardError), DamageError.exit_code
+    (True, 3)
+    """
+
+
 class SourceError(EdgeTsmError, OSError):
     """A video, image or camera cannot be opened or read.
 
@@ -57,6 +65,14 @@ class BackendError(EdgeTsmError, RuntimeError):
     """
 
     exit_code = 5
+
+
+class AnswerError(BackendError):
+    """An engine answers with numbers that are no answer: NaN or infinity.
+
+    >>> issubclass(AnswerError, BackendError), AnswerError.exit_code
+    (True, 5)
+    """
 
 
 class SinkError(EdgeTsmError, OSError):

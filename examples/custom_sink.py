@@ -36,5 +36,5 @@ routes = [Route("csv", CsvFile(Path(table)))]
 with edge_tsm.load(bundle) as recognizer, Dispatcher(routes, lossless=True) as dispatcher:
     for video in videos:
         for prediction in edge_tsm.Pipeline(edge_tsm.open_source(video), recognizer):
-            dispatcher.write(prediction)
+            dispatcher.write(prediction, video)
 print(dispatcher.counts()["csv"])

@@ -2,7 +2,8 @@
 
     python examples/two_cameras.py out/gestures.bundle 0 rtsp://camera.local/stream
 
-Any two sources do: try it with test://320x240/15 and replay:out/swipe.avi.
+Any two sources do: try it with test://320x240/15 and replay:out/swipe.avi. Their names here, `left`
+and `right`, are what answers, events and files carry.
 """
 
 import sys
@@ -20,7 +21,10 @@ def show(answer: Prediction) -> None:
 
 
 bundle, *uris = sys.argv[1:]
-sources = [edge_tsm.open_source(uri) for uri in uris]
+sources = [
+    edge_tsm.SourceInput(edge_tsm.open_source(uri), name=name)
+    for name, uri in zip(("left", "right"), uris, strict=True)
+]
 with edge_tsm.load(bundle) as recognizer:
     pipeline = edge_tsm.Pipeline(sources, recognizer, window_s=1.0, every_s=0.5)
     pipeline.start(show)

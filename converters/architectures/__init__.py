@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from converters.architectures.base import Network
+from converters.architectures.efficientnet import EfficientNet
 from converters.architectures.lcnet import LcNet
 from converters.architectures.mobilenet import MobileNet
 from converters.architectures.mobileone import MobileOne
+from converters.architectures.regnet import RegNet
 from converters.architectures.resnet import ResNet
 
 FAMILIES: dict[str, type[Network]] = {
-    family.family: family for family in (MobileNet, ResNet, MobileOne, LcNet)
+    family.family: family for family in (MobileNet, ResNet, MobileOne, LcNet, EfficientNet, RegNet)
 }
 """The spec class of each family, by the name that a bundle's card gives it."""
 

@@ -7,7 +7,7 @@ norm is `NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from torch import nn
@@ -64,6 +64,11 @@ class Network(Protocol):
         ...
 
     @property
+    def variants(self) -> Mapping[str, Network]:
+        """By name the networks that these weights may be of, where they do not tell which."""
+        ...
+
+    @property
     def upstream_namer(self) -> Namer | None:
         """What renames a weight of the backbone for upstream's code; None where that has none."""
         ...
@@ -83,6 +88,13 @@ class Network(Protocol):
         """Return the network with its shifts where upstream puts them.
 
         For weights that do not show them: of an image classifier, or of an online model.
+        """
+        ...
+
+    def with_shifts(self, place: ShiftPlace) -> Network:
+        """Return the network with its shifts where upstream puts those of a place.
+
+        For `none`, a network without shifts as it is.
         """
         ...
 
@@ -126,6 +138,11 @@ class ShiftedNetwork:
         return next((reason for reason, holds in reasons.items() if holds), None)
 
     @property
+    def variants(self) -> Mapping[str, Network]:
+        """See `Network`."""
+        return {}
+
+    @property
     def upstream_namer(self) -> Namer | None:
         """See `Network`."""
         return None
@@ -140,6 +157,10 @@ class ShiftedNetwork:
     def with_default_shifts(self: Network) -> Network:
         """See `Network`."""
         return self
+
+    def with_shifts(self: Network, place: ShiftPlace) -> Network:
+        """See `Network`; most networks have one place, whatever it is called."""
+        return self if place == "none" else self.with_default_shifts()
 
     def with_non_local(self: Network, mode: NonLocalMode, *, scale: bool) -> Network:
         """See `Network`."""

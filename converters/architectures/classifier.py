@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -143,6 +143,18 @@ def _load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that do not fit the model exactly, naming the first few."""
+    problems, unexpected = unfit(model, tensors)
+    if unexpected:
+        problems.append(f"unexpected: {few(unexpected)}")
+    if not problems:
+        odd = [name for name, tensor in tensors.items() if not _finite(tensor)]
+        problems = [f"not finite floats: {few(odd)}"] if odd else []
+    if problems:
+        raise CheckpointError("the weights do not fit the network. " + "; ".join(problems))
+
+
+def unfit(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Return what is wrong with tensors for the model, and the names of those it does not have."""
     expected = {
         key: tuple(value.shape)
         for key, value in model.state_dict().items()
@@ -150,23 +162,21 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     }
     problems = {
         "missing": [key for key in expected if key not in tensors],
-        "unexpected": [key for key in tensors if key not in expected],
         "wrong shape": [
             f"{key} {tuple(tensors[key].shape)}, not {shape}"
             for key, shape in expected.items()
             if key in tensors and tuple(tensors[key].shape) != shape
         ],
-        "not finite floats": [k for k, v in tensors.items() if k in expected and not _finite(v)],
     }
-    found = [f"{problem}: {_few(keys)}" for problem, keys in problems.items() if keys]
-    if found:
-        raise CheckpointError("the weights do not fit the network. " + "; ".join(found))
+    found = [f"{problem}: {few(keys)}" for problem, keys in problems.items() if keys]
+    return found, [key for key in tensors if key not in expected]
 
 
 def _finite(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
-def _few(keys: list[str], count: int = 3) -> str:
+def few(keys: Sequence[str], count: int = 3) -> str:
+    """Return the first of some names, and how many more there are."""
     more = f" and {len(keys) - count} more" if len(keys) > count else ""
     return ", ".join(keys[:count]) + more

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.architectures.base import Namer, ShiftedNetwork, ShiftPlace
-from converters.architectures.layers import Activation, ConvBN, activate
+from converters.architectures.layers import (
+    Activation,
+    ChannelAttention,
+    ConvBN,
+    SqueezeExcite,
+    activate,
+)
 from converters.architectures.non_local import NonLocal, NonLocalBlock, NonLocalMode
 from converters.architectures.shift import Shift, TemporalPool, TemporalShift
 
@@ -23,6 +29,14 @@ RESNETS: dict[str, tuple[tuple[int, ...], bool]] = {
     "resnet101": ((3, 4, 23, 3), True),
     "resnet152": ((3, 8, 36, 3), True),
 }
+_OTHERS = (
+    *("wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d"),
+    *("seresnet50", "seresnext50_32x4d", "ecaresnet50d", "ecaresnet101d"),
+)
+_NAME = re.compile(
+    r"(?:wide_)?(?P<gate>se|eca)?resnex?t(?P<depth>\d+)(?P<deep>d)?"
+    r"(?:_(?P<groups>\d+)x(?P<group_width>\d+)d|_(?P<wider>\d+))?"
+)
 # Stage and block, from 0, that non-local blocks follow. Source: ops/non_local.py, `make_non_local`.
 _NON_LOCAL_PLACES = {(1, 0), (1, 2), (2, 0), (2, 2), (2, 4)}
 UPSTREAM_NON_LOCAL = {"g.0": "g", "phi.0": "phi", "theta": "theta", "W.0": "out", "W.1": "bn"}
@@ -31,10 +45,16 @@ UPSTREAM_NON_LOCAL = {"g.0": "g", "phi.0": "phi", "theta": "theta", "W.0": "out"
 
 @dataclass(frozen=True)
 class ResidualBlock:
-    """One ResNet block: where its input is shifted, and whether a non-local block follows."""
+    """One ResNet block: where its input is shifted, and whether a non-local block follows.
+
+    Its output's channels are gated with `squeeze`, the inner width of squeeze-and-excitation, or
+    with `eca`, the kernel of efficient channel attention; 0 without.
+    """
 
     shift: ShiftPlace
     non_local: bool = False
+    squeeze: int = 0
+    eca: int = 0
 
     def upstream_name(self, name: str) -> str:
         """Return a name within the block with the wrappers that shift and non-local put there."""
@@ -53,8 +73,9 @@ class ResidualBlock:
 class ResNet(ShiftedNetwork):
     """A ResNet; `width` is the 3x3 convolutions' channel count in the first stage.
 
-    `tweaked` is ResNet-D with LeakyReLU (PP-TSM): three 3x3 convolutions as stem, average pooling
-    before the shortcut's convolution.
+    `groups` are those of the 3x3 convolutions (ResNeXt). A `stem` of three widths is ResNet-D: 3x3
+    convolutions, and average pooling before the shortcut's convolution. `legacy` is the SENet
+    paper's own form: stride in the 1x1 convolution, pooling without padding.
     """
 
     bottleneck: bool
@@ -62,9 +83,17 @@ class ResNet(ShiftedNetwork):
     stages: tuple[tuple[ResidualBlock, ...], ...]
     temporal_pool: bool = False
     non_local: NonLocal = field(default_factory=NonLocal)
-    tweaked: bool = False
+    groups: int = 1
+    stem: tuple[int, ...] = (64,)
+    activation: Activation = "relu"
+    legacy: bool = False
     family: ClassVar[str] = "resnet"
-    names: ClassVar[tuple[str, ...]] = tuple(RESNETS)
+    names: ClassVar[tuple[str, ...]] = (*RESNETS, *_OTHERS)
+
+    @property
+    def tweaked(self) -> bool:
+        """Whether it is a ResNet-D."""
+        return len(self.stem) > 1
 
     @property
     def name(self) -> str:
@@ -72,8 +101,17 @@ class ResNet(ShiftedNetwork):
         counts = tuple(map(len, self.stages))
         known = {shape: name for name, shape in RESNETS.items()}
         name = known.get((counts, self.bottleneck), f"resnet{list(counts)}")
-        wide = f"wide_{name}_{self.width // 64}" if self.width != 64 else name
-        return f"{wide}_vd" if self.tweaked else wide
+        if self.tweaked:  # PaddleVideo's name for it, and timm's
+            name += "_vd" if self.activation == "leaky_relu" else "d"
+        if self.groups > 1:
+            name = (
+                name.replace("resnet", "resnext") + f"_{self.groups}x{self.width // self.groups}d"
+            )
+        elif self.width != 64:
+            name = f"wide_{name}_{self.width // 64}"
+        block = self.stages[0][0]
+        name = f"{'se' if block.squeeze else 'eca' if block.eca else ''}{name}"
+        return f"legacy_{name}" if self.legacy else name
 
     @property
     def features(self) -> int:
@@ -99,24 +137,34 @@ class ResNet(ShiftedNetwork):
     @property
     def upstream_namer(self) -> Namer | None:
         """See `Network`."""
-        return None if self.tweaked else self._upstream_name
+        block = self.stages[0][0]
+        plain = not (self.tweaked or self.legacy or block.squeeze or block.eca or self.groups > 1)
+        return self._upstream_name if plain else None
 
     @classmethod
     def named(
         cls, name: str, *, shift: ShiftPlace, non_local: bool, temporal_pool: bool
     ) -> ResNet | None:
         """See `Network`."""
-        if name not in RESNETS:
+        parts = _NAME.fullmatch(name)
+        if name not in cls.names or parts is None:
             return None
-        counts, bottleneck = RESNETS[name]
+        counts, bottleneck = RESNETS[f"resnet{parts['depth']}"]
         stages = tuple(
             tuple(
-                ResidualBlock(place, non_local and (stage, index) in _NON_LOCAL_PLACES)
+                _gated(
+                    ResidualBlock(place, non_local and (stage, index) in _NON_LOCAL_PLACES),
+                    parts["gate"],
+                    outputs=(256 if bottleneck else 64) << stage,
+                )
                 for index, place in enumerate(places)
             )
             for stage, places in enumerate(_places(shift, counts))
         )
-        return cls(bottleneck, 64, stages, temporal_pool)
+        groups = int(parts["groups"] or 1)
+        width = groups * int(parts["group_width"] or 64) * int(parts["wider"] or 1)
+        stem = (32, 32, 64) if parts["deep"] else (64,)
+        return cls(bottleneck, width, stages, temporal_pool, groups=groups, stem=stem)
 
     def build(self, shift: Shift) -> ResNetFeatures:
         """See `Network`."""
@@ -124,9 +172,13 @@ class ResNet(ShiftedNetwork):
 
     def with_default_shifts(self) -> ResNet:
         """See `Network`."""
-        places = _places("blockres", [len(stage) for stage in self.stages])
+        return self.with_shifts("blockres")
+
+    def with_shifts(self, place: ShiftPlace) -> ResNet:
+        """See `Network`."""
+        places = _places(place, [len(stage) for stage in self.stages])
         stages = (
-            tuple(replace(block, shift=place) for block, place in zip(stage, here, strict=True))
+            tuple(replace(block, shift=where) for block, where in zip(stage, here, strict=True))
             for stage, here in zip(self.stages, places, strict=True)
         )
         return replace(self, stages=tuple(stages))
@@ -145,6 +197,15 @@ class ResNet(ShiftedNetwork):
         return f"layer{stage}.{pool}{index}.{block.upstream_name(rest)}"
 
 
+def _gated(block: ResidualBlock, gate: str | None, *, outputs: int) -> ResidualBlock:
+    """Return the block with timm's usual gate. Sources: timm, squeeze_excite.py and eca.py."""
+    if gate == "se":
+        return replace(block, squeeze=max(8, outputs // 16))
+    if gate == "eca":
+        return replace(block, eca=max(3, (outputs.bit_length() // 2) | 1))
+    return block
+
+
 def _places(place: ShiftPlace, counts: Sequence[int]) -> list[list[ShiftPlace]]:
     """Return where the blocks of each stage are shifted: in deep networks every second one.
 
@@ -161,16 +222,21 @@ def _torchvision_name(name: str) -> str:
 
 
 class Shortcut(ConvBN):
-    """1x1 convolution of the identity path; tweaked networks average before it, no stride."""
+    """1x1 convolution of the identity path; tweaked networks average before it, no stride.
+
+    Beyond the last pixel of an odd side there is nothing to average.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, tweaked: bool) -> None:
         super().__init__(inputs, outputs, 1, 1 if tweaked else stride)
-        pools = tweaked and stride == 2
-        self.pool: nn.Module = nn.AvgPool2d(2) if pools else nn.Identity()
+        self.pools = tweaked and stride == 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the layer."""
-        return super().forward(self.pool(x))
+        if self.pools:
+            odd = any(side % 2 for side in x.shape[2:])
+            x = F.avg_pool2d(x, 2, ceil_mode=odd)
+        return super().forward(x)
 
 
 class Residual(nn.Module):
@@ -181,11 +247,13 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, mid: int, stride: int, spec: ResNet) -> None:
         super().__init__()
-        self.activation: Activation = "leaky_relu" if spec.tweaked else "relu"
+        self.activation, groups = spec.activation, spec.groups
         self.outputs = mid * 4 * 64 // spec.width if spec.bottleneck else mid
         if spec.bottleneck:
-            self.conv1 = ConvBN(inputs, mid, 1, activation=self.activation)
-            self.conv2 = ConvBN(mid, mid, 3, stride, activation=self.activation)
+            # SENet's own form strides first, its ResNeXt form does not.
+            first, second = (stride, 1) if spec.legacy and groups == 1 else (1, stride)
+            self.conv1 = ConvBN(inputs, mid, 1, first, activation=self.activation)
+            self.conv2 = ConvBN(mid, mid, 3, second, groups=groups, activation=self.activation)
             self.conv3: nn.Module = ConvBN(mid, self.outputs, 1)
         else:
             self.conv1 = ConvBN(inputs, mid, 3, stride, activation=self.activation)
@@ -197,23 +265,28 @@ class Residual(nn.Module):
             if changes
             else nn.Identity()
         )
+        self.squeeze: nn.Module = nn.Identity()
         self.shift_both: nn.Module = nn.Identity()
         self.shift_residual: nn.Module = nn.Identity()
         self.nl: nn.Module = nn.Identity()
 
     def equip(self, block: ResidualBlock, shift: Shift, spec: ResNet) -> None:
-        """Put shift and non-local block in their places."""
+        """Put shift, channel gate and non-local block in their places."""
         if block.shift == "block":
             self.shift_both = TemporalShift(shift)
         elif block.shift == "blockres":
             self.shift_residual = TemporalShift(shift)
+        if block.squeeze:
+            self.squeeze = SqueezeExcite(self.outputs, block.squeeze, "sigmoid")
+        elif block.eca:
+            self.squeeze = ChannelAttention(block.eca)
         if block.non_local:
             self.nl = NonLocalBlock(self.outputs, shift.segments, spec.non_local)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
         x = self.shift_both(x)
-        y = self.conv3(self.conv2(self.conv1(self.shift_residual(x))))
+        y = self.squeeze(self.conv3(self.conv2(self.conv1(self.shift_residual(x)))))
         result: Tensor = self.nl(activate(y + self.downsample(x), self.activation))
         return result
 
@@ -223,7 +296,8 @@ class ResNetFeatures(nn.Module):
 
     def __init__(self, spec: ResNet, shift: Shift) -> None:
         super().__init__()
-        self.stem = _stem(tweaked=spec.tweaked)
+        self.stem = _stem(spec)
+        self.pads = not spec.legacy
         self.pool = TemporalPool(shift.segments) if spec.temporal_pool else nn.Identity()
         inputs = 64
         for number, blocks in enumerate(spec.stages):
@@ -239,7 +313,9 @@ class ResNetFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one feature vector per (remaining) frame."""
-        x = F.max_pool2d(self.stem(x), 3, stride=2, padding=1)
+        x = F.max_pool2d(
+            self.stem(x), 3, stride=2, padding=1 if self.pads else 0, ceil_mode=not self.pads
+        )
         for number in range(1, 5):
             x = self.get_submodule(f"layer{number}")(x)
             if number == 1:
@@ -247,11 +323,12 @@ class ResNetFeatures(nn.Module):
         return x.mean((2, 3))
 
 
-def _stem(*, tweaked: bool) -> nn.Sequential:
-    if not tweaked:
-        return nn.Sequential(ConvBN(3, 64, 7, 2, activation="relu"))
-    return nn.Sequential(
-        ConvBN(3, 32, 3, 2, activation="leaky_relu"),
-        ConvBN(32, 32, 3, activation="leaky_relu"),
-        ConvBN(32, 64, 3, activation="leaky_relu"),
-    )
+def _stem(spec: ResNet) -> nn.Sequential:
+    if not spec.tweaked:
+        return nn.Sequential(ConvBN(3, 64, 7, 2, activation=spec.activation))
+    layers, inputs = nn.Sequential(), 3
+    for index, outputs in enumerate(spec.stem):
+        stride = 1 if index else 2
+        layers.append(ConvBN(inputs, outputs, 3, stride, activation=spec.activation))
+        inputs = outputs
+    return layers

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from converters.architectures.classifier import COUNTER
-from converters.checkpoints import mmaction2, paddle, upstream
-from converters.checkpoints.keys import Reader
+from converters.architectures.classifier import few
+from converters.checkpoints import foreign, mmaction2, paddle, upstream
+from converters.checkpoints.inert import Inert
+from converters.checkpoints.keys import Reader, Tensors
 from converters.checkpoints.safe_load import read_file
+from converters.checkpoints.search import Fit, choose, find_networks
+from converters.facts import Fact
 from converters.recipe import Topology
 from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError, InputError
@@ -22,9 +23,7 @@ from edge_tsm.errors import CheckpointError, InputError
 READERS: dict[str, Reader] = {
     reader.name: reader for reader in (paddle.READER, mmaction2.READER, upstream.READER)
 }
-"""By name; the first that recognizes a checkpoint's keys reads it."""
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIX = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel and torch.compile
+"""By name; the first that recognizes a network's names, and in which it is whole, reads it."""
 
 
 @dataclass(frozen=True)
@@ -37,59 +36,54 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def read_checkpoint(path: Path, kind: str | None = None, *, online: bool = False) -> Checkpoint:
-    """Read a checkpoint; its code base is recognized from the keys unless `kind` names it.
+def read_checkpoint(
+    path: Path, kind: str | None = None, *, online: bool = False, weights: str | None = None
+) -> Checkpoint:
+    """Find and read the network in a checkpoint, wherever in the file it lies.
 
-    With `online` a file whose keys are those of an image classifier is taken for an online model.
+    Args:
+        path: the file.
+        kind: the code base; by default it is recognized from the names.
+        online: take names that show no shift for those of an online model.
+        weights: which network of several: a key, a prefix, `ema` or `raw`.
 
     Raises:
-        CheckpointError: unreadable, unsafe, or not a network that edge-tsm converts.
-        InputError: an unknown `kind`.
+        CheckpointError: unreadable, unsafe, or not a network that edge-tsm converts; several
+            networks, and no `weights`.
+        InputError: an unknown `kind`; `weights` that name none.
     """
-    outer = read_file(path)
-    tensors = _state_dict(outer, path)
+    readers = _readers(kind)
+    content = read_file(path)
+    outer = _outer(content)
+
+    def read(reader: Reader, names: Tensors) -> tuple[Topology, Tensors]:
+        return reader.read(names, outer, path, online=online)
+
     try:
-        reader = _reader(tensors, kind)
-        topology, canonical = reader.read(tensors, outer, path, online=online)
+        fit = choose(find_networks(content, readers, read), weights)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return Checkpoint(path, checksum(path), topology, canonical)
+        raise CheckpointError(f"{path}: {error}{foreign.part_of_many(path)}") from error
+    topology = replace(fit.topology, weights=_where(fit, weights))
+    return Checkpoint(path, checksum(path), topology, fit.tensors)
 
 
-def _reader(tensors: Mapping[str, Tensor], kind: str | None) -> Reader:
-    if kind is not None:
-        if kind not in READERS:
-            raise InputError(f"unknown code base {kind!r}; choose {', '.join(READERS)}")
-        return READERS[kind]
-    for reader in READERS.values():
-        if reader.recognizes(tensors):
-            return reader
-    shown = ", ".join(list(tensors)[:3])
-    raise CheckpointError(f"no TSM network is known with names like {shown}")
+def _readers(kind: str | None) -> list[Reader]:
+    if kind is None:
+        return list(READERS.values())
+    if kind not in READERS:
+        raise InputError(f"unknown code base {kind!r}; choose {', '.join(READERS)}")
+    return [READERS[kind]]
 
 
-def _state_dict(outer: Any, path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name, whatever wraps them, without counters and without `module.`."""
-    inner = outer
-    if isinstance(outer, Mapping):
-        inner = next((outer[name] for name in _WRAPPERS if name in outer), outer)
-    if not isinstance(inner, Mapping) or not all(isinstance(key, str) for key in inner):
-        raise CheckpointError(f"{path}: holds {type(inner).__name__}, not a state dict of tensors")
-    found = {
-        name: value
-        for name, value in inner.items()
-        if isinstance(value, Tensor) and not name.endswith(COUNTER)
-    }
-    odd = [
-        name
-        for name, t in found.items()
-        if t.layout != torch.strided or t.is_quantized or t.is_meta
-    ]
-    if odd:
-        raise CheckpointError(f"{path}: {odd[0]} is sparse, quantized or empty; pass float weights")
-    tensors = {_PREFIX.sub("", name): value for name, value in found.items()}
-    if len(tensors) != len(found):
-        raise CheckpointError(f"{path}: duplicate weights, with and without `module.`")
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors; the keys are {', '.join(inner)[:80]!r}")
-    return tensors
+def _outer(content: Any) -> Mapping[str, Any]:
+    """Return what a file holds by name, at its top and one level below."""
+    fields = content.fields if isinstance(content, Inert) else content
+    if not isinstance(fields, Mapping):
+        return {}
+    return {name: value for name, value in fields.items() if isinstance(name, str)}
+
+
+def _where(fit: Fit, weights: str | None) -> Fact[str]:
+    unused = f"; not used: {few(fit.unused)}" if fit.unused else ""
+    source = f"option --weights {weights}" if weights else "the only network in the file"
+    return Fact(f"{fit.where}{unused}", source)

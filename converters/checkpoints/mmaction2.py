@@ -27,6 +27,7 @@ from converters.checkpoints.keys import (
     literal,
     mobilenet_v2,
     refuse_duplicates,
+    refuse_stem,
     resnet,
 )
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
@@ -53,6 +54,9 @@ _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
+_FRAMES = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})x(\d{1,3})(?![\dx])")
+_MOBILEONE_SEGMENTS = 8
+_CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -71,8 +75,8 @@ def read(
         if not name.startswith("data_preprocessor.")
     }
     stem = plain.get("conv1.conv.weight")
-    if stem is not None and stem.ndim == 4 and stem.shape[1] != 3:
-        raise CheckpointError(f"the stem takes {stem.shape[1]} channels; edge-tsm converts RGB")
+    if stem is not None and stem.ndim == 4:
+        refuse_stem("conv1.conv.weight", stem.shape[1])
     head, classes, rest = find_head(plain, ("cls_head.fc_cls",))
     if any(name.startswith("stage0.") for name in rest):
         network, canonical = _mobileone(rest)
@@ -80,7 +84,13 @@ def read(
         network, canonical = _mobilenet(rest)
     else:
         network, canonical = _resnet(rest)
-    return Topology(network, classes, f"{head}.weight", _hints(outer), CONVENTION), canonical
+    warnings: list[str] = []
+    hints = _hints(outer)
+    if not any("segments" in values for _, values in hints):
+        hints += _name_hints(path, network, warnings)
+    return Topology(
+        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
+    ), canonical
 
 
 def _resnet(names: Tensors) -> tuple[Network, Tensors]:
@@ -197,7 +207,7 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     hints: list[tuple[str, dict[str, Any]]] = []
     config = meta.get("cfg") or meta.get("config")
     if isinstance(config, str) and len(config) < _MOST_CONFIG_CHARS:
-        hints.append(("config in `meta`", _config_hints(config)))
+        hints.append(("config in `meta`", _config_hints(_assignments(config))))
     known = meta.get("dataset_meta")
     names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
@@ -205,11 +215,34 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return hints
 
 
-def _config_hints(config: str) -> dict[str, Any]:
-    """Take segments, shift_div and the non-local mode out of a config's `model = dict(…)`."""
-    model = _model_of(config)
-    backbone = model.get("backbone")
-    if not isinstance(backbone, dict):
+def _name_hints(
+    path: Path, network: Network, warnings: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Read `CLIPxINTERVALxCLIPS` in a model zoo's name of the file, else of its folder.
+
+    A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
+    """
+    for which, name in (("file", path.name), ("folder", path.absolute().parent.name)):
+        match = _FRAMES.search(name)
+        if match is None:
+            continue
+        length, _, clips = map(int, match.groups())
+        if length != 1:
+            warnings.append(f"{match[0]} in {name} is no TSM's, whose clips have one frame each")
+            return []
+        hints: dict[str, Any] = {"segments": clips}
+        if isinstance(network, MobileOne) and clips % _MOBILEONE_SEGMENTS == 0:
+            # The published config sets the head's segments only; its backbone shifts 8 together.
+            hints["shift_segments"] = _MOBILEONE_SEGMENTS
+        return [(f"{match[0]} in the name of the {which}", hints)]
+    return []
+
+
+def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Take segments, shift_div, non-local mode and picture out of a config's assignments."""
+    model = config.get("model")
+    backbone = model.get("backbone") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(backbone, dict):
         return {}
     names = {"segments": "num_segments", "shift_div": "shift_div"}
     hints = {name: backbone[key] for name, key in names.items() if key in backbone}
@@ -218,23 +251,59 @@ def _config_hints(config: str) -> dict[str, Any]:
         # The head decides how many frames a clip has; its backbone may shift fewer together.
         hints["shift_segments"] = hints.get("segments", 8)
         hints["segments"] = head["num_segments"]
+    if isinstance(head, dict) and _is_multi_label(head):
+        hints["activation"] = "sigmoid"
     non_local = backbone.get("non_local_cfg")
     if isinstance(non_local, dict) and non_local:
         hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")
         hints["non_local_scale"] = non_local.get("use_scale", True)
-    return hints
+    return {**hints, **_picture_hints(config)}
 
 
-def _model_of(config: str) -> dict[str, Any]:
+def _is_multi_label(head: Mapping[str, Any]) -> bool:
+    """Return whether a head was trained with a probability of its own for each class."""
+    loss = head.get("loss_cls")
+    kind = loss.get("type", "") if isinstance(loss, dict) else ""
+    return head.get("multi_class") is True or str(kind).startswith(("BCE", "Binary"))
+
+
+def _picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the crop, and the resize before it, of the pipeline that validates, else of the test's.
+
+    Its three and ten crops are as large as its center crop; a resize by two sides says too little.
+    """
+    for name in ("val_pipeline", "test_pipeline"):
+        steps = [step for step in _list(config.get(name)) if isinstance(step, dict)]
+        crop = next(
+            (s["crop_size"] for s in steps if s.get("type") in _CROPS and "crop_size" in s), 0
+        )
+        if isinstance(crop, int) and crop:
+            scales = [s.get("scale") for s in steps if s.get("type") == "Resize"]
+            sides = [s[1] for s in map(_list, scales) if len(s) == 2 and s[0] == -1]
+            return {"size": crop, "short_side": sides[0] if sides else None}
+    return {}
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _assignments(config: str) -> dict[str, Any]:
+    """Return the top-level names of a config and their values, where these are literals."""
     try:
         tree = ast.parse(config)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "model":
-            value = literal(node.value)
-            return value if isinstance(value, dict) else {}
-    return {}
+    return {
+        node.targets[0].id: literal(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
-READER = Reader("mmaction2", recognizes, read)
+READER = Reader(
+    "mmaction2",
+    recognizes,
+    read,
+    "backbone.conv1.conv.weight, backbone.layer1.0.conv1.conv.net.weight, cls_head.fc_cls.weight",
+)

@@ -14,12 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from converters.architectures import Network
-from converters.architectures.layers import Activation
 from converters.architectures.lcnet import DepthwiseBlock, LcNet
 from converters.architectures.mobilenet import (
     MOBILENET_V2_FIRSTS,
     MOBILENET_V2_STRIDES,
-    InvertedResidual,
     MobileNet,
 )
 from converters.architectures.resnet import ResNet
@@ -30,6 +28,8 @@ from converters.checkpoints.keys import (
     Tensors,
     channels,
     find_head,
+    mobilenet_v2,
+    mobilenet_v3,
     numbers,
     resnet,
 )
@@ -49,11 +49,6 @@ _RESIDUAL = re.compile(r"^(?:res([2-5])([a-z])(\d*)|bb_([0-3])_(\d+))\.(conv[012
 _V2_BLOCK = re.compile(r"^conv([2-8])\.(?:_first_block|conv\d_(\d+))\.(_\w+?_conv)\.(.+)$")
 _V2_LAYERS = {"_expand_conv": "expand", "_bottleneck_conv": "depthwise", "_linear_conv": "project"}
 _V3_LAYERS = {"expand_conv": "expand", "bottleneck_conv": "depthwise", "linear_conv": "project"}
-# Blocks with stride 2, and the first with hardswish, by block count. Source: pptsm_mv3.py.
-_V3_FORMS = {
-    15: ({1, 3, 6, 12}, 6, "mobilenetv3_large"),
-    11: ({0, 1, 3, 8}, 3, "mobilenetv3_small"),
-}
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -117,7 +112,7 @@ def _resnet(names: Tensors) -> tuple[ResNet, Tensors]:
 
 
 def _tweaked(names: Tensors) -> tuple[ResNet, Tensors]:
-    network, canonical = resnet(names, _resnet_key, tweaked=True)
+    network, canonical = resnet(names, _resnet_key, activation="leaky_relu")
     if not network.bottleneck:
         raise CheckpointError("PP-TSM with basic blocks (ResNet-18, 34) is not converted")
     return network, canonical
@@ -151,12 +146,8 @@ def _mobilenet_v2(names: Tensors) -> tuple[MobileNet, Tensors]:
         number = MOBILENET_V2_FIRSTS[int(match[1]) - 2] + int(match[2] or 1) - 1
         layer = _V2_LAYERS.get(match[3], match[3])
         canonical[f"backbone.blocks.{number}.{layer}.{_conv_bn(match[4])}"] = tensor
-    blocks = tuple(
-        _block(canonical, number, stride, shift=number not in MOBILENET_V2_FIRSTS)
-        for number, stride in enumerate(MOBILENET_V2_STRIDES)
-    )
-    stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
-    return MobileNet("mobilenetv2", stem, blocks, last), canonical
+    shifted = set(range(len(MOBILENET_V2_STRIDES))) - set(MOBILENET_V2_FIRSTS)
+    return mobilenet_v2(canonical, shifted), canonical
 
 
 def _mobilenet_v3(names: Tensors) -> tuple[MobileNet, Tensors]:
@@ -166,21 +157,9 @@ def _mobilenet_v3(names: Tensors) -> tuple[MobileNet, Tensors]:
     if tail is None or tail.ndim != 4:
         raise CheckpointError("last_conv has no weight; not a whole PP-TSM MobileNetV3")
     canonical["backbone.tail.weight"] = tail.flatten(1)
-    count = max(numbers(canonical, "backbone.blocks."), default=-1) + 1
-    if count not in _V3_FORMS:
-        raise CheckpointError(f"{count} blocks; MobileNetV3 has 15 or 11")
-    halving, first_hardswish, name = _V3_FORMS[count]
-    blocks = tuple(
-        _block(
-            canonical,
-            number,
-            2 if number in halving else 1,
-            activation="relu" if number < first_hardswish else "hardswish",
-        )
-        for number in range(count)
-    )
-    stem, last = (channels(canonical, f"backbone.{n}.conv.weight")[0] for n in ("stem", "last"))
-    return MobileNet(name, stem, blocks, last, "hardswish", int(tail.shape[0])), canonical
+    network = mobilenet_v3(canonical)
+    blocks = (replace(block, gate="hardsigmoid_paddle") for block in network.blocks)
+    return replace(network, blocks=tuple(blocks)), canonical
 
 
 def _v3_name(name: str) -> str:
@@ -194,33 +173,6 @@ def _v3_name(name: str) -> str:
     for theirs, ours in _V3_LAYERS.items():
         name = name.replace(f".{theirs}.", f".{ours}.")
     return f"backbone.{name}"
-
-
-def _block(
-    canonical: Tensors,
-    number: int,
-    stride: int,
-    *,
-    shift: bool | None = None,
-    activation: Activation = "relu6",
-) -> InvertedResidual:
-    """Read one block's widths; by default it is shifted where it has a shortcut."""
-    block = f"backbone.blocks.{number}"
-    hidden, inputs = channels(canonical, f"{block}.expand.conv.weight")
-    outputs, _ = channels(canonical, f"{block}.project.conv.weight")
-    channels(canonical, f"{block}.depthwise.conv.weight")
-    squeeze = f"{block}.squeeze.reduce.weight"
-    return InvertedResidual(
-        inputs,
-        hidden,
-        outputs,
-        stride,
-        expand=True,
-        shift=stride == 1 and inputs == outputs if shift is None else shift,
-        kernel=int(canonical[f"{block}.depthwise.conv.weight"].shape[-1]),
-        activation=activation,
-        squeeze=channels(canonical, squeeze)[0] if squeeze in canonical else 0,
-    )
 
 
 def _downscale(canonical: Tensors) -> None:
@@ -313,4 +265,9 @@ _KINDS: dict[str, tuple[_Find, Convention]] = {
     "last_second_conv.": (_mobilenet_v3, PP_TSM),
     "stem.0.": (_lcnet, PP_TSM),
 }
-READER = Reader("paddle", recognizes, read)
+READER = Reader(
+    "paddle",
+    recognizes,
+    read,
+    "backbone.res2a.conv0._conv.weight, backbone.res2a.conv0._batch_norm._mean, head.fc.weight",
+)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
-import collections
 import pickle
 import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy._core import multiarray
 
+from converters.checkpoints import foreign
+from converters.checkpoints.pickles import read_pickle, read_torch_legacy, read_torch_zip
 from edge_tsm.errors import CheckpointError
 
-# Upstream's optimizer states may hold numpy scalars. Their reconstruction makes numbers and nothing
-# else; numpy 1 and 2 spell the module differently. No other callable is allowed.
-_NUMPY_SCALARS: list[Any] = [
-    (multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (multiarray.scalar, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
-]
 # What torch and pickle raise on bytes that are not what they seem (found by the fuzz test).
 _READ_ERRORS = (
     OSError,
@@ -41,32 +32,31 @@ _READ_ERRORS = (
     MemoryError,
     OverflowError,
     ImportError,
+    StopIteration,
     struct.error,
     zipfile.BadZipFile,
 )
 _TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # in the first pickle of torch's older format
+_MOST_BYTES = 8 << 30  # of arrays in an npz file, which may be compressed
 
 
 def read_file(path: Path) -> Any:
-    """Return what a checkpoint holds, its tensors as torch tensors, without executing it.
+    """Return what a checkpoint holds, without executing it.
 
-    The kind is recognized by content: torch (zip or older), a pickle of numpy arrays
-    (PaddlePaddle), safetensors.
+    The kind is recognized by content: torch (zip or older), a pickle (PaddlePaddle's, or of
+    arrays), safetensors, npz. Tensors are torch's; arrays, and objects of classes that are not
+    known here, are `Inert`.
 
     Raises:
         CheckpointError: missing, not a checkpoint, truncated, or it asks for code.
     """
     if not path.is_file():
-        found = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path} {found}; pass a checkpoint file")
+        found = foreign.folder(path) if path.is_dir() else "does not exist; pass a checkpoint file"
+        raise CheckpointError(f"{path} {found}")
     try:
-        with path.open("rb") as stream:
-            start = stream.read(64)
-        if start[:1] == b"\x80" and _TORCH_MAGIC not in start:
-            return _read_pickle(path)
-        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-            return _read_safetensors(path)
-        return _read_torch(path, start)
+        if other := foreign.describe(path):
+            raise CheckpointError(f"{path} {other}")
+        return _reader(path)(path)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -77,45 +67,39 @@ def read_file(path: Path) -> Any:
         ) from error
 
 
-def _read_torch(path: Path, start: bytes) -> Any:
-    if start[:2] != b"PK" and _TORCH_MAGIC not in start:
-        raise CheckpointError(f"{path} is not a checkpoint{_advice(path, start)}")
-    allowed = [*_NUMPY_SCALARS, *_mmengine_placeholders(path, start)]
-    with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about formats of old torch versions
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _reader(path: Path) -> Callable[[Path], Any]:
+    """Return what reads a file, by its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start[:2] == b"PK":
+        with zipfile.ZipFile(path) as archive:
+            arrays = all(name.endswith(".npy") for name in archive.namelist())
+        return _read_npz if arrays else _read_torch_zip
+    if _TORCH_MAGIC in start:
+        return _read_torch_legacy
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return _read_safetensors
+    if start[:1] == b"\x80" or start[:2] in (b"(d", b"(l", b"cc"):  # protocols 2 and up; 0 and 1
+        return read_pickle
+    raise CheckpointError(f"{path} {foreign.unknown(path)}")
 
 
-class _Placeholder:
-    """Takes the place of a training log: accepts anything, does nothing, is thrown away."""
-
-    def __new__(cls, *_: object) -> _Placeholder:
-        return super().__new__(cls)
-
-    def __setstate__(self, _: object) -> None:
-        pass
+def _read_torch_zip(path: Path) -> Any:
+    return _read_torch(path, read_torch_zip)
 
 
-_HISTORY = "mmengine.logging.history_buffer"
-# What the training log in the files of mmengine's runner refers to; none of it is ever called.
-_HISTORY_NAMES = (
-    f"{_HISTORY}.HistoryBuffer",
-    "builtins.getattr",
-    "numpy.ndarray",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "_codecs.encode",
-)
+def _read_torch_legacy(path: Path) -> Any:
+    return _read_torch(path, read_torch_legacy)
 
 
-def _mmengine_placeholders(path: Path, start: bytes) -> list[Any]:
-    """Return placeholders for the names in mmengine's training log, where a file has such a log."""
-    if start[:2] != b"PK":
-        return []
-    asked = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    if f"{_HISTORY}.HistoryBuffer" not in asked:
-        return []
-    return [(_Placeholder, name) for name in asked.intersection(_HISTORY_NAMES)]
+def _read_torch(path: Path, otherwise: Callable[[Path], Any]) -> Any:
+    """Read a file by torch's safe reader; what that refuses, without its objects."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about formats of old torch versions
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return otherwise(path)
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -131,81 +115,16 @@ def _read_safetensors(path: Path) -> Any:
         raise
 
 
-# --- pickles of numpy arrays -------------------------------------------------------------------
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for `_codecs.encode`, by which protocol 2 writes bytes; no other codec is served."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"Unsupported GLOBAL codec {encoding}")
-    return codecs.latin_1_encode(text)[0]
-
-
-_PICKLE_GLOBALS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("builtins", "tuple"): tuple,
-    ("__builtin__", "tuple"): tuple,
-}
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _PICKLE_GLOBALS[_module, "_reconstruct"] = multiarray._reconstruct
-    _PICKLE_GLOBALS[_module, "scalar"] = multiarray.scalar
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows numpy's reconstruction and containers, and nothing else that could be called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = _PICKLE_GLOBALS.get((module, name))
-        if known is None:
-            raise pickle.UnpicklingError(f"Unsupported GLOBAL {module}.{name}")
-        return known
-
-
-def _read_pickle(path: Path) -> Any:
-    """Read what `paddle.save` writes: {name: array}, or (name, array) pairs as values."""
-    with path.open("rb") as stream:
-        content = _ArrayUnpickler(stream, encoding="latin1").load()
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds {type(content).__name__}, not arrays by name")
-    joined = _join_slices(dict(content))
-    arrays = {name: _array(value) for name, value in joined.items() if isinstance(name, str)}
-    return {name: torch.from_numpy(a) for name, a in arrays.items() if a is not None}
-
-
-def _join_slices(content: dict[Any, Any]) -> dict[Any, Any]:
-    """Join parameters beyond 2^30 bytes, which protocols 2 and 3 store as flat slices."""
-    for name, info in (content.pop("UnpackBigParamInfor@@", None) or {}).items():
-        slices = [np.ravel(content.pop(part)) for part in info["slices"]]
-        content[name] = np.concatenate(slices).reshape(info["OriginShape"])
-    return content
-
-
-def _array(value: Any) -> np.ndarray[Any, np.dtype[Any]] | None:
-    """Return an array that torch can hold; None for anything else (names of parameters)."""
-    if isinstance(value, tuple) and len(value) == 2:
-        value = value[1]
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-        return None
-    return np.ascontiguousarray(value)
+def _read_npz(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        size_bytes = sum(info.file_size for info in archive.infolist())
+    if size_bytes > _MOST_BYTES:
+        raise CheckpointError(f"{path} expands to {size_bytes} bytes, more than any network here")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays}
 
 
 # --- what to say -------------------------------------------------------------------------------
-
-
-def _advice(path: Path, start: bytes) -> str:
-    """Say what to pass instead of an exported model."""
-    if path.suffix == ".onnx":
-        return "; it is an exported model: pass the checkpoint it was exported from"
-    if path.suffix in (".pdiparams", ".pdmodel", ".pdopt"):
-        return "; it is PaddlePaddle's inference form: pass the .pdparams of training"
-    if path.suffix in (".xml", ".bin", ".engine", ".tflite", ".json"):
-        return "; it is a compiled or described model: pass the checkpoint of training"
-    if not start:
-        return "; the file is empty"
-    return " (neither PyTorch's, nor PaddlePaddle's, nor safetensors)"
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

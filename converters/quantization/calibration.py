@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from converters.quantization.observer import Feed
 from converters.verification.clips import Clips
 from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card
+from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
@@ -21,6 +23,7 @@ from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
 from edge_tsm.sources import ImageFolder, VideoFile, list_videos
 
+log = logging.getLogger(__name__)
 # Ranges converge and refinement levels off before that many (docs/int8.md has the figures); 299
 # clips without a loss prove 1 %, 628 with two.
 MOST_CALIBRATED, MOST_CLIPS = 32, 640
@@ -77,7 +80,10 @@ class Feeds:
 
     def _batches(self) -> Iterator[Clips]:
         """Yield (N, T*3, H, W) clips, N the model's batch size."""
-        preprocess, batch = Preprocessor(self.card.preprocess), self.card.input.shape[0]
+        preprocess, batch = (
+            Preprocessor(self.card.preprocess),
+            self.card.input.shape[0],
+        )  # 1 where any
         for start in range(0, len(self.crops), batch):
             chosen = np.minimum(np.arange(start, start + batch), len(self.crops) - 1)
             yield np.stack([preprocess.tensor(list(self.crops[i])) for i in chosen])
@@ -163,11 +169,15 @@ def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
         return [(clip, -1) for clip in clips]
     try:
         dataset = read_dataset(path)
-    except InputError as error:
+        notes = check_files(dataset, skip_missing=True)  # each is left out with a warning
+    except (InputError, SourceError) as error:
         raise ConversionError(str(error)) from error
+    for line in (*filter(None, [dataset.reading]), *notes):
+        log.warning("%s", line)
     try:
         return [(sample.path, sample.label) for sample in dataset.of_classes(labels)]
-    except InputError:  # to quantize by, clips of any classes will do
+    except InputError as error:  # to quantize by, clips of any classes will do
+        log.warning("%s; the clips count without their classes", error)
         return [(sample.path, -1) for sample in dataset]
 
 

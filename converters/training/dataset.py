@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from converters.picture import short_side_of
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.clips import Sample
+from edge_tsm.data.sets import classes_of
 from edge_tsm.datatypes import Image
 from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.errors import SourceError
@@ -28,7 +30,7 @@ from edge_tsm.inference.sampling import index_rule
 from edge_tsm.sources import open_recording
 from edge_tsm.system.files import whole_file
 
-Item = tuple[Tensor, int]
+Item = tuple[Tensor, int | Tensor]  # a class index, or (classes,) of 0 and 1
 
 # Sides of training crops as shares of the shorter side; upstream's GroupMultiScaleCrop.
 _SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -48,15 +50,26 @@ class Augmentation:
     reversed: Sequence[int] | None = None
 
 
-def augment(clip: Image, label: int, how: Augmentation, random: np.random.Generator) -> Item:
+def augment(
+    clip: Image, label: int | Tensor, how: Augmentation, random: np.random.Generator
+) -> Item:
     """Return a random variation of (T, S, S, 3) uint8, and its class."""
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)
     if how.mirrored is not None and random.random() < 0.5:
-        frames, label = frames.flip(3), how.mirrored[label]
+        frames, label = frames.flip(3), _moved(label, how.mirrored)
     if how.reversed is not None and random.random() < 0.5:
-        frames, label = frames.flip(0), how.reversed[label]
+        frames, label = frames.flip(0), _moved(label, how.reversed)
     frames = _crop(frames, how, random) if how.multiscale else _center(frames, how.size_px)
-    return frames.reshape(-1, how.size_px, how.size_px), int(label)
+    return frames.reshape(-1, how.size_px, how.size_px), label
+
+
+def _moved(label: int | Tensor, places: Sequence[int]) -> int | Tensor:
+    """Return the class, or the set of classes, of a clip that was turned round."""
+    if isinstance(label, int):
+        return int(places[label])
+    moved = torch.zeros_like(label)
+    moved[list(places)] = label
+    return moved
 
 
 def _crop(frames: Tensor, how: Augmentation, random: np.random.Generator) -> Tensor:
@@ -70,9 +83,9 @@ def _crop(frames: Tensor, how: Augmentation, random: np.random.Generator) -> Ten
 
 
 def _center(frames: Tensor, size: int) -> Tensor:
-    """Cut the center as the device does: 224 of 256."""
+    """Cut the center as the device does: of 256 for 224, say."""
     side = frames.shape[3]
-    kept = round(side * 224 / 256)
+    kept = round(side * size / short_side_of(size))
     start = (side - kept) // 2
     return _resize(frames[..., start : start + kept, start : start + kept], size)
 
@@ -91,7 +104,8 @@ class VideoClips(Dataset[Item]):
 
     Source: mit-han-lab/temporal-shift-module, ops/dataset.py, `_sample_indices`. Not `random`, it
     takes the card's rule and the center, as on the device. A clip that cannot be read is replaced
-    by the next one that can.
+    by the next one that can. With `classes` an item's label is (classes,) of 0 and 1, for clips
+    that may have several or none.
     """
 
     def __init__(
@@ -102,7 +116,9 @@ class VideoClips(Dataset[Item]):
         augmentation: Augmentation,
         *,
         random: bool,
+        classes: int | None = None,
     ) -> None:
+        self._classes = classes
         self._samples, self._sampling, self._augmentation = list(samples), sampling, augmentation
         side = preprocess.resize.short_side_px
         self._preprocess = Preprocessor(replace(preprocess, crop_px=side))
@@ -110,6 +126,18 @@ class VideoClips(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self._samples)
+
+    @property
+    def labels(self) -> list[tuple[int, ...]]:
+        """The classes of each clip."""
+        return [classes_of(sample) for sample in self._samples]
+
+    def _label(self, sample: Sample) -> int | Tensor:
+        if self._classes is None:
+            return sample.label
+        marks = torch.zeros(self._classes)
+        marks[list(classes_of(sample))] = 1
+        return marks
 
     def __getitem__(self, index: int) -> Item:
         """Return one variation of a clip and its class.
@@ -121,11 +149,11 @@ class VideoClips(Dataset[Item]):
         for step in range(len(self._samples)):
             sample = self._samples[(index + step) % len(self._samples)]
             try:
-                frames = open_recording(sample.path).sample(self._rule(random))
+                frames = open_recording(sample.path).sample(sample.within(self._rule(random)))
             except SourceError:
                 continue
             clip = np.stack([self._preprocess.crop(frame.image) for frame in frames])
-            return augment(clip, sample.label, self._augmentation, random)
+            return augment(clip, self._label(sample), self._augmentation, random)
         raise SourceError(f"none of the {len(self._samples)} clips can be read")
 
     def _rule(self, random: np.random.Generator) -> Callable[[int], list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,20 @@ from converters.architectures.topologies import initialize
 from converters.checkpoints import read_checkpoint
 from converters.checkpoints.upstream import CONVENTION
 from converters.checkpoints.writer import refuse_strangers
+from converters.facts import Fact, Hints
+from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
+from converters.training.checks import check_classes, check_readable
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
-from edge_tsm.bundle.card import Sampling
+from edge_tsm.bundle.card import Preprocess, Sampling
+from edge_tsm.data.checks import check_files, check_training
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.overlap import overlap
+from edge_tsm.data.sets import SetDataset
 from edge_tsm.errors import InputError
 
+log = logging.getLogger(__name__)
 _MIRRORED_WORDS = {
     "left": "right",
     "right": "left",
@@ -42,6 +50,7 @@ class StartingPoint:
     model: VideoClassifier
     network: Network
     shift: Shift
+    preprocess: Preprocess
     labels: tuple[str, ...]
     head: str
     shifts: str
@@ -52,6 +61,7 @@ def start_from(
     labels: Sequence[str],
     *,
     segments: int | None = None,
+    size_px: int | None = None,
     online: bool = False,
     seed: int = 1,
 ) -> StartingPoint:
@@ -63,6 +73,7 @@ def start_from(
             where upstream puts them.
         labels: class names in the order of the class indices.
         segments: frames per clip; by default the checkpoint's.
+        size_px: side of the pictures; by default the checkpoint's.
         online: shift from the past only, whatever the checkpoint was trained with.
         seed: of a new head.
 
@@ -70,9 +81,16 @@ def start_from(
         CheckpointError: not readable, or a network that upstream's format cannot hold.
     """
     read = read_checkpoint(checkpoint, online=True)
-    flat = read.topology.shift_source != "weights"
+    flat = read.topology.shift_source is None
     direction = "past" if online else CONVENTION.shift_direction if flat else None
-    options = Options(segments=segments, shift_direction=direction, color="rgb")
+    options = Options(
+        segments=segments,
+        shift_direction=direction,
+        shift_place="blockres" if flat else None,
+        color="rgb",
+        size=size_px,
+        activation="sigmoid",  # of no weight: what it will be is for the training to say
+    )
     recipe = resolve(read.topology, options)
     network = recipe.network
     refuse_strangers(network)
@@ -83,7 +101,10 @@ def start_from(
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
     shifts = "new" if flat or not recipe.order_sensitive else "kept"
-    return StartingPoint(model, network, recipe.shift, tuple(labels), head, shifts)
+    resize = Fact(CONVENTION.resize, CONVENTION.name)
+    picture = settle_picture(resize, [Hints(size=recipe.facts.size)])
+    preprocess = preprocess_of(CONVENTION, "rgb", picture)
+    return StartingPoint(model, network, recipe.shift, preprocess, tuple(labels), head, shifts)
 
 
 def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
@@ -104,29 +125,48 @@ def trainer(
     val: Dataset,
     settings: TrainingSettings,
     *,
-    size_px: int = 224,
     teacher: StartingPoint | None = None,
 ) -> Trainer:
     """Return a trainer of `start` on labeled clips; `teacher` distills (see `Distillation`).
 
+    Both lists are checked whole first; what looks odd is warned about.
+
     Raises:
-        InputError: a list has classes that the labels do not name, or the teacher's head is new.
+        InputError: a list has classes that the labels do not name, or counts them from 1, or the
+            teacher's head is new.
+        SourceError: clips are missing.
     """
+    notes = (*check_files(train), *check_files(val), *check_training(train, val))
+    for note in (*notes, *overlap(train, val), *check_readable(train, val)):
+        log.warning("%s", note)
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
+    if settings.activation == "softmax":
+        _refuse_sets(train, val, classes=len(start.labels))
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
-    preprocess = preprocess_of(CONVENTION, "rgb")
+    for note in check_classes(train, val, start.labels, is_new=start.head == "new"):
+        log.warning("%s", note)
+    preprocess = start.preprocess
+    classes = len(start.labels) if settings.activation == "sigmoid" else None
+    size_px = preprocess.crop_px
     sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
     plain = Augmentation(size_px, multiscale=False)
     return Trainer(
         start.model,
         preprocess,
-        VideoClips(train.samples, sampling, preprocess, random, random=True),
-        VideoClips(val.samples, sampling, preprocess, plain, random=False),
+        VideoClips(train.samples, sampling, preprocess, random, random=True, classes=classes),
+        VideoClips(val.samples, sampling, preprocess, plain, random=False, classes=classes),
         settings,
         distillation=Distillation(teacher.model) if teacher is not None else None,
     )
+
+
+def _refuse_sets(*datasets: Dataset, classes: int) -> None:
+    """Refuse clips that softmax cannot describe."""
+    if classes == 1 or any(isinstance(dataset, SetDataset) for dataset in datasets):
+        found = "there is one class" if classes == 1 else "a list gives clips several classes"
+        raise InputError(f'{found}; train with activation="sigmoid", by binary cross-entropy')
 
 
 def mirror_map(labels: Sequence[str]) -> tuple[int, ...] | None:

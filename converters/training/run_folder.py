@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from converters.architectures.base import Network, shift_place
 from converters.architectures.shift import Shift
@@ -53,7 +52,7 @@ class RunFolder:
         except OSError as error:
             raise SinkError(f"{self.path}: cannot be written ({error.strerror})") from error
         self._describe(trainer)
-        checkpoint = self.checkpoint(trainer.model, epoch.number, trainer.history.best)
+        checkpoint = self.checkpoint(trainer)
         names = [LATEST, BEST] if trainer.history.best is epoch else [LATEST]
         state = trainer.state() | {"facts": self._facts(trainer)}
         for name, content in (*((n, checkpoint) for n in names), (RESUME, state)):
@@ -84,17 +83,19 @@ class RunFolder:
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         return {**trainer.facts, **vars(self.shift), "labels": list(self.labels)}
 
-    def checkpoint(self, model: nn.Module, epoch: int, best: Epoch) -> dict[str, Any]:
+    def checkpoint(self, trainer: Trainer) -> dict[str, Any]:
         """Return what upstream's main.py saves, and the facts that its format leaves out."""
-        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        state = {name: value.cpu() for name, value in trainer.model.state_dict().items()}
         return {
-            "epoch": epoch,
+            "epoch": trainer.history.epochs[-1].number,
             "arch": self.network.name,
             "state_dict": upstream_names(self.network, state),
-            "best_prec1": round(100 * best.val_top1, 4),
+            "best_prec1": round(100 * trainer.history.best.val_top1, 4),
             "num_segments": self.shift.segments,
             "shift_div": self.shift.div,
             "shift_direction": self.shift.direction,
+            "input_size": trainer.preprocess.crop_px,
+            "output_activation": trainer.settings.activation,
             "labels": list(self.labels),
         }
 
@@ -111,6 +112,8 @@ class RunFolder:
             "shift_div": self.shift.div,
             "shift_place": shift_place(self.network),
             "shift_direction": self.shift.direction,
+            "input_size": trainer.preprocess.crop_px,
+            "output_activation": trainer.settings.activation,
         }
         with whole_file(self.path / "args.txt") as path:
             path.write_text(str(Namespace(**known, **vars(trainer.settings))), encoding="utf-8")

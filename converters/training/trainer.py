@@ -11,13 +11,20 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from converters.architectures.classifier import VideoClassifier
+from converters.training.balance import (
+    BalancedOrder,
+    class_counts,
+    describe_counts,
+    is_uneven,
+)
 from converters.training.dataset import Item
+from converters.training.lessons import LESSONS, Tally
 from converters.training.qat import simulates_int8
 from edge_tsm.bundle.card import Preprocess
+from edge_tsm.datatypes import Activation
 from edge_tsm.errors import InputError
 from edge_tsm.system.machine import processor
 
@@ -45,9 +52,11 @@ class TrainingSettings:
     """How to train. The defaults fine-tune; from scratch wants adamw, a higher rate, no dropout.
 
     `learning_rate` is the peak of one warm-up and a cosine; the head's is `head_rate` times that,
-    as upstream's fc_lr5. `partial_bn` keeps all batch norms but the first as they are (upstream's
-    default). `frozen_backbone` trains the head alone. `patience` epochs without a better validation
-    end the run.
+    as upstream's fc_lr5. `activation` "sigmoid" is for one class, or several at once: the loss is
+    binary cross-entropy then. `balance`, where classes differ by more than 2:1, shows each class as
+    often as the others (with "sigmoid", weighs its clips; see `balance.py`). `partial_bn` keeps all
+    batch norms but the first as they are (upstream's default). `frozen_backbone` trains the head
+    alone. `patience` epochs without a better validation end the run.
     """
 
     epochs: int = 20
@@ -58,6 +67,8 @@ class TrainingSettings:
     head_rate: float = 5.0
     dropout: float = 0.5
     label_smoothing: float = 0.0
+    activation: Activation = "softmax"
+    balance: bool = True
     partial_bn: bool = True
     frozen_backbone: bool = False
     clip_gradient: float = 20.0
@@ -80,7 +91,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The result of one epoch; top-1 as a share, losses in nats, rate at the epoch's end."""
+    """The result of one epoch; top-1 as a share, losses in nats, rate at the epoch's end.
+
+    `val_mean_class` is the mean over classes of the share that is right of their clips. Where each
+    class has a probability of its own, this and the top-1 figures are mean average precision.
+    """
 
     number: int
     train_loss: float
@@ -88,6 +103,7 @@ class Epoch:
     val_loss: float
     val_top1: float
     learning_rate: float
+    val_mean_class: float = 0.0
 
 
 @dataclass
@@ -98,8 +114,8 @@ class History:
 
     @property
     def best(self) -> Epoch:
-        """The epoch with the best validation: top-1, then loss."""
-        return max(self.epochs, key=lambda e: (e.val_top1, -e.val_loss))
+        """The epoch with the best validation: mean over classes, top-1, then loss."""
+        return max(self.epochs, key=lambda e: (e.val_mean_class, e.val_top1, -e.val_loss))
 
     @property
     def stale(self) -> int:
@@ -143,6 +159,7 @@ class Trainer:
         self.device = choose_device(settings.device)
         self.model = _placed(model, self.device)
         self._half = settings.half and has_bf16(self.device)
+        self.preprocess = preprocess
         self._normalize = _Normalize(preprocess).to(self.device)
         self._train, self._val, self._distillation = train, val, distillation
         if distillation is not None:
@@ -153,10 +170,18 @@ class Trainer:
             self._optimizer, lambda step: _rate(step, steps, settings.epochs)
         )
         self._drop = nn.Dropout(settings.dropout)
+        classes = model.head.out_features
+        counts = class_counts(train, classes) if settings.balance else None
+        self._counts = counts if counts is not None and is_uneven(counts) else None
+        self._lesson = LESSONS[settings.activation](classes, settings.label_smoothing)
+        if self._counts is not None:
+            self._lesson.weigh(self._counts, len(train), self.device)
 
     def fit(self, done: Callable[[Trainer], None], *, tell: Tell) -> History:
         """Train to the end; `done` is called after each epoch, to save what it wants."""
         done_before = f", {len(self.history.epochs)} epochs done" if self.history.epochs else ""
+        if self._counts is not None:
+            tell(describe_counts(self._counts, self.settings.activation))
         tell(f"training on {self.device}, {'bf16' if self._half else 'f32'}{done_before}")
         patience = self.settings.patience
         while len(self.history.epochs) < self.settings.epochs:
@@ -202,19 +227,19 @@ class Trainer:
         torch.set_rng_state(state["random"])
         self.history.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
 
-    def evaluate(self, clips: TrainingClips) -> tuple[float, float]:
-        """Return mean loss and top-1 on `clips`."""
+    def evaluate(self, clips: TrainingClips) -> Tally:
+        """Return loss and scores on `clips`."""
         self.model.eval()
-        total = _Mean()
+        total = self._lesson.tally()
         with torch.no_grad():
             for batch, labels in self._batches(clips, shuffle=False):
                 with self._autocast():
                     logits = self.model(batch).float()
-                total.add(F.cross_entropy(logits, labels), logits, labels)
-        return total.loss, total.top1
+                total.add(self._lesson.plain_loss(logits, labels), logits, labels)
+        return total
 
     def _epoch(self, tell: Tell) -> None:
-        number, total = len(self.history.epochs) + 1, _Mean()
+        number, total = len(self.history.epochs) + 1, self._lesson.tally()
         self._train.epoch = number
         _train_mode(self.model, self.settings)
         for batch, labels in self._batches(self._train, shuffle=True):
@@ -225,35 +250,45 @@ class Trainer:
             self._optimizer.step()
             self._schedule.step()
             total.add(loss.detach(), logits.detach(), labels)
-        loss_, top1 = self.evaluate(self._val)
+        val = self.evaluate(self._val)
         rate = float(self._schedule.get_last_lr()[0])
-        epoch = Epoch(number, total.loss, total.top1, loss_, top1, rate)
+        scores = (total.loss, total.top1, val.loss, val.top1, rate, val.mean_class)
+        epoch = Epoch(number, *scores)
         self.history.epochs.append(epoch)
+        name = self._lesson.score
+        by_class = f" mean class {val.mean_class:6.1%}" if self._counts is not None else ""
         tell(
             f"epoch {number:3d}/{self.settings.epochs}  train loss {epoch.train_loss:.3f} "
-            f"top-1 {epoch.train_top1:6.1%}  val loss {loss_:.3f} top-1 {top1:6.1%}"
+            f"{name} {epoch.train_top1:6.1%}  val loss {val.loss:.3f} {name} {val.top1:6.1%}"
+            + (by_class if self.settings.activation == "softmax" else "")
         )
 
     def _loss(self, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        settings = self.settings
         with self._autocast():
             features = self._drop(self.model.features(batch))
             logits = self.model.average(self.model.head(features), clips=len(labels)).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+            loss = self._lesson.loss(logits, labels)
         if self._distillation is None:
             return loss, logits
         with torch.no_grad(), self._autocast():
             wanted = self._distillation.teacher(batch).float()
-        return _distilled(loss, logits, wanted, self._distillation), logits
+        soft = self._lesson.distance(logits, wanted, self._distillation.temperature)
+        share = self._distillation.share
+        return (1 - share) * loss + share * soft, logits
 
     def _batches(self, clips: TrainingClips, *, shuffle: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalized clips and labels on the device."""
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1000 + clips.epoch)
+        labels_of = getattr(clips, "labels", None)
+        sampler = None
+        if shuffle and self._counts is not None and settings.activation == "softmax" and labels_of:
+            sampler = BalancedOrder(labels_of, generator)
         loader: DataLoader[Item] = DataLoader(
             clips,  # type: ignore[arg-type]
             settings.batch,
-            shuffle=shuffle,
+            shuffle=shuffle and sampler is None,
+            sampler=sampler,
             num_workers=settings.workers,
             generator=generator,
             drop_last=shuffle and len(clips) > settings.batch,  # a batch norm over one clip is none
@@ -282,26 +317,6 @@ class _Normalize(nn.Module):
         frames = x.float().reshape(clips, channels // 3, 3, height, width) * self.scale
         normalized: Tensor = (frames - self.mean) / self.std
         return normalized.reshape(x.shape)
-
-
-class _Mean:
-    """Running loss and top-1 over clips."""
-
-    def __init__(self) -> None:
-        self._loss, self._right, self._clips = 0.0, 0, 0
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self._loss += float(loss) * len(labels)
-        self._right += int((logits.argmax(1) == labels).sum())
-        self._clips += len(labels)
-
-    @property
-    def loss(self) -> float:
-        return self._loss / max(1, self._clips)
-
-    @property
-    def top1(self) -> float:
-        return self._right / max(1, self._clips)
 
 
 def _fingerprint(model: nn.Module) -> str:
@@ -373,12 +388,3 @@ def _rate(step: int, steps: int, epochs: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps * epochs - warmup)))
-
-
-def _distilled(loss: Tensor, logits: Tensor, wanted: Tensor, how: Distillation) -> Tensor:
-    t = how.temperature
-    soft = F.kl_div(
-        F.log_softmax(logits / t, 1), F.log_softmax(wanted / t, 1), log_target=True,
-        reduction="batchmean",
-    )  # fmt: skip
-    return (1 - how.share) * loss + how.share * t * t * soft

@@ -18,6 +18,7 @@ from converters.architectures.classifier import VideoClassifier, build_online, b
 from converters.recipe import Recipe
 from converters.verification.clips import Clips, random_clips
 from converters.verification.reference import (
+    SEVERAL,
     TOLERANCE,
     Array,
     Reference,
@@ -121,14 +122,14 @@ class OnlineReference(Reference):
 def prove_chain(
     path: Path, backend: Backend, card: Card, *, video: Clips, expected: Logits, noise: float
 ) -> Logits:
-    """Return the answers to the frames of (1, T*3, H, W), in every place of the batch.
+    """Return the answers to the frames of (1, T*3, H, W), in every place of a batch.
 
     `expected` is (1, T, classes); up to `noise`, a share of its range, nothing is called growth.
 
     Raises:
         VerificationError: errors grow, or a second chain does not answer as the first.
     """
-    clips = np.repeat(video, card.input.shape[0], axis=0)
+    clips = np.repeat(video, SEVERAL if card.input.dynamic_batch else card.input.shape[0], axis=0)
     chained, again = (run_batch(backend, card, clips) for _ in range(2))
     spread = float(np.ptp(expected))
     drift = np.abs(chained - expected).max((0, 2)) / spread
@@ -155,4 +156,4 @@ def compounds(drift: Array, noise: float) -> bool:
 def stateless(backend: Backend, card: Card, clips: Clips) -> Logits:
     """Return the answers to the last frames of (N, T*3, H, W) when fed without those before."""
     frames = np.ascontiguousarray(clips[:, -3:])
-    return backend.run(feed(card, frames, fresh_state(card)))[card.output.name].copy()
+    return backend.run(feed(card, frames, fresh_state(card, len(frames))))[card.output.name].copy()

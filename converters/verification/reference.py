@@ -30,6 +30,7 @@ Array = NDArray[np.float32]
 TOLERANCE = {"f32": 1e-4, "f16": 2e-2}
 # An effect of the input or of frame order counts when it is this many times the numerical noise.
 _CLEARLY = 10.0
+SEVERAL = 3  # clips at a time by which a graph that takes any number is verified, beside one
 
 
 @dataclass(frozen=True)
@@ -178,23 +179,29 @@ def reverse_frames(clips: Clips) -> Clips:
 def run_artifact(backend: Backend, card: Card, clips: Clips) -> Logits:
     """Return an artifact's logits, (K, classes), of an online one (K, T, classes).
 
-    With a batch size N every clip is run in each of the N places, among different neighbors; the
-    answer that is furthest from the mean over places is the one that counts.
+    With a batch size N every clip is run in each of the N places, among different neighbors; where
+    any size will do, alone and in threes. The answer that is furthest from the mean over places is
+    the one that counts.
     """
-    batch = card.input.shape[0]
-    count = -(-len(clips) // batch) * batch
-    filled = clips[np.arange(count) % len(clips)]
-    answers = np.stack([_in_place(backend, card, filled, place) for place in range(batch)])
-    answers = answers[:, : len(clips)]
-    distance = np.abs(answers - answers.mean(0)).reshape(batch, len(clips), -1).max(2)
+    batches = (1, SEVERAL) if card.input.dynamic_batch else card.input.shape[:1]
+    answers = np.concatenate([_in_all_places(backend, card, clips, batch) for batch in batches])
+    distance = np.abs(answers - answers.mean(0)).reshape(*answers.shape[:2], -1).max(2)
     furthest = distance.argmax(0)
     result: Logits = answers[furthest, np.arange(len(clips))]
     return result
 
 
-def _in_place(backend: Backend, card: Card, clips: Clips, place: int) -> Logits:
+def _in_all_places(backend: Backend, card: Card, clips: Clips, batch: int) -> Logits:
+    """Return the answers to K clips in each place of a batch, (batch, K, …)."""
+    count = -(-len(clips) // batch) * batch
+    filled = clips[np.arange(count) % len(clips)]
+    answers = [_in_place(backend, card, filled, place, batch) for place in range(batch)]
+    return np.stack(answers)[:, : len(clips)]
+
+
+def _in_place(backend: Backend, card: Card, clips: Clips, place: int, batch: int) -> Logits:
     """Run all clips with each moved `place` places on within the sequence of batches."""
-    batch, moved = card.input.shape[0], np.roll(clips, place, axis=0)
+    moved = np.roll(clips, place, axis=0)
     rows = []
     for i in range(0, len(moved), batch):
         rows.append(run_batch(backend, card, moved[i : i + batch]))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Decision, Event, Logits, Prediction
+from edge_tsm.datatypes import Activation, Decision, Event, Logits, Prediction
 from edge_tsm.errors import InputError
-from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.postprocess import probabilities
 
 
 @dataclass
@@ -51,6 +52,8 @@ class Decider:
     ['end']
     """
 
+    activation: ClassVar[Activation] = "softmax"
+
     def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:
         self._rules, self._labels = rules, labels
         self._on, self._off = rules.thresholds_of(labels)
@@ -85,7 +88,7 @@ class Decider:
         scores = self._scores(self._smoother.add(prediction.logits, now_s))
         self._last_s = now_s
         events += self._step(scores, now_s)
-        return Decision(self._labels, self._on_now(), scores, tuple(events))
+        return self._decision(scores, tuple(events))
 
     def finish(self) -> tuple[Event, ...]:
         """Return the end of the action that was on, when the source is over, and start afresh."""
@@ -103,10 +106,13 @@ class Decider:
             self._cool_s.clear()
         return events
 
+    def _decision(self, scores: Logits, events: tuple[Event, ...]) -> Decision:
+        return Decision(self._labels, self._on_now(), scores, events)
+
     def _scores(self, logits: Logits) -> Logits:
         logits = logits.copy()
         logits[self._ignored] = -np.inf
-        return softmax(logits)
+        return probabilities(logits, self.activation)
 
     def _step(self, scores: Logits, now_s: float) -> list[Event]:
         """Move on by one answer: stay, end the action, or start another."""
@@ -160,6 +166,101 @@ class Decider:
 
     def _on_now(self) -> int | None:
         return self._action.index if self._action else None
+
+
+@dataclass
+class _Track:
+    """One class that is on or off by itself."""
+
+    start_s: float | None = None
+    peak: float = 0.0
+    pending_s: float | None = None
+    settled: int = 0
+
+
+class IndependentDecider(Decider):
+    """The same for answers in which each class has a probability of its own.
+
+    Every class starts and ends by itself, by the thresholds, durations and cool-down of the rules;
+    several may be on at once. A background class of high score ends all, and lets none start;
+    ignored and held classes never start, and hold nothing.
+
+    >>> labels = ("walk", "wave")
+    >>> decider = IndependentDecider(Rules(on=0.6, off=0.4), labels)
+    >>> logits = np.array([2.0, 2.0], np.float32)
+    >>> answer = Prediction(labels, logits, probabilities(logits, "sigmoid"), 5.0)
+    >>> [event.label for event in decider.update(answer, time_s=0.0).events]
+    ['walk', 'wave']
+    """
+
+    activation: ClassVar[Activation] = "sigmoid"
+
+    def reset(self) -> None:
+        """Forget the past answers, without an event; cool-downs stay."""
+        super().reset()
+        free = set(range(len(self._labels))) - set(self._ignored) - self._held - self._background
+        settled = self._rules.settle_answers
+        self._tracks = {i: _Track(settled=settled) for i in sorted(free)}
+
+    def finish(self) -> tuple[Event, ...]:
+        """Return the ends of all actions that are on, when the source is over, and start afresh."""
+        on = [i for i, track in self._tracks.items() if track.start_s is not None]
+        now_s = self._last_s
+        events = () if now_s is None else tuple(self._end_of(i, now_s) for i in on)
+        self.reset()
+        return events
+
+    def _decision(self, scores: Logits, events: tuple[Event, ...]) -> Decision:
+        on = [i for i, track in self._tracks.items() if track.start_s is not None]
+        best = max(on, key=lambda i: float(scores[i]), default=None)
+        return Decision(self._labels, best, scores, events, tuple(on))
+
+    def _step(self, scores: Logits, now_s: float) -> list[Event]:
+        """Move every class on by one answer."""
+        quiet = any(scores[i] >= self._on[i] for i in self._background)
+        events = (self._step_of(i, scores, now_s, may_be_on=not quiet) for i in self._tracks)
+        return [event for event in events if event is not None]
+
+    def _step_of(
+        self, index: int, scores: Logits, now_s: float, *, may_be_on: bool
+    ) -> Event | None:
+        """Return the start or end of one class, if this answer brings it."""
+        track, score = self._tracks[index], float(scores[index])
+        is_on = track.start_s is not None
+        track.peak = max(track.peak, score)
+        wanted = may_be_on and scores[index] >= (self._off if is_on else self._on)[index]
+        if wanted == is_on or track.settled < self._rules.settle_answers:
+            track.settled += 1
+            track.pending_s = None
+            return None
+        if is_on:
+            return self._end_of(index, now_s)
+        return self._start_of(index, score, now_s)
+
+    def _start_of(self, index: int, score: float, now_s: float) -> Event | None:
+        """Return the start of a class that has been wanted long enough, its cool-down over."""
+        track = self._tracks[index]
+        if now_s < self._cool_s.get(index, -math.inf):
+            track.pending_s = None
+            return None
+        start_s = now_s if track.pending_s is None else track.pending_s
+        track.pending_s = start_s
+        if now_s - start_s < self._rules.min_duration_s:
+            return None
+        self._tracks[index] = _Track(start_s=start_s, peak=score, settled=1)
+        return Event("start", index, self._labels[index], start_s, now_s, score)
+
+    def _end_of(self, index: int, now_s: float) -> Event:
+        track = self._tracks[index]
+        start_s = now_s if track.start_s is None else track.start_s
+        self._tracks[index] = _Track(settled=1)
+        self._cool_s[index] = now_s + self._rules.cool_down_s
+        return Event("end", index, self._labels[index], start_s, now_s, track.peak)
+
+
+DECIDERS: dict[Activation, type[Decider]] = {
+    kind.activation: kind for kind in (Decider, IndependentDecider)
+}
 
 
 class _Smoother:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.bundle.schema import decode, did_you_mean, json_schema
+from edge_tsm.bundle.schema import Note, decode, did_you_mean, json_schema
 from edge_tsm.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -50,6 +50,9 @@ class Rules:
         background: labels that mean "nothing": they compete, and end what is on.
         ignored: labels taken out before the softmax, as if the model did not have them.
         held: labels that change nothing: what is on stays on.
+
+    Where each class has a probability of its own, they start and end one by one, and several may be
+    on: a background label ends all, ignored and held ones never start.
 
     Raises:
         InputError: thresholds out of order, or a number out of range.
@@ -129,13 +132,13 @@ class Rules:
 class RuleOverrides:
     """What someone changes of rules; None, and what is empty, leaves them as they are."""
 
-    on: float | None = None
-    off: float | None = None
+    on: Annotated[float, Note(minimum=0, maximum=1)] | None = None
+    off: Annotated[float, Note(minimum=0, maximum=1)] | None = None
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
-    mean_answers: int | None = None
-    decay_s: float | None = None
-    min_duration_s: float | None = None
-    cool_down_s: float | None = None
+    mean_answers: Annotated[int, Note(minimum=1)] | None = None
+    decay_s: Annotated[float, Note(minimum=0)] | None = None
+    min_duration_s: Annotated[float, Note(minimum=0)] | None = None
+    cool_down_s: Annotated[float, Note(minimum=0)] | None = None
     background: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 

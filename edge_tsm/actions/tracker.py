@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.decider import DECIDERS, Decider
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Decision, Prediction
+from edge_tsm.actions.stamp import Stamp
+from edge_tsm.datatypes import Decision, Event, Prediction
+from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.ids import IdFactory
 
 
 @dataclass
 class _Track:
-    """The decider of one source, and the answer it saw last."""
+    """The decider of one source, the stamp of its events, and the answer it saw last."""
 
     decider: Decider
+    stamp: Stamp
     last: Prediction
+
+    def stamped(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """Return the events with ids and times of day; to be called when they are decided."""
+        return tuple(map(self.stamp, events))
 
 
 class ActionTracker:
-    """Adds a decision to every answer; sources are told apart by `prediction.source`.
+    """Adds a decision to every answer; sources are told apart by their id, `prediction.source`.
 
     Args:
         rules: how answers become actions.
         labels: of the model.
+        own: rules of single sources; looked up at the first answer of each.
+        clock: of the answers' times; it says what time of day events are of.
+        new_id: makes the ids of events.
 
     Raises:
         InputError: the rules name a label that the model does not have.
@@ -43,9 +54,19 @@ class ActionTracker:
     ['end']
     """
 
-    def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:
-        rules.check(labels)
-        self._rules, self._labels = rules, labels
+    def __init__(
+        self,
+        rules: Rules,
+        labels: tuple[str, ...],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        new_id: Callable[[], str] | None = None,
+        own: Mapping[str | None, Rules] | None = None,
+    ) -> None:
+        self._rules, self._labels, self._own = rules, labels, {} if own is None else own
+        for each in (rules, *self._own.values()):
+            each.check(labels)
+        self._clock, self._new_id = clock, new_id or IdFactory()
         self._tracks: dict[str | None, _Track] = {}
 
     def update(self, prediction: Prediction) -> Prediction:
@@ -56,10 +77,17 @@ class ActionTracker:
         """
         track = self._tracks.get(prediction.source)
         if track is None:
-            track = _Track(Decider(self._rules, self._labels), prediction)
+            kind = DECIDERS[prediction.activation]
+            stamp = Stamp(prediction.source, clock=self._clock, new_id=self._new_id)
+            rules = self._own.get(prediction.source, self._rules)
+            track = _Track(kind(rules, self._labels), stamp, prediction)
             self._tracks[prediction.source] = track
         track.last = prediction
-        return replace(prediction, decision=track.decider.update(prediction))
+        decision = track.decider.update(prediction)
+        track.stamp.see(prediction)
+        return replace(
+            prediction, decision=replace(decision, events=track.stamped(decision.events))
+        )
 
     def finish(self) -> Iterator[Prediction]:
         """End the actions that are on, one by one: yield their last answers with the end.
@@ -67,7 +95,11 @@ class ActionTracker:
         An action whose answer is not taken from the iterator stays on.
         """
         for source in list(self._tracks):
-            track = self._tracks.pop(source)
-            if events := track.decider.finish():
-                ended = Decision(self._labels, None, track.last.probabilities, events)
-                yield replace(track.last, decision=ended)
+            yield from self.end(source)
+
+    def end(self, source: str | None) -> Iterator[Prediction]:
+        """End the action of one source, as `finish` does, and forget the source."""
+        track = self._tracks.pop(source, None)
+        if track is not None and (events := track.stamped(track.decider.finish())):
+            ended = Decision(self._labels, None, track.last.probabilities, events)
+            yield replace(track.last, decision=ended)

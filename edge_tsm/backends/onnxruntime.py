@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class OnnxRuntimeBackend:
             raise BackendError(
                 f"{provider} failed to start; ONNX Runtime would use the CPU instead"
             )
+        if self.device == "tensorrt":
+            refuse_free_batch(path, [one.shape for one in self._session.get_inputs()])
         self.card_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(
             METADATA_KEY
         )
@@ -93,6 +95,19 @@ def devices() -> tuple[str, ...]:
     """Return the devices that the installed ONNX Runtime was built for."""
     built = onnxruntime.get_available_providers()
     return tuple(device for device, provider in PROVIDERS.items() if provider in built)
+
+
+def refuse_free_batch(path: Path, shapes: Iterable[Sequence[int | str | None]]) -> None:
+    """Refuse, for TensorRT, inputs with a dimension that is no number.
+
+    Raises:
+        BackendError: it would build an engine, which takes minutes, whenever a new size comes.
+    """
+    if any(not isinstance(side, int) for shape in shapes for side in shape):
+        raise BackendError(
+            f"{path} takes any batch size, and TensorRT would build an engine of minutes for each; "
+            "take device cuda, or convert with --batch N instead of --dynamic-batch"
+        )
 
 
 def session_options(options: RuntimeOptions, cpu: Processor) -> onnxruntime.SessionOptions:

@@ -1,3 +1,3 @@
 """What a bundle holds: the card, golden clips, labels."""
 
-__all__ = ["card", "golden", "labels", "schema"]
+__all__ = ["arrays", "card", "golden", "integrity", "labels", "onnxfile", "schema"]

@@ -11,13 +11,16 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from edge_tsm.bundle.schema import Note, decode, json_schema
+from edge_tsm.datatypes import Activation as Activation
 from edge_tsm.errors import CardError
+from edge_tsm.system.files import read_bounded
 
 SCHEMA = 3
 CARD_FILE = "card.json"
@@ -25,10 +28,17 @@ GOLDEN_FILE = "golden.npz"
 METADATA_KEY = "edge_tsm.card"  # ONNX metadata_props key; IR rt_info path is ("edge_tsm", "card")
 TARGET_KEY = "edge_tsm.target"  # the same, where the file is for one target alone
 
+MOST_BYTES = 1 << 26  # of a card: 10,000 long labels take one
+MOST_NUMBERS = 1 << 29  # of a tensor: 2 GiB
+LARGEST_PX, LONGEST_S, FASTEST_FPS, LONGEST_HORIZON = 16_384, 3600.0, 1000, 100_000
+_FILE_NAME = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f]{1,255}")
+# Bounds the memory of a run where the graph takes any number of clips: 16 of 8 frames are 77 MB of
+# input, and some hundred on the way through.
+MOST_AT_ONCE = 16
+
 Scalar = str | int | float | bool
 Precision = Literal["f32", "f16", "int8"]
 Target = Literal["any", "tensorrt"]
-Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,33 @@ class Input:
     """The input tensor: a clip, or one frame of an online model; see `Card.layout`.
 
     With `dynamic_batch` the first number of `shape` is 1 and the graph takes any.
+
+    >>> Input("clip", (4, 24, 224, 224), "float32", dynamic_batch=False).rows(3)
+    4
+    >>> Input("clip", (1, 24, 224, 224), "float32", dynamic_batch=True).rows(3)
+    3
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32"]
     dynamic_batch: bool
+
+    @property
+    def form(self) -> str:
+        """The shape as text, N for a batch of any size."""
+        return "x".join(
+            ["N" if self.dynamic_batch else str(self.shape[0]), *map(str, self.shape[1:])]
+        )
+
+    @property
+    def most(self) -> int:
+        """The most clips (or frames of as many videos) that are shown in one run."""
+        return MOST_AT_ONCE if self.dynamic_batch else self.shape[0]
+
+    def rows(self, count: int) -> int:
+        """Return how many rows the graph takes where there are `count` clips to show."""
+        return count if self.dynamic_batch else self.shape[0]
 
 
 @dataclass(frozen=True)
@@ -216,12 +247,14 @@ class Card:
 
     def to_json(self) -> str:
         """Return the card as indented JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
 
     def embedded(self) -> str:
         """Return the compact JSON that goes into an artifact: no `files`, no `verification`."""
         card = dataclasses.replace(self, files={}, verification={})
-        return json.dumps(dataclasses.asdict(card), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(
+            dataclasses.asdict(card), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Card:
@@ -258,8 +291,8 @@ class Card:
             raise CardError(f"{bundle} is a file; pass the bundle folder")
         path = bundle / CARD_FILE
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_bounded(path, MOST_BYTES).decode()
+        except (OSError, ValueError) as error:
             raise CardError(f"{bundle}: no readable {CARD_FILE} ({error}); not a bundle") from error
         return cls.from_json(text, where=str(path))
 
@@ -271,11 +304,17 @@ class Card:
         yield from self._input_problems()
         if self.streaming is not None:
             yield from self._streaming_problems(self.streaming)
-        for name in (name for file in self.files.values() for name in (file.path, *file.parts)):
-            if Path(name).name != name:
-                yield f"files: {name!r} lies outside the bundle"
+        yield from self._file_problems()
         if self.files.keys() != self.verification.keys():
             yield "verification: does not cover files"
+
+    def _file_problems(self) -> Iterator[str]:
+        for key, file in self.files.items():
+            if key != file.path:
+                yield f"files: {key!r} has the path {file.path!r}; they must be equal"
+            for name in (file.path, *file.parts):
+                if not _FILE_NAME.fullmatch(name):
+                    yield f"files: {name!r} lies outside the bundle, or is no name of a file"
 
     def _preprocess_problems(self) -> Iterator[str]:
         spec, times = self.preprocess, (self.sampling.window_s, self.sampling.every_s)
@@ -285,8 +324,12 @@ class Card:
             yield "preprocess.std: 0"
         if spec.crop_px > spec.resize.short_side_px:
             yield f"preprocess.crop_px: {spec.crop_px} exceeds the resized side"
-        if min(times) <= 0:
-            yield "sampling: window_s > 0 and every_s > 0 are needed"
+        if not 0 < min(times) <= max(times) <= LONGEST_S:
+            yield f"sampling: window_s and every_s go from more than 0 to {LONGEST_S:g} s"
+        if not 0 < spec.crop_px <= spec.resize.short_side_px <= LARGEST_PX:
+            yield f"preprocess: sides go from 1 to {LARGEST_PX} pixels"
+        if self.sampling.segments < 1:
+            yield f"sampling.segments: {self.sampling.segments} is less than 1"
 
     def _input_problems(self) -> Iterator[str]:
         shape, size = self.input.shape, self.preprocess.crop_px
@@ -295,6 +338,11 @@ class Card:
             yield f"input.shape: {shape} is not N x {(frames * 3, size, size)}"
         if shape[:1] < (1,):
             yield f"input.shape: {shape} has no batch"
+        elif self.input.dynamic_batch and shape[0] != 1:
+            yield f"input.shape: {shape} has a batch, though dynamic_batch says any"
+        for name, tensor in [("input", shape), *((c.input, c.shape) for c in self.state)]:
+            if min(tensor, default=1) < 1 or math.prod(tensor) > MOST_NUMBERS:
+                yield f"{name}: {tensor} is no shape, or more than {MOST_NUMBERS:,} numbers"
 
     def _streaming_problems(self, streaming: Streaming) -> Iterator[str]:
         names = [self.input.name, self.output.name]
@@ -305,8 +353,8 @@ class Card:
             yield "streaming.caches: duplicate name of a tensor"
         if {cache.shape[:1] for cache in streaming.caches} - {self.input.shape[:1]}:
             yield "streaming.caches: batch is not the input's"
-        if not (0 < streaming.fps < math.inf and streaming.horizon > 0):
-            yield "streaming: fps > 0 and horizon > 0 are needed"
+        if not (0 < streaming.fps <= FASTEST_FPS and 0 < streaming.horizon <= LONGEST_HORIZON):
+            yield f"streaming: fps goes to {FASTEST_FPS}, horizon from 1 to {LONGEST_HORIZON}"
 
 
 def card_schema() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_tsm.bundle.arrays import read_arrays
 from edge_tsm.bundle.card import GOLDEN_FILE, Verification
 from edge_tsm.datatypes import Image, Prediction
 from edge_tsm.errors import CardError
 
 _OWN = "logits of "
+MOST_CLIPS, MOST_BYTES = 256, 1 << 30  # 200 clips of 32 frames of 224 x 224
 
 
 class Answers(Protocol):
@@ -51,17 +52,28 @@ class Golden:
             CardError: the file is missing or damaged.
         """
         path = bundle / GOLDEN_FILE
+        arrays = read_arrays(path, most_bytes=MOST_BYTES)
         try:
-            with np.load(path, allow_pickle=False) as data:
-                clips, logits = data["clips"], data["logits"]
-                own = {n.removeprefix(_OWN): data[n] for n in data.files if n.startswith(_OWN)}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise CardError(
-                f"{path}: not readable ({error}); convert the checkpoint again"
-            ) from error
-        if clips.ndim != 5 or logits.ndim != 2 or not len(clips):
-            raise CardError(f"{path}: holds no clips; convert the checkpoint again")
-        return cls(clips, logits, own)
+            clips, logits = arrays["clips"], arrays["logits"]
+        except KeyError as error:
+            raise CardError(f"{path}: has no {error}; convert the checkpoint again") from error
+        own = {n.removeprefix(_OWN): a for n, a in arrays.items() if n.startswith(_OWN)}
+        golden = cls(clips, logits, own)
+        for problem in golden._problems():
+            raise CardError(f"{path}: {problem}; convert the checkpoint again")
+        return golden
+
+    def _problems(self) -> Iterator[str]:
+        """Yield what is not as `write` makes it."""
+        if self.clips.ndim != 5 or self.clips.dtype != np.uint8:
+            yield f"clips are {self.clips.dtype} {self.clips.shape}, not (K, T, H, W, 3) uint8"
+        if not 0 < len(self.clips) <= MOST_CLIPS:
+            yield f"{len(self.clips)} clips, not 1 to {MOST_CLIPS}"
+        for name, logits in {"logits": self.logits, **self.own}.items():
+            if logits.ndim != 2 or len(logits) != len(self.clips) or logits.dtype != np.float32:
+                yield f"{name}: {logits.dtype} {logits.shape}, not (K, classes) float32"
+            elif not np.isfinite(logits).all():
+                yield f"{name}: not finite"
 
     def replay(self, recognizer: Answers, *, tolerance: float, file: str = "") -> Verification:
         """Answer the clips and compare with the reference, or with the own logits of `file`."""

@@ -1,15 +1,23 @@
-"""Class names: one per line, or the official lists of the data sets TSM is trained on."""
+"""Class names: a file in whatever form people have it, or the built-in list of a data set."""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_tsm.bundle.data_sets import (
+    DATA_SETS,
+    data_set,
+    fitting,
+    in_order,
+    names_of,
+    official_list,
+)
+from edge_tsm.bundle.label_forms import Entry, parse
 from edge_tsm.errors import InputError
+from edge_tsm.system.tables import Reading, clip, read_lines
 
 LABELS_FILE = "labels.txt"  # this project's own
 LABEL_FILES = (  # those of the data sets too
@@ -20,23 +28,39 @@ LABEL_FILES = (  # those of the data sets too
     "something-something-v1-labels.csv",
     "jester-v1-labels.csv",
 )
-_NUMBERED = re.compile(r"^(\d{1,6})[\s,:;]+(.+)$")
-# Jester's and Something-Something V1's own lists come in the data sets' order; upstream's
-# tools/gen_label_*.py sort them into category.txt, so that is the order models were trained with.
-_SORTED_UPSTREAM = re.compile(r"^(jester|something-something)-v1-labels\.csv$")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Class names in the order of the logits, and where they came from."""
+    """Class names in the order of the logits, and where they came from.
+
+    `reading` tells how a file was read, `first` the index it gives to the first class, if it
+    numbers them. `official` is the data set (of DATA_SETS) whose own list this is.
+    """
 
     names: tuple[str, ...]
     source: str
+    reading: Reading | None = None
+    first: int | None = None
+    official: str | None = None
+
+    def of_code_base(self, name: str, sorts: Collection[str]) -> Labels:
+        """Return the labels in the order in which a code base trains, which sorts `sorts`.
+
+        >>> read_labels("jester").of_code_base("mit", {"jester"}).names[0]
+        'Doing other things'
+        """
+        if self.official is None or self.official not in sorts:
+            return self
+        source = f"{self.source}, sorted as {name} sorts it"
+        return replace(self, names=in_order(self.names, self.official, sorts), source=source)
 
 
 def default_labels(classes: int) -> Labels:
     """Return class_0, class_1, …"""
-    return Labels(tuple(f"class_{i}" for i in range(classes)), "default (pass --labels FILE)")
+    known = "".join(f" or {name}" for name in fitting(classes))
+    source = f"default (pass --labels FILE{known})"
+    return Labels(tuple(f"class_{i}" for i in range(classes)), source)
 
 
 def label_key(name: str) -> str:
@@ -48,100 +72,69 @@ def label_key(name: str) -> str:
 
 
 def read_labels(file: str | Path) -> Labels:
-    r"""Read a label file.
+    r"""Read a label file, or the built-in names of a data set, in the order they have there.
 
-    Text with one name per line, numbered or not (`category.txt`, `kinetics_label_map.txt`,
-    `classInd.txt`); csv with columns id and name; JSON as a list, {name: index}
-    (Something-Something V2) or {index: name}.
+    A file has one name per line, with a number before or after it or none; a table with a column
+    of indices, whatever its delimiter, header and order of columns; JSON, YAML, a Python literal
+    or pbtxt. docs/tables.md has the forms. The encoding is found (see `read_text`).
 
     Raises:
-        InputError: not readable, empty, a blank line, or a duplicate name.
+        InputError: not readable, empty, several readings that differ, a gap, or a duplicate name.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "category.txt").write_text("swipe left\nswipe right\n")
-    >>> read_labels(folder / "category.txt").names
-    ('swipe left', 'swipe right')
+    >>> _ = (folder / "category.txt").write_text("fight 1\nno fight 0\n")
+    >>> labels = read_labels(folder / "category.txt")
+    >>> labels.names
+    ('no fight', 'fight')
+    >>> print(labels.reading)
+    category.txt: UTF-8, numbered lines; index '1', name 'fight'
     """
-    path, note = Path(file), ""
+    path, known = Path(file), data_set(str(file))
+    if known and not path.exists():
+        return Labels(names_of(known), f"built-in {known}", official=known)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels {path}: cannot be read ({error})") from error
-    if path.suffix.lower() == ".json":
-        names = _from_json(text, path)
-    else:
-        names = _from_lines(text, path)
-        if _SORTED_UPSTREAM.match(path.name):
-            names, note = sorted(names), ", sorted as upstream sorts it"
-    _check(names, path)
-    return Labels(tuple(names), f"option --labels {path.name}{note}")
+        lines = read_lines(path)
+    except InputError as error:
+        sets = "" if path.exists() else f"; built-in lists are {', '.join(DATA_SETS)}"
+        raise InputError(f"labels {error}{sets}") from None
+    found = parse(lines)
+    twins = _check(found.entries, path)
+    notes = (*found.notes, *twins)
+    return Labels(
+        tuple(entry.name for entry in found.entries),
+        f"option --labels {path.name}",
+        lines.reading(found.form, found.columns, *notes),
+        found.first,
+        official_list(path.name),
+    )
 
 
-def labels_beside(folder: Path, files: Sequence[str] = LABEL_FILES) -> tuple[str, ...] | None:
-    """Return the class names in the first of `files` that `folder` has, None if it has none.
+def labels_beside(folder: Path, files: Sequence[str] = LABEL_FILES) -> Labels | None:
+    """Return the labels in the first of `files` that `folder` has, None if it has none.
 
     Raises:
         InputError: see `read_labels`.
     """
     found = next((folder / name for name in files if (folder / name).is_file()), None)
-    return read_labels(found).names if found else None
+    return replace(read_labels(found), source=str(found)) if found else None
 
 
-def _from_lines(text: str, path: Path) -> list[str]:
-    lines = [line.strip() for line in text.rstrip().splitlines()]
-    if lines and re.fullmatch(r"id,\s*name", lines[0], re.IGNORECASE):
-        rows = [row for row in csv.reader(lines[1:]) if len(row) == 2 and row[0].strip().isdigit()]
-        if len(rows) != len(lines) - 1:
-            raise InputError(f"labels {path}: not every line is `id,name`")
-        return _ordered([(int(row[0]), row[1].strip()) for row in rows], path)
-    for number, line in enumerate(lines, 1):
-        if not line:
-            raise InputError(f"labels {path}: line {number} is blank")
-    numbered = [_NUMBERED.match(line) for line in lines]
-    pairs = [(int(m[1]), m[2].strip()) for m in numbered if m]
-    first = min((index for index, _ in pairs), default=0)
-    # Only a complete count from 0 or 1 is numbering; "3 cups" among other names is a name.
-    if (
-        pairs
-        and len(pairs) == len(lines)
-        and sorted(i for i, _ in pairs) == _count(first, len(lines))
-    ):
-        return _ordered(pairs, path)
-    return lines
-
-
-def _from_json(text: str, path: Path) -> list[str]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"labels {path}: not JSON ({error})") from error
-    if isinstance(data, list) and all(isinstance(name, str) for name in data):
-        return data
-    if isinstance(data, dict):
-        if all(str(value).isdecimal() for value in data.values()):
-            return _ordered([(int(value), name) for name, value in data.items()], path)
-        if all(key.isdecimal() for key in data):
-            return _ordered([(int(key), str(value)) for key, value in data.items()], path)
-    raise InputError(f"labels {path}: expected a list, {{name: index}} or {{index: name}}")
-
-
-def _ordered(pairs: Sequence[tuple[int, str]], path: Path) -> list[str]:
-    indices = sorted(index for index, _ in pairs)
-    if not indices or indices[0] not in (0, 1) or indices != _count(indices[0], len(pairs)):
-        raise InputError(f"labels {path}: the indices do not count from 0 or 1 without gaps")
-    return [name for _, name in sorted(pairs)]
-
-
-def _count(first: int, length: int) -> list[int]:
-    return list(range(first, first + length)) if first in (0, 1) else []
-
-
-def _check(names: Sequence[str], path: Path) -> None:
-    if not names:
+def _check(entries: Sequence[Entry], path: Path) -> list[str]:
+    """Refuse names that cannot be used; return what looks like a slip."""
+    places: dict[str, Entry] = {}
+    alike: dict[str, str] = {}
+    notes = []
+    if not entries:
         raise InputError(f"labels {path}: the file is empty")
-    for number, name in enumerate(names):
-        if not name.isprintable():
-            raise InputError(f"labels {path}: {name!r} has control characters")
-        if name in names[:number]:
-            raise InputError(f"labels {path}: duplicate label {name!r}")
+    for entry in entries:
+        if not entry.name or not entry.name.isprintable():
+            what = "no name" if not entry.name else f"{entry.name!r} has control characters"
+            raise InputError(f"{entry.place}: {what}")
+        first = places.setdefault(entry.name, entry)
+        if first is not entry:
+            raise InputError(f"{entry.place}: duplicate label {clip(entry.name)}, as {first.place}")
+        twin = alike.setdefault(entry.name.casefold(), entry.name)
+        if twin != entry.name:
+            notes.append(f"{clip(twin)} and {clip(entry.name)} differ in case only")
+    return notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import re
 import types
 import typing
@@ -37,10 +38,14 @@ class Note:
     minimum: float | None = None
     maximum: float | None = None
     const: int | None = None
+    exclusive_minimum: float | None = None
 
     def keywords(self) -> Json:
         """Return those that are given."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        if "exclusive_minimum" in given:
+            given["exclusiveMinimum"] = given.pop("exclusive_minimum")
+        return given
 
 
 def decode(
@@ -91,21 +96,20 @@ class _Decoder:
 
     def value(self, kind: Any, value: object, path: str) -> Any:
         kind, _ = _bare(kind)
-        origin, args = get_origin(kind), get_args(kind)
+        origin = get_origin(kind)
         if dataclasses.is_dataclass(kind):
             return kind(**self.fields(kind, value, path))  # type: ignore[operator]
         if origin is Literal:
             return self._choice(kind, value, path)
         if _is_mapping(origin):
-            items = self._expect(Mapping, kind, value, path).items()
-            return {key: self.value(args[1], item, _below(path, key)) for key, item in items}
+            return self._mapping(kind, value, path)
         if origin is tuple:
             return self._tuple(kind, value, path)
         if _is_union(origin):
             return self._union(kind, value, path)
         if kind is float and type(value) is int:
             return float(value)
-        if type(value) is not kind:
+        if type(value) is not kind or _is_odd(value):
             self._refuse(kind, value, path)
         return value
 
@@ -123,6 +127,13 @@ class _Decoder:
                 self._fail(_below(path, key), "is missing")
         return {key: self.value(hints[key], data[key], _below(path, key)) for key in data}
 
+    def _mapping(self, kind: Any, value: object, path: str) -> dict[str, Any]:
+        items = self._expect(Mapping, kind, value, path)
+        for key in filter(_is_odd, items):
+            self._fail(path, f"has the key {key!r}, which is no text")
+        of_items = get_args(kind)[1]
+        return {key: self.value(of_items, item, _below(path, key)) for key, item in items.items()}
+
     def _choice(self, kind: Any, value: object, path: str) -> object:
         choices = get_args(kind)
         if value not in choices:
@@ -139,7 +150,7 @@ class _Decoder:
     def _union(self, kind: Any, value: object, path: str) -> object:
         """Decode `X | None`, or take a value of one of several plain types as it is."""
         parts = get_args(kind)
-        if type(value) in parts:
+        if type(value) in parts and not _is_odd(value):
             return value
         others = [part for part in parts if part not in _PLAIN]
         if float in parts and type(value) is int:
@@ -172,6 +183,13 @@ def _bare(kind: Any) -> tuple[Any, Json]:
         return kind, {}
     kind, *notes = get_args(kind)
     return kind, {key: value for note in notes for key, value in note.keywords().items()}
+
+
+def _is_odd(value: object) -> bool:
+    """Return whether it is a number or text in name only: NaN, infinity, half of a character."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _is_mapping(origin: object) -> bool:

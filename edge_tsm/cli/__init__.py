@@ -12,6 +12,7 @@ import click
 import cloup
 
 from edge_tsm.cli.bench import bench
+from edge_tsm.cli.configuration import config_command
 from edge_tsm.cli.convert import convert
 from edge_tsm.cli.demo import demo
 from edge_tsm.cli.doctor import doctor
@@ -21,6 +22,7 @@ from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
+from edge_tsm.system.printable import PrintableStream, printable, write_control
 from edge_tsm.system.redact import redact
 
 INTERRUPTED = 130
@@ -38,27 +40,42 @@ class _Commands(cloup.Group):
         except EdgeTsmError as error:
             if ctx.params["debug"]:
                 raise
-            start = "\r\033[K" if sys.stderr.isatty() else ""  # over a progress line
-            click.echo(f"{start}edge-tsm: error: {redact(' '.join(str(error).split()))}", err=True)
+            _print_error(error)
             ctx.exit(error.exit_code)
+        except click.ClickException as error:
+            vars(error)["message"] = printable(
+                redact(error.message or "")
+            )  # it may quote an address
+            raise
         except BrokenPipeError:
             raise  # click ends quietly when the reader has gone
         except OSError as error:
-            click.echo(f"edge-tsm: error: {error}", err=True)
+            _print_error(error)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("edge-tsm: interrupted", err=True)
             ctx.exit(INTERRUPTED)
 
 
+def _print_error(error: Exception) -> None:
+    """Print one line, over a progress line."""
+    if sys.stderr.isatty():
+        write_control(sys.stderr, "\r\033[K")
+    click.echo(f"edge-tsm: error: {printable(redact(' '.join(str(error).split())))}", err=True)
+
+
 def _mend_streams() -> None:
-    """Let closed streams and those of a narrow encoding not lose an answer that took minutes."""
+    """Let no text of others control the terminal, and no closed stream or narrow encoding lose an
+    answer that took minutes.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+        if not isinstance(stream, PrintableStream):
+            setattr(sys, name, PrintableStream(stream))
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:
@@ -73,7 +90,7 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-main.section("Answers", demo, run)
+main.section("Answers", demo, run, config_command)
 main.section("Models", convert, info, verify, bench)
 main.section("Data", frames, evaluate_command)
 main.section("This machine", doctor)

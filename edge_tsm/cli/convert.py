@@ -16,6 +16,7 @@ from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, IncompleteError, InputError
+from edge_tsm.system.printable import printable, write_control
 
 if TYPE_CHECKING:
     from converters import Int8, Options, Settings
@@ -29,9 +30,11 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
         "--labels",
         type=click.Path(path_type=Path),
-        help="Class names: one per line, or an official list.",
+        metavar="FILE|SET",
+        help="Class names: a file of any form, or a data set's, as kinetics400.",
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
+    click.option("--backbone", help="Name of the network, where weights fit more than one."),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
     click.option(
         "--shift-segments",
@@ -43,9 +46,35 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         type=click.Choice(["future-past", "past-future", "past"]),
         help="Where the folds come from; past for a one-way network.",
     ),
+    click.option(
+        "--shift-place",
+        type=click.Choice(["blockres", "block", "none"]),
+        help="Where frames are shifted, if neither names nor args say; none: TSN, image network.",
+    ),
+    click.option(
+        "--weights",
+        metavar="NAME",
+        help="Which network of a file with several: ema, raw, or a key in the file.",
+    ),
     click.option("--consensus", help="avg; for a checkpoint that says otherwise."),
     click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of training."),
+    click.option(
+        "--activation",
+        type=click.Choice(["softmax", "sigmoid"]),
+        help="sigmoid: one class, or several at once. [default: as trained, else softmax]",
+    ),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
+    click.option(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="Side of the pictures: 112, 160, 224, 256, 320, … [default: as trained, else 224]",
+    ),
+    click.option(
+        "--full-res",
+        is_flag=True,
+        help="Show the whole short side, as upstream's test option: 256 for 224.",
+    ),
     click.option(
         "--non-local-mode",
         type=click.Choice(["embedded_gaussian", "dot_product"]),
@@ -64,6 +93,7 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         show_default=True,
         help="Clips (or online streams) per run.",
     ),
+    click.option("--dynamic-batch", is_flag=True, help="Any number of them per run; for servers."),
 )
 _ONLINE: tuple[Decorator, ...] = (
     click.option("--online", is_flag=True, help="One frame in, one answer out; state is carried."),
@@ -92,6 +122,13 @@ _BUNDLE: tuple[Decorator, ...] = (
     click.option(
         "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
     ),
+    click.option(
+        "--opset",
+        type=int,
+        default=17,
+        show_default=True,
+        help="ONNX operator set, 11 to 20 (int8: 13 to 17); 17 is what TensorRT 8.6 reads.",
+    ),
 )
 
 
@@ -112,8 +149,9 @@ Examples:
 def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
-    Topology is read from the weights. What they cannot tell comes from an option, else from
-    args.txt beside the file, else from a TSM_… name of the file or its folder, else a default.
+    The network is found wherever in the file it lies; topology is read from its weights. What they
+    cannot tell comes from an option, else from arguments in the file, else from args.txt beside it,
+    else from a TSM_… name of the file or its folder, else a default.
     Nothing is written unless every check of the f32 files passes; int8 or another further file that
     fails is left out, and the exit code is 11.
     """
@@ -182,7 +220,8 @@ class _Progress:
         """Print a line, or not."""
         announced, now_s = line.endswith("…"), time.monotonic()
         if sys.stdout.isatty():
-            click.echo(f"\r\033[K{line}", nl=not announced)
+            write_control(sys.stdout, "\r\033[K")
+            click.echo(line, nl=not announced)
         elif not announced or now_s - self._printed_s >= _SILENCE_S:
             click.echo(line, err=announced or line.startswith("warning"))
             self._printed_s = now_s
@@ -197,6 +236,8 @@ def _print_facts(recipe: Recipe) -> None:
     """Print fact, value and source."""
     rows = [(name, str(fact.value), fact.source) for name, fact in recipe.facts.rows()]
     click.echo("\n".join(layout([("fact", "value", "from"), *rows])))
+    if recipe.labels.reading:
+        click.echo(printable(f"labels read from {recipe.labels.reading}"))
     for warning in recipe.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo()

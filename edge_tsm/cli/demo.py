@@ -21,6 +21,7 @@ from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.sinks.terminal import Terminal
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.system.opencv import opencv
+from edge_tsm.system.printable import printable
 
 FPS, FRAMES, SHORT_SIDE_PX = 25.0, 50, 240
 
@@ -89,7 +90,8 @@ def _show_clips(bundle: Path, options: DemoOptions, model: ModelOptions) -> None
     seeds = range(options.seed, options.seed + options.clips)
     with load(bundle, engine=model.engine, options=model.runtime) as recognizer:
         backend = recognizer.backend
-        click.echo(f"{recognizer.card.name} on {backend.engine} {backend.device}", err=True)
+        name = printable(recognizer.card.name)
+        click.echo(f"{name} on {backend.engine} {backend.device}", err=True)
         right = sum(_answer(recognizer, seed, save) for seed in seeds)
         classes = len(recognizer.card.labels)
     if len(seeds) > 1:

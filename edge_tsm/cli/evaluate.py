@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import cloup
 
+from edge_tsm.cli.lists import LIST_OPTIONS, as_read
 from edge_tsm.cli.options import Decorator, collect, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
-from edge_tsm.data.clips import Dataset, read_dataset
+from edge_tsm.data.checks import check_files
+from edge_tsm.data.clips import Dataset
+from edge_tsm.data.listing import Roles
+from edge_tsm.data.sets import SetDataset, read_sets
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
 from edge_tsm.evaluation.journal import Journal
@@ -24,6 +28,7 @@ from edge_tsm.evaluation.models import OpenModel, open_models, run_facts, short_
 from edge_tsm.evaluation.output import OutputFiles, check_inputs
 from edge_tsm.evaluation.views import CROPS, Method, ViewProtocol
 from edge_tsm.inference.sampling import TEST_RULES
+from edge_tsm.system.printable import printable
 
 METHODS: dict[str, tuple[Method, ...]] = {
     "video": ("video",),
@@ -34,6 +39,8 @@ METHODS: dict[str, tuple[Method, ...]] = {
 
 _CLIPS: tuple[Decorator, ...] = (
     click.option("--root", type=click.Path(path_type=Path), help="Where LIST's paths start."),
+    *LIST_OPTIONS,
+    click.option("--skip-missing", is_flag=True, help="Go on without clips that are not there."),
     click.option(
         "--sampling",
         type=click.Choice(["card", *TEST_RULES]),
@@ -110,11 +117,13 @@ Examples:
 def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
-    LIST has lines `path class` or `path frames class`, or is a folder of class folders. A bundle's
+    LIST has lines `path class` or `path frames class` in any usual dialect (docs/tables.md), or is
+    a folder of class folders; it is shown as it was read, and checked whole first. Clips with
+    several classes (`path 1,4`) are for models with a sigmoid, which get mAP. A bundle's
     artifact (gestures.bundle/model.xml) may stand for it, to compare artifacts.
 
-    The protocols are upstream's at the model's input size; its --full_res shows 256x256 pictures,
-    which a model of fixed size cannot take. Unreadable videos are listed, and accuracy is over the
+    The protocols are upstream's at the model's input size; its --full_res, 256x256 pictures, is
+    for models converted with --full-res. Unreadable videos are listed, and accuracy is over the
     readable ones.
 
     Voting is the baseline: each sampled frame alone, as a clip of equal frames, from the same
@@ -127,19 +136,24 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     files = given.files()
     files.check(listed)
     weights = _weights(given.weights, len(bundles))
-    dataset = read_dataset(listed, root=given.root)
+    dataset = read_sets(
+        listed, root=given.root, columns=given.columns, first_class=given.first_class
+    )
+    if given.charts and isinstance(dataset, SetDataset):
+        raise InputError(f"{listed}: clips have several classes, which --charts cannot show")
     with open_models(
         short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
     ) as models:
         answered_by = {name: model.file for name, model in models.items()}
-        found = _evaluate(models, dataset, given)
+        notes = check_files(dataset, skip_missing=given.skip_missing)
+        found = _evaluate(models, replace(dataset, notes=notes), given)
     for line in failures(found):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     if not found.answered:
         raise SourceError(f"none of {len(dataset)} clips could be read; is --root right?")
     found = found.with_ensemble(weights) if weights else found
     files.write(found, answered_by)
-    click.echo("\n".join(as_text(found)))
+    click.echo("\n".join(map(printable, as_text(found))))
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,9 @@ class _Given:
     charts: Path | None
     results_file: Path | None
     workers: int | None
+    columns: Roles | None
+    first_class: int | None
+    skip_missing: bool
 
     def protocol(self) -> ViewProtocol:
         return ViewProtocol(self.sampling, int(self.crops), self.average, METHODS[self.method])
@@ -168,7 +185,7 @@ class _Given:
 
 
 def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> Evaluation:
-    """Say which file answers for each model, and show a progress line."""
+    """Say which file answers for each model and how the list was read; show a progress line."""
     protocol, progress = given.protocol(), Progress("evaluating")
     with ExitStack() as stack:
         stack.callback(progress.clear)
@@ -177,7 +194,9 @@ def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> 
             facts = run_facts(models, protocol)
             journal = stack.enter_context(Journal(given.results_file, facts))
         for name, model in models.items():
-            click.echo(f"{name}: {model.file}", err=True)
+            click.echo(printable(f"{name}: {model.file}"), err=True)
+        for line in as_read(dataset):
+            click.echo(printable(line), err=True)
         return evaluate(
             {name: model.recognizer for name, model in models.items()},
             dataset,

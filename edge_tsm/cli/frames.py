@@ -10,12 +10,14 @@ from typing import Any
 import click
 import cloup
 
+from edge_tsm.cli.lists import LIST_OPTIONS
 from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.data.annotations import KINDS
 from edge_tsm.data.extract import Cut
 from edge_tsm.data.frames import Selection, Summary, by_reason, write_frames, write_lists
+from edge_tsm.data.listing import Roles
 from edge_tsm.system.machine import usable_cores
 
 MOST_NAMES = 3
@@ -37,8 +39,10 @@ _VIDEOS: tuple[Decorator, ...] = (
     click.option(
         "--labels",
         type=click.Path(path_type=Path),
+        metavar="FILE|SET",
         help="Class names in order; only these are taken.",
     ),
+    *LIST_OPTIONS,
     click.option(
         "--val-share",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -120,6 +124,8 @@ class _Given:
     labels_only: bool
     val_share: float | None
     seed: int
+    columns: Roles | None
+    first_class: int | None
     short_side: int
     quality: int
     fps: float | None
@@ -127,7 +133,14 @@ class _Given:
 
     def selection(self, sources: tuple[Path, ...]) -> Selection:
         return Selection(
-            sources, self.videos, self.kind, self.labels, self.val_share, seed=self.seed
+            sources,
+            self.videos,
+            self.kind,
+            self.labels,
+            self.val_share,
+            seed=self.seed,
+            columns=self.columns,
+            first_class=self.first_class,
         )
 
     def cut(self) -> Cut:
@@ -138,6 +151,8 @@ def _rows(summary: Summary, *, cut: bool) -> Iterator[tuple[str, str]]:
     """Yield the table that says what was written, and what was not and why."""
     catalog = summary.catalog
     yield "format", ", ".join(catalog.formats)
+    for reading in catalog.readings:
+        yield "read", str(reading)
     yield "videos", f"{summary.listed}{_note(summary, cut=cut)}"
     for reason, names in by_reason(summary.skipped).items():
         yield "skipped", f"{len(names)} {reason}: {_first(names)}"

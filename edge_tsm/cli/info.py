@@ -32,7 +32,7 @@ def _rows(card: Card) -> list[tuple[str, str]]:
         ("family", card.family),
         *((name.replace("_", " "), str(value)) for name, value in card.arch.items()),
         ("mode", "online" if card.online else "clip"),
-        ("input", f"{'x'.join(map(str, card.input.shape))} {card.layout}"),
+        ("input", f"{card.input.form} {card.layout}"),
         ("sampling", f"{sampling.rule}, {sampling.segments} segments"),
         *_live(card),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,12 +12,17 @@ from typing import cast
 
 import click
 
+from edge_tsm.actions.rules import Rules
 from edge_tsm.bundle.card import Card
+from edge_tsm.cli.configuration import config_option, is_given
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
-from edge_tsm.live.capture import CaptureOptions, Retry
+from edge_tsm.live.capture import CaptureOptions, Required, Retry
+from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.config import RunConfig, SourceConfig
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
+from edge_tsm.sources.names import NamedAddress, source_ids
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact
 
@@ -57,19 +63,56 @@ class InputOptions:
     reconnect: bool = True
     frozen_after: float | None = None
     black_after: float | None = None
+    require_all: bool = False
+    keep_trying: bool = False
+    config: RunConfig | None = None
+
+    @property
+    def own(self) -> dict[str, SourceConfig]:
+        """What the file says of single sources, unless others are named instead."""
+        if self.config is None or self.sources or self.cameras:
+            return {}
+        return self.config.sources
+
+    @property
+    def named(self) -> dict[str, str | int]:
+        """The address of each source by its id; the number of a --camera is always a camera.
+
+        Raises:
+            InputError: nothing is asked for, or a name is no id or not unique.
+        """
+        if self.own and self.config is not None:
+            return self.config.addresses()
+        given = [NamedAddress.parse(text) for text in self.sources]
+        for camera in map(NamedAddress.parse, self.cameras):
+            is_index = str(camera.address).isdecimal()
+            given.append(replace(camera, address=int(camera.address)) if is_index else camera)
+        if not given:
+            raise InputError("nothing to look at: pass --source FILE or --camera 0")
+        ids = source_ids([one.name for one in given])
+        return {source: one.address for source, one in zip(ids, given, strict=True)}
 
     @property
     def uris(self) -> list[str | int]:
-        """What --source and --camera name; the number of a --camera is always a camera.
+        """The address of each source."""
+        return list(self.named.values())
+
+    @property
+    def required(self) -> Required:
+        """How many of the cameras must be there at the start.
+
+        A service manager starts what may run for a year: there, none of them must.
 
         Raises:
-            InputError: nothing is named.
+            InputError: contradicting options.
         """
-        cameras = [int(text) if text.isdecimal() else text for text in self.cameras]
-        named = [*self.sources, *cameras]
-        if not named:
-            raise InputError("nothing to look at: pass --source FILE or --camera 0")
-        return named
+        if self.keep_trying and (self.require_all or not self.reconnect):
+            other = "--require-all" if self.require_all else "--no-reconnect"
+            raise InputError(f"--keep-trying contradicts {other}; pass one of them")
+        if self.require_all:
+            return "all"
+        in_service = "NOTIFY_SOCKET" in os.environ and self.reconnect
+        return "none" if self.keep_trying or in_service else "any"
 
     def clock(self) -> Clock:
         """Return the clock of the run: a recording's own, which need not be waited for.
@@ -90,8 +133,8 @@ class InputOptions:
             source.close()
         return VirtualClock(min(starts_s))
 
-    def open(self, clock: Clock, stack: ExitStack) -> list[Source]:
-        """Open every source; `stack` closes them in the end.
+    def open(self, clock: Clock, stack: ExitStack) -> dict[str, Source]:
+        """Open every source, by its id; `stack` closes them in the end.
 
         Raises:
             SourceError: one cannot be opened.
@@ -105,11 +148,34 @@ class InputOptions:
             timeout_s=self.timeout,
         )
         timed = replace(options, fps=self.fps)
-        sources = []
-        for uri in self.uris:
-            own = timed if takes_rate(uri) else options
-            sources.append(stack.enter_context(closing(open_source(uri, options=own, clock=clock))))
+        sources, named, required = dict[str, Source](), self.named, self.required
+        # A single camera that is not there is most likely a typo, and an error before all else.
+        deferred = required == "none" or (required == "any" and len(named) > 1)
+        for name, uri in named.items():
+            own = self._own_options(name, timed if takes_rate(uri) else options)
+            source = open_source(uri, options=own, clock=clock, deferred=deferred)
+            sources[name] = stack.enter_context(closing(source))
         return sources
+
+    def input(self, name: str, source: Source, rules: Rules | None) -> SourceInput:
+        """Return a source with its id, and the pace and rules that a file gives it alone."""
+        if (own := self.own.get(name)) is None:
+            return SourceInput(source, name=name)
+        return SourceInput(
+            source,
+            name=name,
+            window_s=None if is_given("window") else own.window,
+            every_s=None if is_given("every") else own.every,
+            rules=own.rules.apply(rules) if rules and own.rules else None,
+        )
+
+    def _own_options(self, name: str, options: SourceOptions) -> SourceOptions:
+        """Return the options with what the file says of one source."""
+        if (own := self.own.get(name)) is None:
+            return options
+        names = ("size", "fps", "pixel_format", "rotate", "crop")
+        given = {n: getattr(own, n) for n in names if not is_given(n)}
+        return replace(options, **{n: value for n, value in given.items() if value is not None})
 
     def capture(self, clock: Clock) -> CaptureOptions:
         """Return how patient to be with live sources."""
@@ -119,6 +185,7 @@ class InputOptions:
             retry=Retry() if self.reconnect else None,
             black_s=self.black_after or math.inf,
             frozen_s=self.frozen_after or math.inf,
+            required=self.required,
             clock=clock,
         )
 
@@ -144,14 +211,15 @@ class InputOptions:
 
 
 _OPTIONS: tuple[Decorator, ...] = (
+    config_option,
     click.option(
-        "--source", "sources", multiple=True, metavar="SOURCE", help="See above; repeatable."
+        "--source", "sources", multiple=True, metavar="[NAME=]SOURCE", help="See above; repeatable."
     ),
     click.option(
         "--camera",
         "cameras",
         multiple=True,
-        metavar="CAMERA",
+        metavar="[NAME=]CAMERA",
         help="Camera index, device path or stream; repeatable.",
     ),
     click.option("--size", metavar="WxH", callback=_size, help="Asked of cameras; of raw frames."),
@@ -179,6 +247,12 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--reconnect/--no-reconnect", default=True, help="Open lost sources again. [default: do]"
+    ),
+    click.option("--require-all", is_flag=True, help="End if a camera is not there at the start."),
+    click.option(
+        "--keep-trying",
+        is_flag=True,
+        help="Go on though no camera is there yet. [default: under systemd]",
     ),
     click.option("--frozen-after", type=_POSITIVE, help="Same picture for so long: reconnect."),
     click.option("--black-after", type=_POSITIVE, help="Black pictures for so long: reconnect."),

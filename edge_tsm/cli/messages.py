@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edge_tsm.system.printable import printable
+from edge_tsm.system.redact import redact
+
 
 class Messages(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes each message as one line; on a terminal `lift` makes room for it first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("edge-tsm: %(message)s"))
+        self.setFormatter(_Formatter("edge-tsm: %(message)s"))
         self._on_terminal = sys.stderr.isatty()
         self.lift: Callable[[], None] = lambda: None
 
@@ -22,6 +25,13 @@ class Messages(logging.StreamHandler):  # type: ignore[type-arg]
         if self._on_terminal:
             self.lift()
         super().emit(record)
+
+
+class _Formatter(logging.Formatter):
+    """Makes one line of a message, without secrets that a foreign one may quote."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(redact(super().formatMessage(record)))
 
 
 @contextmanager

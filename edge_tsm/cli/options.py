@@ -14,6 +14,7 @@ import cloup
 from edge_tsm.backends import ENGINES, RuntimeOptions, find_engine
 from edge_tsm.bundle.card import CARD_FILE
 from edge_tsm.errors import CardError
+from edge_tsm.system.printable import printable
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -99,5 +100,5 @@ def find_bundle(bundle: Path | None) -> Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise CardError(f"no BUNDLE given, and the bundles in this folder are: {names}")
-    click.echo(f"bundle {found[0]}", err=True)
+    click.echo(f"bundle {printable(str(found[0]))}", err=True)
     return found[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import click
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
+from edge_tsm.events import DiskFullError, EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.secrets import resolve
 
+_log = logging.getLogger(__name__)
 _SHARE = click.FloatRange(0, 1)
 _SECONDS = click.FloatRange(min=0)
+_DAYS = click.FloatRange(min=0, min_open=True)
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -31,21 +37,38 @@ class OutputOptions:
     save: Path | None = None
     force: bool = False
     record: Path | None = None
+    events: Path | None = None
+    keep_events: int = Limits.most_events
+    keep_days: float | None = None
     webhook: str | None = None
     snapshots: Path | None = None
     clips: Path | None = None
     keep: int = 200
     keep_mb: int = 500
+    segment: float = SegmentLimits.most_s
+    quota_mb: int = SegmentLimits.quota_bytes // 1_000_000
     sinks: tuple[str, ...] = ()
+    essential: tuple[str, ...] = ()
 
     def requests(self, *, live: bool) -> list[SinkRequest]:
         """Return the sinks that are asked for; --save of a recording is none.
 
         Raises:
-            InputError: a sink that there is not.
+            InputError: a sink that there is not, or an essential one that is not asked for.
         """
+        asked = self._asked(live=live)
+        unknown = set(self.essential) - {request.kind.name for request in asked}
+        if unknown:
+            names = ", ".join(request.kind.name for request in asked)
+            raise InputError(f"--essential {min(unknown)}: the sinks of this run are {names}")
+        return [
+            replace(request, essential=request.kind.name in self.essential) for request in asked
+        ]
+
+    def _asked(self, *, live: bool) -> list[SinkRequest]:
         printer = "json" if self.as_json else "live" if live else "terminal"
         named = {
+            "--events": ("events", self.events),
             "--webhook": ("webhook", self.webhook),
             "--snapshots": ("snapshots", self.snapshots),
             "--clips": ("clips", self.clips),
@@ -54,13 +77,37 @@ class OutputOptions:
         }
         return [
             SinkRequest(SINKS[printer]),
-            *(SinkRequest(SINKS[k], str(v), option) for option, (k, v) in named.items() if v),
+            *(SinkRequest(SINKS[k], resolve(str(v)), o) for o, (k, v) in named.items() if v),
             *([SinkRequest(SINKS["window"], shown="--show")] if self.show else []),
             *map(_request, self.sinks),
         ]
 
+    def store(self, requests: Iterable[SinkRequest], clock: Clock) -> EventStore:
+        """Open the event file that is asked for, or a store in memory.
+
+        A disk that is full is no reason not to recognize anything, unless events are essential.
+
+        Raises:
+            SinkError: the file cannot be used.
+        """
+        files = [Path(request.value) for request in requests if request.kind.name == "events"]
+        most_age_s = None if self.keep_days is None else self.keep_days * 86_400
+        limits = Limits(self.keep_events, most_age_s)
+        try:
+            return EventStore(files[0] if files else None, limits=limits, clock=clock)
+        except DiskFullError as error:
+            if "events" in self.essential:
+                raise
+            _log.warning("%s; events of this run are kept in memory only", error)
+            return EventStore(limits=limits, clock=clock)
+
     def context(
-        self, sources: Sequence[Source], clock: Clock, *, on_close: Callable[[], object]
+        self,
+        sources: Sequence[Source],
+        clock: Clock,
+        *,
+        store: EventStore,
+        on_close: Callable[[], object],
     ) -> SinkContext:
         """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
@@ -71,6 +118,8 @@ class OutputOptions:
             most_bytes=self.keep_mb * 1_000_000,
             on_close=on_close,
             clock=clock,
+            store=store,
+            segments=SegmentLimits(self.segment, self.quota_mb * 1_000_000),
         )
 
 
@@ -83,15 +132,20 @@ class RuleOptions:
     changes: RuleOverrides = field(default_factory=RuleOverrides)
 
     def chosen(
-        self, bundle: Path, labels: tuple[str, ...], requests: Iterable[SinkRequest]
+        self,
+        bundle: Path,
+        labels: tuple[str, ...],
+        requests: Iterable[SinkRequest],
+        *,
+        needed: bool = False,
     ) -> Rules | None:
-        """Return the rules of a run; None where neither an option nor a sink needs actions.
+        """Return the rules of a run; None where neither it nor an option nor a sink needs actions.
 
         Raises:
             InputError: contradicting options, a bad rules file, or a label that is none of
                 `labels`.
         """
-        needed = any(request.kind.needs_actions for request in requests)
+        needed = needed or any(request.kind.needs_actions for request in requests)
         if not (needed or self.actions or self.rules or self.changes):
             return None
         rules = self.changes.apply(starting_rules(bundle, self.rules))
@@ -118,12 +172,42 @@ def _threshold(text: str) -> tuple[str, Threshold]:
 
 _OUTPUTS: tuple[Decorator, ...] = (
     click.option("--save", type=_PATH, help="Annotated video (.mp4 or .avi)."),
-    click.option("--force", is_flag=True, help="Let --save replace an existing file."),
-    click.option("--record", type=_PATH, help="Live: keep the frames in a new FOLDER."),
+    click.option("--force", is_flag=True, help="Let --save of a recording replace a file."),
+    click.option("--record", type=_FOLDER, help="Live: keep the frames in FOLDER, in segments."),
+    click.option(
+        "--segment",
+        type=click.FloatRange(min=1),
+        default=OutputOptions.segment,
+        show_default=True,
+        help="Live: seconds after which --save and --record go on in a new piece.",
+    ),
+    click.option(
+        "--quota-mb",
+        type=click.IntRange(min=4),
+        default=OutputOptions.quota_mb,
+        show_default=True,
+        help="Megabytes of each of these two to keep; the oldest pieces go first.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per answer and line."),
     click.option("--show", is_flag=True, help="Live: a window with pictures and answers; q ends."),
     click.option(
-        "--webhook", metavar="URL", envvar="EDGE_TSM_WEBHOOK", help="POST starts and ends as JSON."
+        "--events",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Keep starts, ends and what was not delivered in FILE (SQLite).",
+    ),
+    click.option(
+        "--keep-events",
+        type=click.IntRange(min=1),
+        default=OutputOptions.keep_events,
+        show_default=True,
+        help="Newest events to keep, with their files.",
+    ),
+    click.option("--keep-days", type=_DAYS, help="Days to keep events, with their files."),
+    click.option(
+        "--webhook",
+        metavar="URL",
+        envvar="EDGE_TSM_WEBHOOK",
+        help="POST events as JSON, again until they are taken; over a restart with --events.",
     ),
     click.option("--snapshots", type=_FOLDER, help="Live: save a picture at each start in FOLDER."),
     click.option("--clips", type=_FOLDER, help="Live: save seconds around each start in FOLDER."),
@@ -147,6 +231,12 @@ _OUTPUTS: tuple[Decorator, ...] = (
         multiple=True,
         metavar="NAME[=VALUE]",
         help=f"Also: {', '.join(SINKS)}, or a sink of another package; repeatable.",
+    ),
+    click.option(
+        "--essential",
+        multiple=True,
+        metavar="NAME",
+        help="End the run when this sink fails, as recorder; repeatable.",
     ),
 )
 _RULES: tuple[Decorator, ...] = (
@@ -185,4 +275,4 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _request(text: str) -> SinkRequest:
     name, _, value = text.partition("=")
-    return SinkRequest(find_sink(name), value, f"--sink {name}")
+    return SinkRequest(find_sink(name), resolve(value), f"--sink {name}")

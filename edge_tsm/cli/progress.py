@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from edge_tsm.system.printable import printable, write_control
+
 PATIENCE_S = 1.0
 REDRAW_S = 0.1
 
@@ -13,7 +15,7 @@ class Progress:
     """Call it with (done, total); silent on a pipe, and for the first second."""
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self._what = printable(what)
         self._started = self._drawn = time.monotonic()
         self._shown = False
 
@@ -23,12 +25,14 @@ class Progress:
         if not sys.stderr.isatty() or now - self._started < PATIENCE_S:
             return
         if now - self._drawn >= REDRAW_S:
-            sys.stderr.write(f"\r{self._what} {done}/{total} ({done / total:4.0%})\033[K")
+            write_control(sys.stderr, "\r")
+            sys.stderr.write(f"{self._what} {done}/{total} ({done / total:4.0%})")
+            write_control(sys.stderr, "\033[K")
             sys.stderr.flush()
             self._drawn, self._shown = now, True
 
     def clear(self) -> None:
         """Remove the line."""
         if self._shown:
-            sys.stderr.write("\r\033[K")
+            write_control(sys.stderr, "\r\033[K")
             sys.stderr.flush()

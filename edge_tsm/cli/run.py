@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
-from edge_tsm.sources import SCHEMES, Source
-from edge_tsm.system.redact import redact
+from edge_tsm.sources import SCHEMES
+from edge_tsm.system.printable import printable
+from edge_tsm.system.secrets import warn_of_visible_secrets
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -88,7 +89,7 @@ _EXAMPLES = """\b
 Examples:
   edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
   edge-tsm run --camera 0 --actions --on 0.7 --show
-  edge-tsm run --camera rtsp://camera/1 --camera rtsp://camera/2 --json
+  edge-tsm run --camera porch=rtsp://camera/1 --camera door=/dev/video2 --json
   edge-tsm run --camera 0 --webhook https://plant.local/hook --snapshots starts/
 """
 # The list of sources is the table's: a scheme that is added there is in the help.
@@ -97,6 +98,12 @@ _HELP = """Classify videos, cameras and streams with BUNDLE (default: the only o
 A file gives one answer, on frames spread over all of it. A camera gives one every --every
 seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card says so) steps on
 a frame --fps times a second instead, and needs no window.
+
+NAME, 1 to 64 of A-Za-z0-9_.-, is the source's id in answers, events and file names; without
+one it is the source's index: of --source first, then of --camera. An address that has a `=`
+itself is taken whole where what comes before is no NAME, or where it is the name of a file.
+SOURCE, CAMERA and URL may be env:NAME or file:PATH: arguments are shown to all users by `ps`.
+GStreamer pipelines can read and write files: never take one from somebody else.
 
 \b
 SOURCE and CAMERA are
@@ -140,26 +147,36 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
     _check_files(inputs, outputs)
     with ExitStack() as stack:
         messages = stack.enter_context(messages_to_stderr())
+        warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
+        if not any(source.live for source in sources.values()):
+            _check_replaced(outputs)
         bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
             load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
         )
         if not outputs.as_json:
             _print_model(recognizer)
-        live, labels = any(source.live for source in sources), recognizer.card.labels
+        live, labels = any(s.live for s in sources.values()), recognizer.card.labels
         requests = outputs.requests(live=live)
-        rules = options.rules.chosen(bundle, labels, requests)
+        decided = any(own.rules for own in inputs.own.values())
+        rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
-        context = outputs.context(sources, clock, on_close=watch.stopped.set)
+        store = stack.enter_context(outputs.store(requests, clock))
+        context = outputs.context(
+            list(sources.values()), clock, store=store, on_close=watch.stopped.set
+        )
         dispatcher = stack.enter_context(
             Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
         )
         messages.lift = dispatcher.lift
-        lines = [Progress(f"decoding {Path(source.uri).name}") for source in sources]
+        lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [_input(s, dispatcher, line) for s, line in zip(sources, lines, strict=True)],
+            [
+                _wired(inputs.input(name, source, rules), dispatcher, lines[name])
+                for name, source in sources.items()
+            ],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
@@ -168,21 +185,30 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         )
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
+        answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
-        answers = stack.enter_context(closing(iter(pipeline)))
+        stack.enter_context(closing(answers))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
-            for line in lines:
+            for line in lines.values():
                 line.clear()
             dispatcher.write(prediction)
             supervisor.answered(prediction)
             if number == 0 and outputs.save and not live:
-                write_annotated(outputs.save, sources[0], prediction, fps=sources[0].fps)
+                [source] = sources.values()
+                write_annotated(outputs.save, source, prediction, fps=source.fps)
+
+
+def _addresses(inputs: InputOptions, outputs: OutputOptions) -> list[str]:
+    sinks = [sink.partition("=")[2] for sink in outputs.sinks]
+    uris = [] if inputs.own else map(str, inputs.uris)
+    return [*uris, *sinks, *([outputs.webhook] if outputs.webhook else [])]
 
 
 def _print_model(recognizer: Recognizer) -> None:
     backend, variant = recognizer.backend, recognizer.variant
     file = f" ({variant.file.path})" if variant else ""
-    click.echo(f"{recognizer.card.name}{file} on {backend.engine} {backend.device}", err=True)
+    name = printable(f"{recognizer.card.name}{file}")
+    click.echo(f"{name} on {backend.engine} {backend.device}", err=True)
 
 
 def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
@@ -191,20 +217,23 @@ def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
     for name, path in (("save", save), ("record", record)):
         if path and len(named) > 1:
             raise InputError(f"--{name} takes one source, got {len(named)}")
-    if record and record.exists():
-        raise SinkError(f"{record} exists; record to a new folder")
     if save is None:
         return
     check_video_path(save)
     if is_same_file(save, named[0]):
         raise SinkError(f"{save} is the source itself; save under another name")
-    if save.exists() and not outputs.force:
-        raise SinkError(f"{save} exists; pass --force to replace it, or another name")
 
 
-def _input(source: Source, dispatcher: Dispatcher, line: Progress) -> SourceInput:
-    shown = redact(source.uri)
-    return SourceInput(source, lambda frame: dispatcher.frame(frame, shown), line)
+def _check_replaced(outputs: OutputOptions) -> None:
+    """Refuse to replace a file; a live run goes on beside it, in a new segment."""
+    if outputs.save and outputs.save.exists() and not outputs.force:
+        raise SinkError(f"{outputs.save} exists; pass --force to replace it, or another name")
+
+
+def _wired(given: SourceInput, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+    """Return a source whose pictures and states reach the sinks."""
+    on_frame = functools.partial(dispatcher.frame, source=given.name or "")
+    return replace(given, on_frame=on_frame, progress=line, on_state=dispatcher.state)
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_tsm.cli.table import layout
 from edge_tsm.evaluation.evaluate import Evaluation
-from edge_tsm.evaluation.metrics import Figures
+from edge_tsm.evaluation.metrics import Figures, SetFigures
 from edge_tsm.evaluation.views import column_name
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10
@@ -20,6 +20,13 @@ MOST_FAILURES = 10
 
 def as_text(evaluation: Evaluation) -> Iterator[str]:
     """Yield the lines of the tables and of the summary."""
+    if evaluation.activation == "sigmoid":
+        yield from _sets({name: evaluation.set_figures(name) for name in evaluation.columns})
+        yield from _precisions(evaluation)
+        yield ""
+    if not evaluation.exclusive:
+        yield from _summary(evaluation)
+        return
     found = {name: evaluation.figures(name) for name in evaluation.columns}
     yield from _overall(found)
     yield from _gains(evaluation)
@@ -30,12 +37,41 @@ def as_text(evaluation: Evaluation) -> Iterator[str]:
 
 
 def failures(evaluation: Evaluation) -> Iterator[str]:
-    """Yield a line for each of the first clips that could not be read."""
+    """Yield a line for each of the first clips that could not be read, or not whole."""
     failed = evaluation.failed
     for outcome in failed[:MOST_FAILURES]:
         yield f"unreadable: {outcome.error}"
     if len(failed) > MOST_FAILURES:
         yield f"unreadable: {len(failed) - MOST_FAILURES} more"
+    damaged = evaluation.damaged
+    for outcome in damaged[:MOST_FAILURES]:
+        yield f"damaged: {outcome.sample.name}: {outcome.damage}"
+    if len(damaged) > MOST_FAILURES:
+        yield f"damaged: {len(damaged) - MOST_FAILURES} more"
+
+
+def _sets(found: dict[str, SetFigures]) -> list[str]:
+    """Return the figures of answers that may name several classes."""
+    rows: list[tuple[str, ...]] = [("", "mAP", "F1", "all classes right")]
+    for name, f in found.items():
+        rows.append((_short(name), *map(_percent, (f.mean_precision, f.f1, f.exact))))
+    return layout(rows)
+
+
+def _precisions(evaluation: Evaluation) -> Iterator[str]:
+    """Yield the average precision of each class that has clips, or with many of the lowest."""
+    columns = _fitting(list(evaluation.columns), NAME_CHARS + len("  clips"))
+    found = [evaluation.set_figures(name) for name in columns]
+    shown = np.flatnonzero(found[0].having)
+    if len(shown) > MOST_CLASSES:
+        order = np.argsort(found[0].precisions[shown], kind="stable")
+        yield f"the {LOWEST_CLASSES} lowest of {len(shown)} classes (--json has all)"
+        shown = shown[order[:LOWEST_CLASSES]]
+    rows = [("class: average precision", "clips", *map(_short, columns))]
+    for i in shown:
+        shares = [_percent(float(f.precisions[i])) for f in found]
+        rows.append((evaluation.labels[i][:NAME_CHARS], str(found[0].having[i]), *shares))
+    yield from layout(rows)
 
 
 def _overall(found: dict[str, Figures]) -> list[str]:
@@ -105,6 +141,8 @@ def _terminal_chars() -> int:
 def _summary(evaluation: Evaluation) -> Iterator[str]:
     read, clips = len(evaluation.answered), len(evaluation.outcomes)
     text = f"{read} of {clips} clips" + (" could be read" if read < clips else "")
+    if evaluation.damaged:
+        text += f", {len(evaluation.damaged)} of them damaged"
     if evaluation.resumed:
         text += f", resumed {evaluation.resumed} of {clips}"
     if evaluation.resumed < read:

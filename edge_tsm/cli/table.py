@@ -6,6 +6,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from edge_tsm.system.printable import printable
+
 MOST_CHARS = 30
 
 
@@ -14,7 +16,7 @@ def layout(rows: Iterable[Sequence[str]]) -> list[str]:
 
     Middle columns are cut at 30 characters.
     """
-    table = [list(row) for row in rows]
+    table = [list(map(printable, row)) for row in rows]
     for row in table:
         row[1:-1] = [_cut(cell) for cell in row[1:-1]]
     widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]

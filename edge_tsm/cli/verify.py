@@ -11,6 +11,7 @@ import cloup
 from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, VerificationError
+from edge_tsm.system.printable import printable
 
 
 @cloup.command()
@@ -27,7 +28,7 @@ def verify(bundle: Path, engine: str | None, **arguments: Any) -> None:
     width = max(len(replay.variant.file.path) for replay in replays)
     for replay in replays:
         file, device = replay.variant.file.path, replay.device
-        click.echo(f"{file:<{width}} {replay.variant.engine} {device}: {replay.summary}")
+        click.echo(f"{printable(file):<{width}} {replay.variant.engine} {device}: {replay.summary}")
     if all(replay.status is Status.SKIPPED for replay in replays):
         raise BackendError(f"no artifact of {bundle} runs on {options.device} like that")
     failures = {Status.DRIFTED, Status.BROKEN}

@@ -14,8 +14,10 @@ from pathlib import Path
 from edge_tsm.bundle.labels import default_labels, label_key
 from edge_tsm.data.annotations import UNUSED, Entry, Span, read_annotation, split_of
 from edge_tsm.data.clips import is_clip
+from edge_tsm.data.listing import Roles
 from edge_tsm.errors import InputError
-from edge_tsm.sources import VIDEO_SUFFIXES
+from edge_tsm.sources import VIDEO_SUFFIXES, is_hidden, is_video
+from edge_tsm.system.tables import Reading
 
 FOLDERS = "class folders"
 MARKER = "frames.json"  # in folders that `edge-tsm frames` wrote
@@ -48,20 +50,33 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class ListForm:
+    """What the user says about annotations: format, a list's columns, its first class's number."""
+
+    kind: str | None = None
+    columns: Roles | None = None
+    first_class: int | None = None
+
+
+@dataclass(frozen=True)
 class Catalog:
-    """Clips in the order of their annotation, class names in the order of their indices."""
+    """Clips in the order of their annotation, class names in the order of their indices.
+
+    `readings` tell how annotations and labels were read.
+    """
 
     formats: tuple[str, ...]
     labels: tuple[str, ...]
     clips: tuple[CatalogClip, ...]
     skipped: tuple[Skipped, ...]
+    readings: tuple[Reading, ...] = ()
 
 
 def read_catalog(
     sources: Sequence[Path],
     *,
     videos: Path | None = None,
-    kind: str | None = None,
+    form: ListForm | None = None,
     labels: Sequence[str] | None = None,
 ) -> Catalog:
     """Find the videos that `sources`, class folders or annotation files, name.
@@ -69,13 +84,15 @@ def read_catalog(
     Args:
         sources: several are one data set, say its training and its validation list.
         videos: the folder below which the videos of an annotation lie; by default its own.
-        kind: the annotations' format, one of `annotations.KINDS`; by default recognized by content.
+        form: what is known of the annotations' form; by default it is recognized by content.
         labels: class names in order; videos of other classes are left out. By default those
             beside the annotation, else all that it names, sorted as upstream does.
 
     Raises:
-        InputError: a source that is missing, of no known form, or without a row.
+        InputError: a source that is missing, of no known form, or without a row; or classes that
+            count from 1 without `form` saying so.
     """
+    form, readings = form or ListForm(), list[Reading]()
     rows: list[tuple[Entry, _Tree]] = []
     skipped, formats, trees = list[Skipped](), dict[str, None](), dict[Path, _Tree]()
     for source in sources:
@@ -85,18 +102,43 @@ def read_catalog(
             rows += [(entry, tree) for entry in _class_folders(tree)]
             skipped += tree.stray
             continue
-        annotation = read_annotation(source, kind=kind)
-        tree = trees.setdefault(videos or source.parent, _Tree(videos or source.parent))
+        root = videos or source.parent
+        annotation = read_annotation(source, kind=form.kind, root=root, columns=form.columns)
+        tree = trees.setdefault(root, _Tree(root))
+        readings += [annotation.reading] if annotation.reading else []
         formats[annotation.kind] = None
         labels = labels or annotation.labels
         rows += [(entry, tree) for entry in annotation.entries]
         skipped += [Skipped(where, "malformed row") for where in annotation.malformed]
+    rows = [(entry, tree) for entry, (_, tree) in zip(_from_zero(rows, form), rows, strict=True)]
     names = tuple(labels or _class_names([entry for entry, _ in rows]))
     resolve = _Resolver(names)
     items = [resolve(entry, tree) for entry, tree in rows]
     clips = tuple(item for item in items if isinstance(item, CatalogClip))
     skipped += [item for item in items if isinstance(item, Skipped)]
-    return Catalog(tuple(formats), names, clips, tuple(skipped))
+    return Catalog(tuple(formats), names, clips, tuple(skipped), tuple(readings))
+
+
+def _from_zero(rows: Sequence[tuple[Entry, _Tree]], form: ListForm) -> list[Entry]:
+    """Return entries whose class numbers count from 0.
+
+    Raises:
+        InputError: they count from 1, which would make an empty class 0, or not from where is said.
+    """
+    entries = [entry for entry, _ in rows]
+    numbers = [entry.label for entry in entries if isinstance(entry.label, int)]
+    first = form.first_class
+    if first is None and numbers and min(numbers) == 1 and len(set(numbers)) == max(numbers) > 1:
+        raise InputError(
+            f"classes run from 1 to {max(numbers)}, none is 0: pass --first-class 1, or 0 if class "
+            "0 has no clip"
+        )
+    if first and numbers and min(numbers) < first:
+        raise InputError(f"--first-class {first}, but there is a class {min(numbers)}")
+    return [
+        replace(entry, label=entry.label - (first or 0)) if isinstance(entry.label, int) else entry
+        for entry in entries
+    ]
 
 
 def hold_out(catalog: Catalog, share: float, *, seed: int = 0) -> Catalog:
@@ -174,13 +216,13 @@ class _Tree:
                 folders.clear()
                 continue
             seen.add((stat.st_dev, stat.st_ino))
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if not is_hidden(name)]
             relative = here.relative_to(self.root)
             if not folders and is_clip(here):
                 yield relative.as_posix()
                 continue
-            for name in (relative / name for name in files if not name.startswith(".")):
-                if name.suffix.lower() in VIDEO_SUFFIXES:
+            for name in (relative / name for name in files if not is_hidden(name)):
+                if is_video(self.root / name):
                     yield name.as_posix()
                 elif name.parent.name and name.suffix.lower() not in _SIDE_FILES:
                     self.stray.append(Skipped(name.as_posix(), "not a video"))

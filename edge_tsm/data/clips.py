@@ -1,36 +1,68 @@
-"""Labeled clips: upstream's list files and folders of class folders, videos or frame folders."""
+"""Labeled clips: lists in any dialect and folders of class folders, videos or frame folders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_tsm.bundle.labels import LABELS_FILE, default_labels, label_key, labels_beside
+from edge_tsm.bundle.labels import LABELS_FILE, Labels, default_labels, label_key, labels_beside
+from edge_tsm.data.annotations import foreign_format
+from edge_tsm.data.finder import Finder
+from edge_tsm.data.listing import ListRow, Roles, read_list
 from edge_tsm.errors import InputError
-from edge_tsm.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edge_tsm.sources import (
+    IMAGE_SUFFIXES,
+    FrameChooser,
+    count_frames,
+    ignored,
+    is_hidden,
+    is_video,
+)
+from edge_tsm.system.tables import Reading, clip, count, read_lines
+
+NUMBERED_LABELS = (LABELS_FILE, "classInd.txt")  # what may say that classes count from 1
 
 
 @dataclass(frozen=True)
 class Sample:
     """One labeled clip: a video file or a folder of frames, and its class index.
 
-    `name` is how the list spells it; `frames` is the count that the list gives, if it does.
+    `name` is how the list spells it; `frames` is the count that the list gives, if it does; `line`
+    is where it stands there.
     """
 
     path: Path
     label: int
     name: str
     frames: int | None = None
+    line: int = field(default=0, compare=False)
+
+    def within(self, choose: FrameChooser) -> FrameChooser:
+        """Return a rule that takes a frame folder's first pictures only, as many as listed.
+
+        As upstream does; a video's frames are what is decoded.
+        """
+        listed = self.frames
+        if listed is None or listed < 1 or not self.path.is_dir():
+            return choose
+        return lambda frames: choose(min(frames, listed))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labeled clips in the order of their list; `labels` are class names where these are known."""
+    """Labeled clips in the order of their list; `labels` are class names where these are known.
+
+    `reading` tells how the list was read, `notes` what looks odd in it. `named` says that the list
+    gives classes by names whose order nothing tells.
+    """
 
     samples: tuple[Sample, ...]
     labels: tuple[str, ...] | None = None
+    reading: Reading | None = None
+    notes: tuple[str, ...] = ()
+    named: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -51,104 +83,165 @@ class Dataset:
         Raises:
             InputError: a class that is none of them.
         """
-        if self.labels is not None and tuple(labels) != default_labels(len(labels)).names:
-            for label in self.labels:
-                if label not in labels:
-                    raise InputError(
-                        f"class {label!r} of the dataset is none of the model's labels "
-                        f"({', '.join(labels[:5])}{', …' if len(labels) > 5 else ''})"
-                    )
-            index = [labels.index(label) for label in self.labels]
+        nameless = tuple(labels) == default_labels(len(labels)).names
+        if self.labels is not None and not nameless:
+            index = [_place(label, labels) for label in self.labels]
             moved = tuple(replace(s, label=index[s.label]) for s in self)
-            return Dataset(moved, tuple(labels))
-        for sample in self:
-            if not 0 <= sample.label < len(labels):
-                raise InputError(
-                    f"{sample.name} is of class {sample.label}, the model has 0 to "
-                    f"{len(labels) - 1}; is it the list of this model?"
-                )
+            return replace(self, samples=moved, labels=tuple(labels))
+        if self.named:
+            raise InputError(
+                f"the list names classes ({', '.join((self.labels or ())[:3])}), the model has no "
+                "names for its own; convert it with --labels, or put labels.txt beside the list"
+            )
+        indices = [sample.label for sample in self]
+        worst = max(self, key=lambda sample: sample.label)
+        if worst.label == len(labels) and min(indices) == 1:
+            raise InputError(
+                f"classes of the list run from 1 to {worst.label}, the model's from 0 to "
+                f"{len(labels) - 1}: if the list counts from 1, pass --first-class 1"
+            )
+        if worst.label >= len(labels):
+            raise InputError(
+                f"{worst.name} is of class {worst.label}, the model has 0 to "
+                f"{len(labels) - 1}; is it the list of this model?"
+            )
         return self
 
 
-def read_dataset(path: Path, *, root: Path | None = None) -> Dataset:
-    r"""Read a list file (`path class` or `path frames class`), or a folder of class folders.
+def _place(label: str, labels: Sequence[str]) -> int:
+    """Return the index of a name, spelled as it is or as folders spell it."""
+    if label in labels:
+        return list(labels).index(label)
+    keys = [label_key(name) for name in labels]
+    if keys.count(label_key(label)) != 1:
+        raise InputError(
+            f"class {label!r} of the dataset is none of the model's labels "
+            f"({', '.join(labels[:5])}{', …' if len(labels) > 5 else ''})"
+        )
+    return keys.index(label_key(label))
 
-    Paths in a list are relative to `root`, by default the list's own folder. The paths themselves
-    are not checked here, but when a video is read. Class names come
-    from labels.txt in the same folder where it names every class, else from class folders.
+
+def read_dataset(
+    path: Path,
+    *,
+    root: Path | None = None,
+    columns: Roles | None = None,
+    first_class: int | None = None,
+) -> Dataset:
+    r"""Read a list of clips in any dialect, or a folder of class folders.
+
+    A line of a list has a path, its class (a number or a name) and maybe a frame count, cut by
+    spaces, tabs, commas, semicolons or pipes, with a header or without: docs/tables.md. Paths are
+    relative to `root`, by default the list's own folder; missing ones are found by
+    `checks.check_files`. Class names come from labels.txt in the same folder where it names every
+    class, else from class folders or the list.
+
+    Args:
+        path: the list or folder.
+        root: where paths start.
+        columns: the roles of the columns, see `listing.parse_columns`.
+        first_class: the number of the first class, 0 or 1. By default what labels.txt counts from.
 
     Raises:
-        InputError: missing, empty, or a line that is neither form (names file and line).
+        InputError: missing, empty, a line that does not fit, several readings that differ, or a
+            clip with two classes.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "val.txt").write_text("clips/a.mp4 0\nclips/b.mp4 1\n")
+    >>> _ = (folder / "val.csv").write_text("video,label\nclips/a.mp4,0\nclips/b.mp4,1\n")
     >>> _ = (folder / "labels.txt").write_text("swipe left\nswipe right\n")
-    >>> dataset = read_dataset(folder / "val.txt")
+    >>> dataset = read_dataset(folder / "val.csv")
     >>> dataset.labels, [(sample.name, sample.label) for sample in dataset]
     (('swipe left', 'swipe right'), [('clips/a.mp4', 0), ('clips/b.mp4', 1)])
+    >>> print(dataset.reading)
+    val.csv: UTF-8, comma with header; path 'clips/a.mp4', class '0'
     """
     if path.is_dir():
         return _read_folder(path)
-    base = path.parent if root is None else root
-    samples = tuple(_sample(line, base, where) for line, where in list_lines(path))
-    if not samples:
-        raise InputError(f"{path}: holds no clips")
-    return Dataset(samples, _own_labels(path.parent, max(s.label for s in samples) + 1))
+    lines = read_lines(path)
+    kind = foreign_format(path, lines)
+    if kind:
+        raise InputError(
+            f"{path} is of the form {kind}, which names no files; make a list of it first: "
+            f"edge-tsm frames {path} FOLDER --videos VIDEOS --labels-only"
+        )
+    finder = Finder(path.parent if root is None else root)
+    found = read_list(lines, finder, count_frames, columns=columns)
+    numbers = labels_beside(path.parent, NUMBERED_LABELS)
+    rows, names, notes = _indexed(found.rows, numbers, first_class)
+    samples = tuple(
+        Sample(finder(row.path), int(row.label), row.path, row.frames, row.number) for row in rows
+    )
+    notes += _repeated(samples, path)
+    if finder.moved:
+        notes += (f"paths of {clip(finder.moved)} are taken below {finder.root}",)
+    named = isinstance(found.rows[0].label, str) and not (numbers and numbers.names == names)
+    return Dataset(samples, names, found.reading, notes, named)
 
 
-def list_lines(path: Path) -> list[tuple[str, str]]:
-    """Return (line, its place) for the lines of a text file that are not blank.
+def _indexed(
+    rows: Sequence[ListRow], beside: Labels | None, first_class: int | None
+) -> tuple[Sequence[ListRow], tuple[str, ...] | None, tuple[str, ...]]:
+    """Return rows with class indices from 0, the names of classes if known, and notes."""
+    known = beside.names if beside and Path(beside.source).name == LABELS_FILE else ()
+    if isinstance(rows[0].label, str):
+        given = sorted({str(row.label) for row in rows})
+        keys = {label_key(name): i for i, name in enumerate(known)}
+        names = known if {label_key(name) for name in given} <= set(keys) else tuple(given)
+        keys = {label_key(name): i for i, name in enumerate(names)}
+        return [replace(row, label=keys[label_key(str(row.label))]) for row in rows], names, ()
+    indices = [int(row.label) for row in rows]
+    first = first_class or 0
+    notes: tuple[str, ...] = ()
+    if first_class is None and beside and beside.first == 1 and min(indices) >= 1:
+        first = 1
+        notes = (f"classes count from 1, as {Path(beside.source).name} does",)
+    if min(indices) < first:
+        raise InputError(f"the list has a class {min(indices)}, so its first class is not {first}")
+    enough = known if len(known) > max(indices) - first else None
+    return [replace(row, label=int(row.label) - first) for row in rows], enough, notes
+
+
+def _repeated(samples: Sequence[Sample], path: Path) -> tuple[str, ...]:
+    """Return a note on clips listed twice.
 
     Raises:
-        InputError: missing, or not text.
+        InputError: one is listed with two classes.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a list of clips ({error})") from error
-    lines = enumerate(text.splitlines(), 1)
-    return [(line.strip(), f"{path} line {n}") for n, line in lines if line.strip()]
+    first: dict[Path, Sample] = {}
+    again = []
+    for sample in samples:
+        before = first.setdefault(sample.path, sample)
+        if before.label != sample.label:
+            raise InputError(
+                f"{path} line {sample.line}: {clip(sample.name)} is of another class in line "
+                f"{before.line}; a clip has one class"
+            )
+        if before is not sample:
+            again.append(sample)
+    if not again:
+        return ()
+    return (f"{count(len(again), 'line')} repeated, as line {again[0].line}",)
 
 
 def is_clip(path: Path) -> bool:
-    """Return whether this is a video, by its suffix, or a folder of nothing but pictures.
+    """Return whether this is a video, or a folder of nothing but pictures.
 
     It may hold other files, but no videos and no folders: that would be a class.
     """
     if not path.is_dir():
-        return path.suffix.lower() in VIDEO_SUFFIXES
+        return is_video(path)
     with os.scandir(path) as entries:
-        suffixes = {"/" if e.is_dir() else Path(e.name).suffix.lower() for e in entries}
-    return not suffixes.isdisjoint(IMAGE_SUFFIXES) and suffixes.isdisjoint(VIDEO_SUFFIXES | {"/"})
-
-
-def parse_line(line: str, where: str) -> tuple[str, int | None, int]:
-    """Return path, frames (if given) and class of one line of a list.
-
-    A path may hold spaces, so the numbers are taken from the right.
-
-    Raises:
-        InputError: neither `path class` nor `path frames class`.
-    """
-    parts = line.rsplit(maxsplit=2)
-    if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
-        return parts[0], int(parts[1]), int(parts[2])
-    parts = line.rsplit(maxsplit=1)
-    if len(parts) == 2 and parts[1].isdecimal():
-        return parts[0], None, int(parts[1])
-    raise InputError(f"{where}: {line!r:.80} is neither `path class` nor `path frames class`")
-
-
-def _sample(line: str, base: Path, where: str) -> Sample:
-    name, frames, label = parse_line(line, where)
-    return Sample(base / name, label, name, frames)
+        seen = [e for e in entries if not is_hidden(e.name)]
+    files = [Path(e.path) for e in seen if not e.is_dir()]
+    pictures = any(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
+    return pictures and len(files) == len(seen) and not any(map(is_video, files))
 
 
 def _own_labels(folder: Path, classes: int) -> tuple[str, ...] | None:
     """Return the names in labels.txt if these are enough; else the file belongs to other lists."""
-    names = labels_beside(folder, (LABELS_FILE,)) or ()
-    return names if len(names) >= classes else None
+    labels = labels_beside(folder, (LABELS_FILE,))
+    return labels.names if labels and len(labels.names) >= classes else None
 
 
 def _read_folder(root: Path) -> Dataset:
@@ -157,20 +250,24 @@ def _read_folder(root: Path) -> Dataset:
     The order matters where `edge-tsm frames` wrote the folder: "a b" became a_b, which sorts
     elsewhere.
     """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
     names = tuple(folder.name for folder in folders)
     labels = _own_labels(root, len(folders)) or ()
     keys = [label_key(label) for label in labels]
     ours = len(set(keys)) == len(keys) and {label_key(name) for name in names} <= set(keys)
-    samples = tuple(
-        Sample(
-            clip, keys.index(label_key(folder.name)) if ours else i, f"{folder.name}/{clip.name}"
-        )
+    entries = [
+        (entry, keys.index(label_key(folder.name)) if ours else i)
         for i, folder in enumerate(folders)
-        for clip in sorted(folder.iterdir())
-        if not clip.name.startswith(".") and is_clip(clip)
+        for entry in sorted(folder.iterdir())
+        if not is_hidden(entry.name)
+    ]
+    kept = [(entry, label) for entry, label in entries if is_clip(entry)]
+    samples = tuple(
+        Sample(entry, label, f"{entry.parent.name}/{entry.name}") for entry, label in kept
     )
     if not samples:
         hint = "; the folders in it are clips: pass a list" if any(map(is_clip, folders)) else ""
         raise InputError(f"{root}: holds no class folders with clips in them{hint}")
-    return Dataset(samples, labels if ours else names)
+    taken = {entry for entry, _ in kept}
+    other = ignored(f"{e.parent.name}/{e.name}" for e, _ in entries if e not in taken)
+    return Dataset(samples, labels if ours else names, notes=(other,) if other else ())

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_tsm.bundle.labels import read_labels
-from edge_tsm.data.catalog import Catalog, CatalogClip, Skipped, hold_out, read_catalog
+from edge_tsm.bundle.data_sets import SORTED_UPSTREAM
+from edge_tsm.bundle.labels import Labels, read_labels
+from edge_tsm.data.catalog import (
+    Catalog,
+    CatalogClip,
+    ListForm,
+    Skipped,
+    hold_out,
+    read_catalog,
+)
 from edge_tsm.data.extract import Cut, Cutter
+from edge_tsm.data.listing import Roles
 from edge_tsm.data.lists import SKIPPED_FILE, FrameLists
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import OnProgress
@@ -19,8 +28,9 @@ from edge_tsm.sources import OnProgress
 class Selection:
     """Which videos are taken; see `read_catalog` and `hold_out`.
 
-    `labels` is a file of class names in order; only these classes are taken. `val_share` of each
-    class, by `seed`, become the split val.
+    `labels` is a file of class names in order, or a data set's built-in ones; only these classes
+    are taken. `val_share` of each class, by `seed`, become the split val. `columns` and
+    `first_class` are of lists, see `read_dataset`.
     """
 
     sources: tuple[Path, ...]
@@ -29,6 +39,15 @@ class Selection:
     labels: Path | None = None
     val_share: float | None = None
     seed: int = 0
+    columns: Roles | None = None
+    first_class: int | None = None
+
+    @property
+    def given_labels(self) -> Labels | None:
+        """The classes in `labels`, in the order in which upstream trains on them, if given."""
+        if self.labels is None:
+            return None
+        return read_labels(self.labels).of_code_base("upstream", SORTED_UPSTREAM)
 
     def catalog(self) -> Catalog:
         """Find the videos.
@@ -36,8 +55,13 @@ class Selection:
         Raises:
             InputError: a source, or the file of labels, that cannot be used.
         """
-        labels = read_labels(self.labels).names if self.labels else None
-        catalog = read_catalog(self.sources, videos=self.videos, kind=self.kind, labels=labels)
+        labels = self.given_labels
+        form = ListForm(self.kind, self.columns, self.first_class)
+        catalog = read_catalog(
+            self.sources, videos=self.videos, form=form, labels=labels.names if labels else None
+        )
+        if labels and labels.reading:
+            catalog = replace(catalog, readings=(*catalog.readings, labels.reading))
         return hold_out(catalog, self.val_share, seed=self.seed) if self.val_share else catalog
 
 

@@ -8,9 +8,9 @@ from enum import Enum
 from pathlib import Path
 
 from edge_tsm.backends import RuntimeOptions, candidates
-from edge_tsm.bundle.card import Card, File, Verification, checksum
+from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.errors import BackendError
+from edge_tsm.errors import AnswerError, BackendError, DamageError
 from edge_tsm.inference.loading import open_variant
 from edge_tsm.inference.variants import Variant
 
@@ -89,25 +89,13 @@ def verify_variant(
     bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
 ) -> Replay:
     """Check the files of one artifact, and replay the golden clips on it."""
-    damage = _damage(bundle, variant.file)
-    if damage is not None:
-        return Replay(variant, options.device, Status.BROKEN, reason=damage)
     name = variant.file.path
     try:
         with open_variant(bundle, card, variant, options) as recognizer:
             tolerance = card.verification[name].tolerance
             measured = golden.replay(recognizer, tolerance=tolerance, file=name)
+    except (AnswerError, DamageError) as error:
+        return Replay(variant, options.device, Status.BROKEN, reason=str(error))
     except BackendError as error:
         return Replay(variant, options.device, Status.SKIPPED, reason=str(error))
     return Replay(variant, options.device, Status.of(measured), measured)
-
-
-def _damage(bundle: Path, file: File) -> str | None:
-    """Return what is wrong with the files of an artifact, None if nothing is."""
-    for name, expected in {file.path: file.sha256, **file.parts}.items():
-        path = bundle / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if checksum(path) != expected:
-            return f"{name} is not the file that was verified: checksum"
-    return None

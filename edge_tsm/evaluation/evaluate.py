@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.data.clips import Dataset, Sample
-from edge_tsm.datatypes import Logits
+from edge_tsm.data.sets import classes_of, truth_of
+from edge_tsm.datatypes import Activation, Logits
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.journal import Journal, Outcome
-from edge_tsm.evaluation.metrics import Figures, figures, fuse
+from edge_tsm.evaluation.metrics import Figures, SetFigures, figures, fuse, set_figures
 from edge_tsm.evaluation.prefetch import Prefetch, Stop
 from edge_tsm.evaluation.views import (
     Classifier,
@@ -27,7 +28,7 @@ from edge_tsm.evaluation.views import (
     Views,
     column_name,
 )
-from edge_tsm.sources import OnProgress, Recording, open_source
+from edge_tsm.sources import OnProgress, Recording, open_source, remark
 from edge_tsm.system.machine import usable_cores
 
 
@@ -46,11 +47,17 @@ class Evaluation:
     seconds: float = 0.0
     engine_s: float = 0.0
     resumed: int = 0
+    activation: Activation = "softmax"
 
     @property
     def answered(self) -> list[Outcome]:
         """The clips that could be read, in their order."""
         return [outcome for outcome in self.outcomes if not outcome.error]
+
+    @property
+    def damaged(self) -> list[Outcome]:
+        """The clips of which a part could not; they count as they are."""
+        return [outcome for outcome in self.outcomes if outcome.damage]
 
     @property
     def failed(self) -> list[Outcome]:
@@ -65,6 +72,16 @@ class Evaluation:
         """Return the figures over the clips that could be read."""
         return self._figures[column]
 
+    def set_figures(self, column: str) -> SetFigures:
+        """Return the figures of answers that may name several classes, over the same clips."""
+        samples = [outcome.sample for outcome in self.answered]
+        return set_figures(self.logits(column), truth_of(samples, len(self.labels)))
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every clip has one class, so that `figures` says how many are right."""
+        return all(len(classes_of(outcome.sample)) == 1 for outcome in self.answered)
+
     @property
     def truth(self) -> NDArray[np.int64]:
         """The true class of every answered clip."""
@@ -72,7 +89,10 @@ class Evaluation:
 
     @cached_property
     def _figures(self) -> dict[str, Figures]:
-        return {column: figures(self.logits(column), self.truth) for column in self.columns}
+        return {
+            column: figures(self.logits(column), self.truth, activation=self.activation)
+            for column in self.columns
+        }
 
     def with_ensemble(self, weights: Sequence[float], name: str = "ensemble") -> Evaluation:
         """Add the weighted mean of all models, per method (upstream's `--coeff`).
@@ -129,11 +149,12 @@ def evaluate(
         BackendError: an engine failed.
     """
     protocol = protocol or ViewProtocol()
-    labels = _common_labels(models)
+    labels, activation = _common_labels(models), _common_activation(models)
     dataset = dataset.of_classes(labels)
+    _check_sets(dataset, activation, protocol)
     run = _Run({name: ViewMaker(model, protocol) for name, model in models.items()}, protocol)
     known = {i: journal.known(sample) for i, sample in enumerate(dataset)} if journal else {}
-    outcomes = {i: Outcome(dataset.samples[i], logits) for i, logits in known.items() if logits}
+    outcomes = {i: outcome for i, outcome in known.items() if outcome}
     resumed = len(outcomes)
     todo = [(i, sample) for i, sample in enumerate(dataset) if i not in outcomes]
     started = time.perf_counter()
@@ -152,6 +173,7 @@ def evaluate(
         seconds=time.perf_counter() - started,
         engine_s=run.engine_s,
         resumed=resumed,
+        activation=activation,
     )
 
 
@@ -166,6 +188,39 @@ def _common_labels(models: Mapping[str, Classifier]) -> tuple[str, ...]:
                 f"{len(other.card.labels)} labels, or another order); evaluate them apart"
             )
     return model.card.labels
+
+
+def _common_activation(models: Mapping[str, Classifier]) -> Activation:
+    found = {model.card.output.activation: name for name, model in models.items()}
+    if len(found) > 1:
+        raise InputError(
+            f"{found['softmax']} answers one class (softmax), {found['sigmoid']} several "
+            "(sigmoid); evaluate them apart"
+        )
+    return next(iter(found))
+
+
+def _check_sets(dataset: Dataset, activation: Activation, protocol: ViewProtocol) -> None:
+    """Refuse clips, or a protocol, that do not go with how the models answer."""
+    if activation == "sigmoid" and protocol.average == "softmax":
+        raise InputError(
+            "the model's classes have a probability each (sigmoid), of which there is no softmax "
+            "to average; average logits"
+        )
+    several = next((s for s in dataset if len(classes_of(s)) != 1), None)
+    if activation == "softmax" and several is not None:
+        raise InputError(
+            f"{several.name} has {len(classes_of(several))} classes in the list, the model answers "
+            "exactly one (softmax); convert it with --activation sigmoid if it was trained so"
+        )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A clip prepared for every model, and what of its video cannot be decoded."""
+
+    views: list[Views]
+    damage: str
 
 
 @dataclass
@@ -191,17 +246,17 @@ class _Run:
         with Prefetch(self._load, todo, workers=workers, ahead=ahead) as loaded:
             videos = iter(loaded)
             while chunk := list(islice(videos, group)):
-                read: list[tuple[int, Sample, list[Views]]] = []
+                read: list[tuple[int, Sample, _Loaded]] = []
                 for (i, sample), future in chunk:
                     try:
                         read.append((i, sample, future.result()))
                     except OSError as error:  # SourceError, or the system's own
                         yield i, Outcome(sample, {}, str(error))
-                answers = self._answers([views for _, _, views in read])
-                for (i, sample, _), logits in zip(read, answers, strict=True):
-                    yield i, Outcome(sample, logits)
+                answers = self._answers([video.views for _, _, video in read])
+                for (i, sample, video), logits in zip(read, answers, strict=True):
+                    yield i, Outcome(sample, logits, damage=video.damage)
 
-    def _load(self, item: tuple[int, Sample], stop: Stop) -> list[Views]:
+    def _load(self, item: tuple[int, Sample], stop: Stop) -> _Loaded:
         """Decode one video once and prepare it for every model; runs in a worker thread."""
         makers = list(self.makers.values())
         chosen: list[list[int]] = []
@@ -214,9 +269,12 @@ class _Run:
         with closing(open_source(item[1].path.absolute())) as source:
             if source.live:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
-            frames = cast("Recording", source).sample(choose, progress=lambda *_: stop())
+            rule = item[1].within(choose)
+            frames = cast("Recording", source).sample(rule, progress=lambda *_: stop())
+            damage = remark(source) if item[1].path.is_file() else ""
         pictures = {frame.index: frame.image for frame in frames}
-        return [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
+        views = [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
+        return _Loaded(views, damage)
 
     def _answers(self, videos: Sequence[list[Views]]) -> list[dict[str, Logits]]:
         """Return each video's logits by column."""

@@ -19,11 +19,15 @@ FORMAT = "edge-tsm results 1"
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The result of one clip: logits by column (see `Evaluation`), or why there are none."""
+    """The result of one clip: logits by column (see `Evaluation`), or why there are none.
+
+    `damage` says which part of the video could not be decoded.
+    """
 
     sample: Sample
     logits: Mapping[str, Logits]
     error: str = ""
+    damage: str = ""
 
 
 class Journal:
@@ -50,7 +54,7 @@ class Journal:
             whole = data[: data.rfind(b"\n") + 1]  # without what an interruption tore
             lines = list(self._parsed(whole or data))
             self._check(lines, header)
-            self._known = {_key(line): line["logits"] for line in lines[1:] if "logits" in line}
+            self._known = {_key(line): line for line in lines[1:] if "logits" in line}
             # Without a buffer a line is written or not, and closing cannot fail.
             self._stream = path.open("ab", buffering=0)
             if len(whole) < len(data):
@@ -60,10 +64,13 @@ class Journal:
         if not lines:
             self._write(header)
 
-    def known(self, sample: Sample) -> dict[str, Logits] | None:
-        """Return the logits by column that an earlier run left, or None."""
-        logits = self._known.get(_key(_identity(sample)))
-        return logits and {name: np.asarray(row, np.float32) for name, row in logits.items()}
+    def known(self, sample: Sample) -> Outcome | None:
+        """Return the outcome that an earlier run left, or None."""
+        line = self._known.get(_key(_identity(sample)))
+        if line is None:
+            return None
+        logits = {name: np.asarray(row, np.float32) for name, row in line["logits"].items()}
+        return Outcome(sample, logits, damage=str(line.get("damage", "")))
 
     def add(self, outcome: Outcome) -> None:
         """Append one clip.
@@ -77,7 +84,8 @@ class Journal:
             return
         # Nine digits give a float32 back exactly.
         logits = {n: [float(f"{v:.9g}") for v in row] for n, row in outcome.logits.items()}
-        self._write({**line, **_identity(outcome.sample), "logits": logits})
+        damage = {"damage": outcome.damage} if outcome.damage else {}
+        self._write({**line, **_identity(outcome.sample), "logits": logits, **damage})
 
     def close(self) -> None:
         """Close the file."""
@@ -91,7 +99,9 @@ class Journal:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         try:
-            self._stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+            self._stream.write(
+                (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+            )
         except OSError as error:
             self.close()
             raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
@@ -122,10 +132,15 @@ class Journal:
 
 
 def _identity(sample: Sample) -> dict[str, Any]:
-    """Return what a clip's answers hang on: the file, and when it was last changed."""
+    """Return what a clip's answers hang on: the file, its time of change, the frames listed."""
     path = sample.path.absolute()
-    return {"path": str(path), "mtime_ns": path.stat().st_mtime_ns if path.exists() else 0}
+    listed = {"frames": sample.frames} if sample.frames is not None and path.is_dir() else {}
+    return {
+        "path": str(path),
+        "mtime_ns": path.stat().st_mtime_ns if path.exists() else 0,
+        **listed,
+    }
 
 
-def _key(line: Mapping[str, Any]) -> tuple[str, int]:
-    return str(line.get("path")), int(line.get("mtime_ns", 0))
+def _key(line: Mapping[str, Any]) -> tuple[str, int, int]:
+    return str(line.get("path")), int(line.get("mtime_ns", 0)), int(line.get("frames", 0))

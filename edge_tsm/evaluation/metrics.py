@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.datatypes import Logits
+from edge_tsm.datatypes import Activation, Logits
 from edge_tsm.errors import InputError
-from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.postprocess import probabilities
 
 Average = Literal["logits", "softmax"]
 BINS = 15  # as Guo et al. 2017
@@ -69,8 +69,10 @@ class Figures:
         }
 
 
-def figures(logits: Logits, truth: NDArray[np.int64]) -> Figures:
-    """Compare (N, classes) logits with (N,) true classes.
+def figures(
+    logits: Logits, truth: NDArray[np.int64], *, activation: Activation = "softmax"
+) -> Figures:
+    """Compare (N, classes) logits with (N,) true classes; `activation` gives the confidence.
 
     Raises:
         InputError: no clips, or a true class that the logits do not have.
@@ -93,7 +95,7 @@ def figures(logits: Logits, truth: NDArray[np.int64]) -> Figures:
     np.add.at(confusion, (truth, order[:, 0]), 1)
     present = confusion.sum(1) > 0
     correct = int(hits[:, 0].sum())
-    bins = reliability(softmax(logits).max(1), hits[:, 0])
+    bins = reliability(probabilities(logits, activation).max(1), hits[:, 0])
     return Figures(
         clips=count,
         correct=correct,
@@ -105,6 +107,111 @@ def figures(logits: Logits, truth: NDArray[np.int64]) -> Figures:
         ece=sum(b.clips * abs(b.accuracy - b.confidence) for b in bins) / count,
         bins=bins,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class SetFigures:
+    """How well answers fit the truth where a clip may have several classes; shares are 0 to 1.
+
+    `precisions` is the average precision of each class, NaN for one without clips, and
+    `mean_precision` (mAP) their mean. At a probability of one half: `exact` is the share of clips
+    whose classes are all right, `found` of each class the clips that have it and got it, `wrong`
+    those that got it without having it; `having` counts the clips of each class.
+    """
+
+    clips: int
+    mean_precision: float
+    precisions: NDArray[np.float64]
+    exact: float
+    having: NDArray[np.int64]
+    found: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+
+    @property
+    def f1(self) -> float:
+        """The F1 score over all pairs of clip and class (micro average)."""
+        found, wrong, having = (int(n.sum()) for n in (self.found, self.wrong, self.having))
+        return 2 * found / max(1, found + wrong + having)
+
+    def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return a JSON-ready mapping; a class without clips has average precision null."""
+        rows = zip(labels, self.having, self.precisions, self.found, self.wrong, strict=True)
+        return {
+            "clips": self.clips,
+            "mean_average_precision": _number(self.mean_precision),
+            "exact": self.exact,
+            "f1": self.f1,
+            "classes": [
+                {
+                    "label": label,
+                    "clips": int(n),
+                    "average_precision": _number(ap),
+                    "found": int(right),
+                    "wrong": int(wrong),
+                }
+                for label, n, ap, right, wrong in rows
+            ],
+        }
+
+
+def set_figures(logits: Logits, truth: NDArray[np.bool_]) -> SetFigures:
+    """Compare (N, classes) logits, each with a probability of its own, with (N, classes) truth.
+
+    Raises:
+        InputError: no clips, or another number of them or of classes.
+
+    >>> logits = np.array([[2, -1], [1, 3], [-2, 1]], np.float32)
+    >>> found = set_figures(logits, np.array([[1, 0], [1, 1], [0, 0]], bool))
+    >>> found.mean_precision, round(found.exact, 3), found.wrong.tolist()
+    (1.0, 0.667, [0, 1])
+    """
+    if not len(logits) or logits.shape != truth.shape:
+        raise InputError(f"answers {logits.shape} cannot be compared with classes {truth.shape}")
+    on = logits >= 0  # a probability of one half or more
+    precisions = average_precisions(logits, truth)
+    return SetFigures(
+        clips=len(logits),
+        mean_precision=_mean(precisions),
+        precisions=precisions,
+        exact=float((on == truth).all(1).mean()),
+        having=truth.sum(0),
+        found=(on & truth).sum(0),
+        wrong=(on & ~truth).sum(0),
+    )
+
+
+def mean_average_precision(logits: Logits, truth: NDArray[np.bool_]) -> float:
+    """Return the mean over classes that have clips of `average_precisions`; NaN if none has."""
+    return _mean(average_precisions(logits, truth))
+
+
+def average_precisions(logits: Logits, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each class's average precision: the mean, over its clips, of precision at their rank.
+
+    Clips with the same score share a rank (as scikit-learn's `average_precision_score`). NaN for a
+    class without clips. Takes (N, classes) each.
+    """
+    columns = zip(logits.T, truth.T, strict=True)
+    return np.array([_average_precision(scores, has) for scores, has in columns], np.float64)
+
+
+def _average_precision(scores: Logits, has: NDArray[np.bool_]) -> float:
+    if not has.any():
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(has[order])
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # of equal scores
+    gained = np.diff(hits[last], prepend=0)
+    return float((gained * hits[last] / (last + 1)).sum() / hits[-1])
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,14 @@ import numpy as np
 from PIL.Image import Image
 
 from edge_tsm.bundle.card import CARD_FILE
+from edge_tsm.data.sets import classes_of
+from edge_tsm.datatypes import ON
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
 from edge_tsm.evaluation.evaluate import Evaluation
-from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.postprocess import probabilities
 from edge_tsm.system.files import whole_file
+from edge_tsm.system.jsontext import to_json
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,22 @@ def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
         "clips": len(evaluation.outcomes),
         "readable": len(evaluation.answered),
         "unreadable": [{"clip": o.sample.name, "error": o.error} for o in evaluation.failed],
+        "damaged": [{"clip": o.sample.name, "damage": o.damage} for o in evaluation.damaged],
         "resumed": evaluation.resumed,
         "seconds": round(evaluation.seconds, 3),
         "engine_seconds": round(evaluation.engine_s, 3),
-        "results": {
-            name: evaluation.figures(name).to_json(evaluation.labels) for name in evaluation.columns
-        },
+        "results": {name: _figures(evaluation, name) for name in evaluation.columns},
     }
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    return to_json(data, indent=1) + "\n"
+
+
+def _figures(evaluation: Evaluation, column: str) -> dict[str, Any]:
+    """Return what there is to say about one column: of one class a clip, of several, of both."""
+    labels = evaluation.labels
+    found = evaluation.figures(column).to_json(labels) if evaluation.exclusive else {}
+    if evaluation.activation == "sigmoid":
+        found["sets"] = evaluation.set_figures(column).to_json(labels)
+    return found
 
 
 def as_csv(evaluation: Evaluation) -> str:
@@ -109,21 +119,35 @@ def as_csv(evaluation: Evaluation) -> str:
     )
     for column in evaluation.columns:
         for outcome in evaluation.outcomes:
-            start: list[Any] = [column, outcome.sample.name, labels[outcome.sample.label]]
+            classes = classes_of(outcome.sample)
+            start: list[Any] = [column, outcome.sample.name, _names(classes, labels)]
             if outcome.error:
                 table.writerow([*start, "", "", "", "", outcome.error])
                 continue
             logits = outcome.logits[column]
-            best = int(np.argmax(logits))
-            confidence = f"{softmax(logits)[best]:.6f}"
-            correct = int(best == outcome.sample.label)
+            shares = probabilities(logits, evaluation.activation)
+            answer: tuple[int, ...] = (int(np.argmax(logits)),)
+            if not evaluation.exclusive:
+                answer = tuple(np.flatnonzero(shares >= ON).tolist())
             numbers = " ".join(f"{v:.7g}" for v in logits)
-            table.writerow([*start, labels[best], confidence, correct, numbers, ""])
+            right = int(answer == classes)
+            given = [_names(answer, labels), f"{shares.max():.6f}", right]
+            table.writerow([*start, *given, numbers, ""])
     return text.getvalue()
 
 
+def _names(classes: Sequence[int], labels: Sequence[str]) -> str:
+    return "|".join(labels[i] for i in classes)
+
+
 def charts(evaluation: Evaluation) -> Iterator[tuple[str, Image]]:
-    """Yield the file name and the picture of every chart, two per column."""
+    """Yield the file name and the picture of every chart, two per column.
+
+    Raises:
+        InputError: clips with several classes, which no chart here shows.
+    """
+    if not evaluation.exclusive:
+        raise InputError("clips have several classes, which confusion charts cannot show")
     for column in evaluation.columns:
         name, figures = re.sub(r"[^\w.-]+", "-", column), evaluation.figures(column)
         title = f"{column}: {figures.correct} of {figures.clips} right"

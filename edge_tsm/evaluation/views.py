@@ -85,7 +85,7 @@ class ViewMaker:
     def __init__(self, model: Classifier, protocol: ViewProtocol) -> None:
         card = model.card
         rule = protocol.sampling
-        self.model, self.batch = model, card.input.shape[0]
+        self.model, self.batch = model, card.input.most
         self._rule = index_rule(card.sampling.rule) if rule == "card" else TEST_RULES[rule]
         self._segments, self._protocol = card.sampling.segments, protocol
         self._preprocess = Preprocessor(card.preprocess)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
-from edge_tsm.bundle.card import GOLDEN_FILE, Card
+from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.errors import BackendError, CardError
+from edge_tsm.bundle.integrity import checked, checked_single
+from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
 from edge_tsm.system.machine import processor
@@ -18,6 +21,7 @@ from edge_tsm.system.machine import processor
 # A variant replaces one earlier in order only if it is faster by this factor: timings vary.
 _CLEARLY_FASTER = 0.9
 _TIMED_RUNS = 5
+PROVEN = "f32"  # the arithmetic in which answers were proven
 _log = logging.getLogger("edge_tsm")
 
 
@@ -42,8 +46,11 @@ def load(
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
 
     Raises:
-        CardError: not a bundle or artifact of edge-tsm, or no such variant.
+        CardError: not a bundle or artifact of edge-tsm, no such variant, or (`DamageError`) a file
+            that is not the one that was proven.
         BackendError: engine or device not available, or the file is refused.
+        VerificationError: no artifact answers the golden clips here; one that is asked for by
+            `variant` runs all the same.
 
     >>> from edge_tsm import demo
     >>> with load(demo.bundle(), options=RuntimeOptions(threads=1)) as recognizer:
@@ -61,12 +68,15 @@ def load(
 
 
 def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:
-    """Open one artifact that the card of a bundle names.
+    """Open one artifact that the card of a bundle names, and check its files.
 
     Raises:
+        DamageError: a file is missing, or not the one that was proven.
+        CardError: the file reads others that the card does not list.
         BackendError: engine or device not available, or the file is refused.
     """
-    backend = open_backend(variant.engine, bundle / variant.file.path, options)
+    with checked(bundle, variant.file):
+        backend = open_backend(variant.engine, bundle / variant.file.path, options)
     if not variant.file.proven:
         _log.warning(
             "%s: too few clips prove its answers; report.md of the bundle says more", variant
@@ -85,14 +95,30 @@ def _open_best(
     bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
 ) -> Recognizer:
     """Open the remembered variant, else try all and remember the best."""
-    if len(found) == 1 or not (bundle / GOLDEN_FILE).is_file():
-        return open_variant(bundle, card, found[0], options)
+    if not (bundle / GOLDEN_FILE).is_file():
+        return _open_first(bundle, card, found, options)
     choice = Choice(card, options, found)
-    best = choice.recall(found)
-    if best is None:
-        best = _fastest(bundle, card, found, options)
-        choice.remember(best)
+    if (best := choice.recall(found)) is not None:
+        try:
+            return open_variant(bundle, card, best, options)
+        except (BackendError, DamageError) as error:
+            _log.warning("%s does not open any more, trying the others: %s", best, error)
+            choice.forget()
+    best = _fastest(bundle, card, found, options)
+    choice.remember(best)
     return open_variant(bundle, card, best, options)
+
+
+def _open_first(
+    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
+) -> Recognizer:
+    """Open the first variant that opens."""
+    for variant in found[:-1]:
+        try:
+            return open_variant(bundle, card, variant, options)
+        except (BackendError, DamageError) as error:
+            _log.warning("%s is passed over: %s", variant, error)
+    return open_variant(bundle, card, found[-1], options)
 
 
 def _fastest(
@@ -101,48 +127,77 @@ def _fastest(
     """Return the fastest variant that passes its golden check here, with its reason in the log.
 
     Raises:
-        BackendError: none can be opened.
+        BackendError, DamageError: none can be opened.
+        VerificationError: none passes.
     """
     golden = Golden.read(bundle)
-    refused: dict[str, BackendError] = {}
-    best: tuple[float, Variant] | None = None
+    trials: list[_Trial] = []
+    failed: BackendError | DamageError | None = None
+    best: _Trial | None = None
     for variant in found:
         try:
-            with open_variant(bundle, card, variant, options) as recognizer:
-                time_ms = _trial(recognizer, golden)
-        except BackendError as error:
-            refused[str(variant)] = error
+            trial = _try(bundle, card, variant, golden, options)
+        except (BackendError, DamageError) as error:
+            failed = failed or error
+            if isinstance(error, (AnswerError, DamageError)):
+                _log.warning("%s is passed over: %s", variant, error)
             continue
-        if time_ms is None:
+        trials.append(trial)
+        if not trial.agrees:
             _log.warning("%s: %s does not answer as at conversion here", bundle, variant)
-        elif best is None or time_ms < _CLEARLY_FASTER * best[0]:
-            best = (time_ms, variant)
+        elif best is None or trial.time_ms < _CLEARLY_FASTER * best.time_ms:
+            best = trial
     if best is not None:
-        _log.info("%s: chose %s, %.1f ms a run", bundle, best[1], best[0])
-        return best[1]
-    return _first_opened(found, refused)
+        _log.info("%s: chose %s, %.1f ms a run", bundle, best.variant, best.time_ms)
+        return best.variant
+    if failed and not trials:
+        raise failed
+    return _least_bad(bundle, trials, options)
 
 
-def _first_opened(found: Sequence[Variant], refused: Mapping[str, BackendError]) -> Variant:
-    """Return the first variant that opens though none passed; `edge-tsm verify` says why."""
-    for variant in found:
-        if str(variant) not in refused:
-            _log.warning("no variant passes its golden check with these options; using %s", variant)
-            return variant
-    raise refused[str(found[0])]
+def _least_bad(bundle: Path, trials: Sequence[_Trial], options: RuntimeOptions) -> Variant:
+    """Return the first variant that keeps its top-1 in an arithmetic that was asked for.
+
+    Raises:
+        VerificationError: the arithmetic is that of the proof, or the answers are others.
+    """
+    for trial in trials:
+        if options.precision != PROVEN and trial.measured.top1_agreement == 1:
+            name, precision = trial.variant, options.precision
+            _log.warning("no variant passes its golden check in %s; using %s", precision, name)
+            return trial.variant
+    raise VerificationError(
+        f"{bundle}: no artifact answers its golden clips here as at conversion; `edge-tsm verify` "
+        "shows how far off they are; --variant NAME runs one all the same"
+    )
 
 
-def _trial(recognizer: Recognizer, golden: Golden) -> float | None:
-    """Return the median time of a run in milliseconds, None where golden clips are missed."""
-    variant = recognizer.variant
-    assert variant is not None  # opened by `open_variant`
+@dataclass(frozen=True)
+class _Trial:
+    """How a variant answers the golden clips, and the median time of a run."""
+
+    variant: Variant
+    measured: Verification
+    time_ms: float = math.inf
+
+    @property
+    def agrees(self) -> bool:
+        return self.measured.max_rel_diff <= self.measured.tolerance
+
+
+def _try(
+    bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
+) -> _Trial:
+    """Answer the golden clips with a variant; it is timed if it answers as it should."""
     name = variant.file.path
-    tolerance = recognizer.card.verification[name].tolerance
-    result = golden.replay(recognizer, tolerance=tolerance, file=name)
-    if not result.max_rel_diff <= tolerance:
-        return None
-    clip = list(golden.clips[0])
-    return statistics.median(recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS))
+    tolerance = card.verification[name].tolerance
+    with open_variant(bundle, card, variant, options) as recognizer:
+        trial = _Trial(variant, golden.replay(recognizer, tolerance=tolerance, file=name))
+        if not trial.agrees:
+            return trial
+        clip = list(golden.clips[0])
+        times_ms = [recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS)]
+        return replace(trial, time_ms=statistics.median(times_ms))
 
 
 def _open_file(path: Path, name: str | None, options: RuntimeOptions) -> Recognizer:
@@ -157,7 +212,8 @@ def _open_file(path: Path, name: str | None, options: RuntimeOptions) -> Recogni
     chosen = readers(path, able)
     if not chosen:
         raise BackendError(f"{path} is for {' or '.join(readable)}; {able[0]} cannot read it")
-    backend = open_backend(chosen[0], path, options)
+    with checked_single(path):
+        backend = open_backend(chosen[0], path, options)
     if backend.card_text is None:
         raise CardError(f"{path} holds no card; make it with `edge-tsm convert`")
     return Recognizer(Card.from_json(backend.card_text, where=str(path)), backend)

@@ -12,7 +12,7 @@ from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
 from edge_tsm.errors import InputError
-from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.postprocess import check_finite, probabilities
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
@@ -70,15 +70,20 @@ class Recognizer:
         return self._preprocess.crop(image, color=color)
 
     def predict(self, crops: Sequence[Image], *, window: Window | None = None) -> Prediction:
-        """Classify one clip of exactly T prepared crops, each (crop_px, crop_px, 3) uint8."""
+        """Classify one clip of exactly T prepared crops, each (crop_px, crop_px, 3) uint8.
+
+        Raises:
+            InputError: other crops.
+            AnswerError: the engine answers NaN or infinity.
+        """
         return replace(next(self.predict_many([crops])), window=window)
 
     def predict_many(self, clips: Iterable[Sequence[Image]]) -> Iterator[Prediction]:
-        """Classify clips of T prepared crops each, as many at a time as the model's batch size."""
+        """Classify clips of T prepared crops each, as many at a time as `card.input.most`."""
         batch: list[Tensor] = []
         for clip in clips:
             batch.append(self._tensor(clip))
-            if len(batch) == self.card.input.shape[0]:
+            if len(batch) == self.card.input.most:
                 yield from self._run(batch)
                 batch = []
         if batch:
@@ -107,13 +112,16 @@ class Recognizer:
         return self._preprocess.tensor(crops)
 
     def _run(self, batch: list[Tensor]) -> list[Prediction]:
-        """Run one batch; the graph is static, so a short one is filled by repeating the last."""
-        filled = batch + batch[-1:] * (self.card.input.shape[0] - len(batch))
+        """Run one batch; for a static graph a short one is filled by repeating the last clip."""
+        filled = batch + batch[-1:] * (self.card.input.rows(len(batch)) - len(batch))
         tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
         started = time.perf_counter()
         logits = self.runner.answer(tensor)[: len(batch)]
         elapsed_ms = (time.perf_counter() - started) * 1000
+        activation = self.card.output.activation
+        file = self.variant.file.path if self.variant else self.card.name
+        check_finite(logits, f"{file} on {self.backend.engine} {self.backend.device}")
         return [
-            Prediction(self.card.labels, row, p, elapsed_ms)
-            for row, p in zip(logits, softmax(logits), strict=True)
+            Prediction(self.card.labels, row, p, elapsed_ms, activation=activation)
+            for row, p in zip(logits, probabilities(logits, activation), strict=True)
         ]

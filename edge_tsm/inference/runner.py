@@ -19,7 +19,7 @@ Form = Literal["clip", "online"]
 
 
 class Runner(Protocol):
-    """A model that answers clips, (N, T*3, H, W) float32 with N the card's batch size."""
+    """A model that answers clips, (N, T*3, H, W) float32, N as `card.input.rows` says."""
 
     @property
     def form(self) -> Form:
@@ -58,7 +58,7 @@ class ClipRunner:
     def answer(self, clips: Tensor) -> Logits:
         """Return the logits of each clip, (N, classes)."""
         [inputs] = self.inputs(clips)
-        return read_logits(self._card, self._backend.run(inputs))
+        return read_logits(self._card, self._backend.run(inputs), len(clips))
 
     logits = answer
 
@@ -96,7 +96,9 @@ class OnlineRunner:
     def logits(self, clips: Tensor) -> Logits:
         """Return the logits of every frame, (N, T, classes)."""
         steps = chain(self._card, self._backend, clips)
-        return np.stack([read_logits(self._card, outputs) for _, outputs in steps], axis=1)
+        return np.stack(
+            [read_logits(self._card, outputs, len(clips)) for _, outputs in steps], axis=1
+        )
 
     def inputs(self, clips: Tensor) -> Iterator[Mapping[str, Tensor]]:
         """Yield frame and state of each step; the model runs, as its states occur."""

@@ -12,19 +12,22 @@ import numpy as np
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Image, Logits, Prediction, Tensor
-from edge_tsm.errors import CardError, InputError
-from edge_tsm.inference.postprocess import read_logits, softmax
+from edge_tsm.errors import AnswerError, CardError, InputError
+from edge_tsm.inference.postprocess import check_finite, probabilities, read_logits
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 
 State = Mapping[str, Tensor]  # by input name
 
 
-def fresh_state(card: Card) -> State:
+def fresh_state(card: Card, rows: int | None = None) -> State:
     """Return the state before the first frame: zeros, as beyond a clip's first frame in training.
+
+    `rows` is the number of videos, by default that of the card.
 
     Upstream's demo starts from uninitialized memory and never resets.
     """
-    return {cache.input: np.zeros(cache.shape, np.float32) for cache in card.state}
+    shapes = {cache.input: (rows or cache.shape[0], *cache.shape[1:]) for cache in card.state}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def feed(card: Card, frames: Tensor, state: State) -> dict[str, Tensor]:
@@ -52,9 +55,9 @@ def chain(
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Step through (N, T*3, H, W) clips from a fresh state; yield each step's inputs and outputs.
 
-    N is the model's batch size. The inputs serve calibration, which needs states as they occur.
+    N is as `card.input.rows` says. The inputs serve calibration, which needs states as they occur.
     """
-    state = fresh_state(card)
+    state = fresh_state(card, len(clips))
     for start in range(0, clips.shape[1], 3):
         inputs = feed(card, np.ascontiguousarray(clips[:, start : start + 3]), state)
         outputs = backend.run(inputs)
@@ -68,6 +71,11 @@ class _Place:
 
     state: State
     logits: deque[Logits]
+
+    def forget(self) -> None:
+        """Return to the state before the first frame."""
+        self.state = {name: np.zeros_like(cache) for name, cache in self.state.items()}
+        self.logits.clear()
 
 
 class Stream:
@@ -120,28 +128,53 @@ class Stream:
     def reset(self, place: int | None = None) -> None:
         """Forget all frames, or those of one of N streams: after a gap, a reconnect or a seek."""
         for index in range(len(self._videos)) if place is None else [place]:
-            video = self._videos[index]
-            video.state = {name: np.zeros_like(cache) for name, cache in video.state.items()}
-            video.logits.clear()
+            self._videos[index].forget()
 
     def _step(self, videos: Sequence[_Place], crops: Sequence[Image]) -> list[Prediction]:
         """Step so many videos, of this stream or others of its recognizer, and answer each."""
-        size = len(self._videos)
-        if not 1 <= len(crops) <= size:
-            raise InputError(f"this model steps {size} streams at a time, not {len(crops)}")
+        takes = self.card.input
+        if not 1 <= len(crops) <= takes.most or len(crops) > len(videos):
+            most = min(takes.most, len(videos)) if takes.dynamic_batch else takes.most
+            raise InputError(f"this model steps {most} streams at a time, not {len(crops)}")
         check_crops(crops, len(crops), self.card.preprocess.crop_px)
-        spare = size - len(crops)  # places of the graph that repeat the last video
+        rows = takes.rows(len(crops))
+        spare = rows - len(crops)  # places of the graph that repeat the last video
         frames = self._preprocess.tensor([*crops, *[crops[-1]] * spare])
         state = _joined([*videos, *[videos[-1]] * spare])
         started = time.perf_counter()
-        outputs = self._backend.run(feed(self.card, frames.reshape(self.card.input.shape), state))
+        shape = (rows, *takes.shape[1:])
+        outputs = self._backend.run(feed(self.card, frames.reshape(shape), state))
         elapsed_ms = (time.perf_counter() - started) * 1000
-        rows, states = read_logits(self.card, outputs), _places(next_state(self.card, outputs))
-        for video, row, after in zip(videos, rows, states, strict=False):
+        logits = read_logits(self.card, outputs, rows)
+        states = _places(next_state(self.card, outputs))
+        self._check(videos, logits)
+        for video, row, after in zip(videos, logits, states, strict=False):
             video.logits.append(row)
             video.state = after
         means = (np.mean(video.logits, axis=0) for video in videos)
-        return [Prediction(self.card.labels, m, softmax(m), elapsed_ms) for m in means]
+        activation = self.card.output.activation
+        return [
+            Prediction(
+                self.card.labels, m, probabilities(m, activation), elapsed_ms, activation=activation
+            )
+            for m in means
+        ]
+
+    def _check(self, videos: Sequence[_Place], rows: Logits) -> None:
+        """Refuse logits that are no answer, and forget what led to them: a state keeps a NaN.
+
+        Raises:
+            AnswerError: NaN or infinity among them.
+        """
+        try:
+            backend = self._backend
+            check_finite(
+                rows[: len(videos)], f"{self.card.name} on {backend.engine} {backend.device}"
+            )
+        except AnswerError:
+            for video in videos:
+                video.forget()
+            raise
 
 
 def push_together(streams: Sequence[Stream], crops: Sequence[Image]) -> list[Prediction]:

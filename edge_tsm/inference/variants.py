@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,6 +113,11 @@ class Choice:
         except (OSError, ValueError):
             return None
         return next((variant for variant in found if str(variant) == remembered), None)
+
+    def forget(self) -> None:
+        """Drop what is remembered."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def remember(self, variant: Variant) -> None:
         """Write down the choice, where the cache can be written."""

@@ -14,6 +14,15 @@ from edge_tsm.live.assembler import AssembledClip, Assembler, ClipAssembler, Pac
 from edge_tsm.live.online import OnlineSession, step_together
 
 
+class Paced(Protocol):
+    """What is answered for: it has a pace of its own."""
+
+    @property
+    def pace(self) -> Pace:
+        """When there are answers, and on how many seconds."""
+        ...
+
+
 class Form(Protocol):
     """Feeds one recognizer from live sources; `period_s` lies between two clips of a source."""
 
@@ -26,14 +35,18 @@ class Form(Protocol):
         """Return the seconds that a window spans if nobody says otherwise."""
         ...
 
-    def assembler(self) -> Assembler:
+    def assembler(self, pace: Pace) -> Assembler:
         """Return what makes clips of one source's frames."""
         ...
 
     def answer(
-        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+        self, workers: Sequence[Paced], clips: Sequence[AssembledClip]
     ) -> list[Prediction | None]:
         """Answer a batch, one clip of each worker; None where no answer is due."""
+        ...
+
+    def forget(self, worker: object) -> None:
+        """Keep nothing of a worker that is gone."""
         ...
 
 
@@ -41,7 +54,7 @@ class ClipForm:
     """Every clip is answered on its own."""
 
     def __init__(self, recognizer: Recognizer, pace: Pace) -> None:
-        self._recognizer, self._pace = recognizer, pace
+        self._recognizer = recognizer
         self.period_s = pace.every_s
 
     @staticmethod
@@ -49,25 +62,27 @@ class ClipForm:
         """Return what the card says."""
         return card.sampling.window_s
 
-    def assembler(self) -> Assembler:
+    def assembler(self, pace: Pace) -> Assembler:
         """Return what spreads the card's segments over a window."""
-        return ClipAssembler(self._recognizer.card.sampling.segments, self._pace)
+        return ClipAssembler(self._recognizer.card.sampling.segments, pace)
 
     def answer(
-        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+        self, workers: Sequence[Paced], clips: Sequence[AssembledClip]
     ) -> list[Prediction | None]:
         """Answer every clip."""
         answers = self._recognizer.predict_many([clip.crops for clip in clips])
         return [replace(a, window=clip.window) for a, clip in zip(answers, clips, strict=True)]
+
+    def forget(self, worker: object) -> None:
+        """Nothing is kept."""
 
 
 class OnlineForm:
     """Every clip is one frame, and a step in the session of its source."""
 
     def __init__(self, recognizer: Recognizer, pace: Pace) -> None:
-        self._recognizer, self._pace = recognizer, pace
+        self._recognizer = recognizer
         self._horizon = _streaming(recognizer.card).horizon
-        self._fps = self._horizon / pace.window_s
         self._sessions: dict[object, OnlineSession] = {}
         self.period_s = pace.window_s / self._horizon
 
@@ -76,23 +91,27 @@ class OnlineForm:
         """Return the seconds that the steps of one answer take."""
         return _streaming(card).horizon / _streaming(card).fps
 
-    def assembler(self) -> Assembler:
+    def assembler(self, pace: Pace) -> Assembler:
         """Return what picks the frames to step on."""
-        return StepAssembler(self._fps)
+        return StepAssembler(self._horizon / pace.window_s)
 
     def answer(
-        self, workers: Sequence[object], clips: Sequence[AssembledClip]
+        self, workers: Sequence[Paced], clips: Sequence[AssembledClip]
     ) -> list[Prediction | None]:
         """Make a step for every worker."""
         return step_together([self._session(worker) for worker in workers], clips)
 
-    def _session(self, worker: object) -> OnlineSession:
+    def forget(self, worker: object) -> None:
+        """Drop the session of the worker."""
+        self._sessions.pop(worker, None)
+
+    def _session(self, worker: Paced) -> OnlineSession:
         if worker not in self._sessions:
             self._sessions[worker] = OnlineSession(
                 self._recognizer.stream(),
                 horizon=self._horizon,
-                fps=self._fps,
-                every_s=self._pace.every_s,
+                fps=self._horizon / worker.pace.window_s,
+                every_s=worker.pace.every_s,
             )
         return self._sessions[worker]
 

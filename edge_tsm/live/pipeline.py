@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from typing import cast
 
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
-from edge_tsm.errors import InputError
+from edge_tsm.errors import AnswerError, InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.assembler import Pace
+from edge_tsm.live.assembler import AssembledClip, Pace
+from edge_tsm.live.asynchronous import answers_of
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
-from edge_tsm.live.worker import PendingClip, SourceInput, SourceWorker
-from edge_tsm.sources import Recording, Source
-from edge_tsm.system.clock import Handover
+from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
+from edge_tsm.live.scheduler import Batch, Scheduler
+from edge_tsm.live.worker import SourceInput, SourceWorker
+from edge_tsm.sources import Recording, Source, remark
+from edge_tsm.sources.names import source_ids
+from edge_tsm.system.clock import SystemClock
 from edge_tsm.system.redact import redact
 
 OnAnswer = Callable[[Prediction], None]
-Batch = list[tuple[SourceWorker, PendingClip]]
 CLOSE_TIMEOUT_S = 0.8
+MOST_UNANSWERED = 10
 LONGEST_S = 3600.0
-LINGER_S = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -41,7 +50,7 @@ class Pipeline:
 
     Args:
         sources: what `open_source` returned, objects of your own with that protocol, or
-            `SourceInput`s of them.
+            `SourceInput`s of them, which may name them.
         recognizer: the model.
         window_s: seconds that the segments, or an online model's `horizon` steps, span; by default
             the card's.
@@ -51,15 +60,16 @@ class Pipeline:
             at the end of the sources the last one comes again, with the end of what is still on.
 
     Raises:
-        InputError: seconds out of range, or rules with a label that the model does not have.
+        InputError: seconds out of range, rules with a label that the model does not have, or a
+            name that is no id or not unique.
 
     >>> import edge_tsm, edge_tsm.demo
     >>> source = edge_tsm.open_source("test://64x48/10")
     >>> recognizer = edge_tsm.load(edge_tsm.demo.bundle())
-    >>> for prediction in Pipeline(source, recognizer, window_s=0.3):
-    ...     print(prediction.source, prediction.label in recognizer.card.labels)
+    >>> for prediction in Pipeline(SourceInput(source, name="hall"), recognizer, window_s=0.3):
+    ...     print(prediction.source, prediction.address)
     ...     break
-    test://64x48/10 True
+    hall test://64x48/10
     """
 
     def __init__(
@@ -74,21 +84,52 @@ class Pipeline:
     ) -> None:
         self.recognizer = recognizer
         self._inputs = _inputs(sources)
-        self._batch = recognizer.card.input.shape[0]
         card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
             _seconds("window_s", window_s, form.default_window_s(card)),
             _seconds("every_s", every_s, card.sampling.every_s),
-            aligned=self._batch > 1 and len(self._inputs) > 1,
+            aligned=card.input.shape[0] > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
-        self._tracker = ActionTracker(rules, card.labels) if rules else None
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
+        self._own_rules: dict[str | None, Rules] = {
+            name: given.rules for name, given in self._inputs.items() if given.rules
+        }
+        if rules is None and self._own_rules:
+            raise InputError("a source has rules of its own; pass rules for the others too")
+        own, clock = self._own_rules, self._clock
+        self._tracker = ActionTracker(rules, card.labels, clock=clock, own=own) if rules else None
         self._changed = self._clock.condition()
-        self._workers: list[SourceWorker] = []
-        self._closing, self._running, self._turn = False, False, 0
-        self._error: BaseException | None = None
+        self._life = LifeCycle(self._changed, self._clock)
+        self._scheduler = Scheduler(
+            self._changed,
+            self._clock,
+            takes=card.input,
+            period_s=self._form.period_s,
+            gap_s=rules.gap_s if rules else math.inf,
+        )
+        self._leaving: list[SourceWorker] = []
+        self._is_live = False
+        self._unanswered = 0  # runs of the engine in a row
+
+    def _take_rules(self, name: str, given: SourceInput) -> None:
+        """Note the rules of a source that is added."""
+        self._own_rules.pop(name, None)
+        if given.rules is None:
+            return
+        if self._tracker is None:
+            raise InputError(f"{name} has rules of its own; the pipeline has none for the others")
+        given.rules.check(self.recognizer.card.labels)
+        self._own_rules[name] = given.rules
+
+    def _pace_of(self, given: SourceInput) -> Pace:
+        """Return the pace of a source, which is the pipeline's where it has none of its own."""
+        return replace(
+            self._pace,
+            window_s=_seconds("window_s", given.window_s, self._pace.window_s),
+            every_s=_seconds("every_s", given.every_s, self._pace.every_s),
+        )
 
     def __iter__(self) -> Generator[Prediction, None, None]:
         """Yield predictions, recordings first, until the sources end or one fails.
@@ -96,12 +137,24 @@ class Pipeline:
         Leaving a loop over it early ends the sources, as `close` does; `finish` then ends actions.
 
         Raises:
+            InputError: it runs already, or is closed.
             SourceError: a source is lost for good.
-            BackendError: the engine fails.
+            BackendError: the engine fails, or `MOST_UNANSWERED` times in a row its answer to a live
+                source is none (NaN or infinity); of fewer the first is logged.
         """
-        for prediction in self._predictions():
-            yield self._tracker.update(prediction) if self._tracker else prediction
-        yield from self.finish()
+        self._begin(threaded=False)
+        return self._answers()
+
+    def aiter(self) -> AsyncGenerator[Prediction, None]:
+        """Return the predictions as an asynchronous iterator, for `async for`; see `__iter__`.
+
+        The sources are read in threads, and a prediction waits until the loop takes it: meanwhile
+        the newest clip of each source wins, as with a slow `for` loop. Nothing else is dropped.
+        Cancelling the task, and `aclose`, close the pipeline. After a `break` use
+        `contextlib.aclosing`, or Python closes it when the event loop ends.
+        """
+        self._begin(threaded=False)  # what awaits the answers waits for the thread
+        return answers_of(self._answers, self.stop, self._clock)
 
     def finish(self) -> Iterator[Prediction]:
         """Yield the last answer of each source again, with the end of the action that is on.
@@ -110,42 +163,106 @@ class Pipeline:
         """
         return self._tracker.finish() if self._tracker else iter(())
 
-    def start(self, on_answer: OnAnswer) -> None:
-        """Run in a thread that calls `on_answer` with every prediction; see `wait`, `close`."""
-        self._running = True
-        self._clock.start(lambda: self._run(on_answer), name="edge-tsm pipeline")
+    def start(self, on_answer: OnAnswer, *, on_error: OnError | None = None) -> None:
+        """Run in a thread that calls `on_answer` with every prediction; see `wait`, `close`.
+
+        What ends the run early, as an exception of `on_answer`, is logged at once at level ERROR,
+        handed to `on_error` in that thread, and raised by `wait`.
+
+        Raises:
+            InputError: it runs already, or is closed.
+        """
+        self._begin(threaded=True)
+        self._clock.start(lambda: self._run(on_answer, on_error), name="edge-tsm pipeline")
 
     def wait(self, timeout_s: float = math.inf) -> bool:
         """Wait for the end of a started run; return whether it has ended.
 
         Raises:
-            Exception: what ended the run, once.
+            InputError: in a callback of the pipeline, which would wait for itself.
+            Exception: what ended the run.
         """
-        until_s = self._clock.now() + timeout_s
-        with self._changed:
-            while self._running and (left_s := until_s - self._clock.now()) > 0:
-                self._changed.wait(None if left_s == math.inf else left_s)
-            error, self._error = self._error, None
-        if error is not None:
-            raise error
-        return not self._running
+        if self._is_own_thread():
+            raise InputError("a callback of the pipeline cannot wait for its end; call stop")
+        return self._life.wait(timeout_s)
 
-    def close(self) -> None:
-        """End it within a second, from any thread; a run that was started is waited for.
+    def stop(self) -> None:
+        """Ask for the end, from any thread, and do not wait for it."""
+        with self._changed:
+            self._life.ask_to_close()
+            self._scheduler.close()
+            workers = [*self._scheduler.workers, *self._leaving]
+        for worker in workers:
+            worker.stop()
+
+    def close(self) -> bool:
+        """End it, from any thread, and wait up to a second; return whether all of it has ended.
+
+        False: a thread of it still is in a library or in a callback, as it is when a callback
+        calls this, and ends when it returns.
 
         Raises:
-            Exception: what ended the run before, if nobody has received it.
+            Exception: what ended the run before, if neither `wait` nor `on_error` has told of it.
         """
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self.wait(CLOSE_TIMEOUT_S)
+        self.stop()
+        is_own = self._is_own_thread()
+        ended = not is_own and self._join()
+        if not (ended or is_own):
+            _log.error("the pipeline has not ended yet: a read, the engine or a callback hangs")
+        self._life.raise_untold()
+        return ended
 
     def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def add(self, source: Source | SourceInput) -> str:
+        """Add a live source, also while it runs; return its id.
+
+        Raises:
+            InputError: the pipeline is closed, the name is taken or no id, or the source is a
+                recording and the pipeline runs.
+
+        >>> import edge_tsm, edge_tsm.demo
+        >>> pipeline = edge_tsm.Pipeline([], edge_tsm.load(edge_tsm.demo.bundle()))
+        >>> pipeline.add(SourceInput(edge_tsm.open_source("test://64x48/10"), name="hall"))
+        'hall'
+        >>> pipeline.remove("hall")
+        """
+        given = source if isinstance(source, SourceInput) else SourceInput(source)
+        with self._changed:
+            if self._life.phase in ("closing", "closed"):
+                raise InputError("this pipeline is closed; no source can be added")
+            if self._life.phase == "running" and not given.source.live:
+                raise InputError(f"{redact(given.source.uri)} is a recording; add it before a run")
+            free = (str(i) for i in count() if str(i) not in self._inputs)
+            name = source_ids([*self._inputs, given.name or next(free)])[-1]
+            self._take_rules(name, given)
+            self._inputs[name] = given
+            if self._is_live:
+                self._scheduler.add(self._worker(name, given))
+        return name
+
+    def remove(self, name: str) -> None:
+        """Take a source out, also while it runs, and close it; its action ends.
+
+        A pipeline whose last source was removed waits for another one.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        with self._changed:
+            if name not in self._inputs:
+                known = ", ".join(self._inputs) or "none"
+                raise InputError(f"no source is called {name!r}; there are: {known}")
+            given = self._inputs.pop(name)
+            worker = self._scheduler.remove(name) if self._is_live and given.source.live else None
+            self._leaving = [other for other in self._leaving if not other.ended]
+            self._leaving += [worker] if worker else []
+        if worker:
+            worker.stop()
 
     @property
     def window_s(self) -> float:
@@ -154,108 +271,159 @@ class Pipeline:
 
     def counts(self) -> list[Counts]:
         """Return what became of each live source so far."""
-        return [worker.counts() for worker in self._workers]
+        return self._scheduler.counts()
 
-    def _run(self, on_answer: OnAnswer) -> None:
-        with Handover(self._end):
-            for prediction in self:
-                on_answer(prediction)
+    def heartbeat(self) -> float:
+        """Return the clock's time at which the loop that answers turned last, and let it turn.
 
-    def _end(self, error: BaseException | None) -> None:
+        It turns between answers: not while the engine works, nor while an answer is being taken.
+        """
+        return self._scheduler.heartbeat()
+
+    def _begin(self, *, threaded: bool) -> None:
+        self._life.begin(threaded=threaded)
+        if isinstance(self._clock, SystemClock):
+            stop_at_exit(self)
+
+    def _run(self, on_answer: OnAnswer, on_error: OnError | None) -> None:
+        self._life.enter()
+        try:
+            with closing(self._answers(ends=False)) as answers:
+                for prediction in answers:
+                    on_answer(prediction)
+        except BaseException as error:  # noqa: BLE001, it is logged, told and raised by `wait`
+            self._life.fail(error, on_error)
+        finally:
+            self._life.end()
+
+    def _answers(self, *, ends: bool = True) -> Generator[Prediction, None, None]:
+        """Yield every prediction; the run `ends` with them, or the caller ends it."""
+        try:
+            yield from self._predictions()
+            yield from self.finish()
+        finally:
+            if ends:
+                self._life.end()
+
+    def _is_own_thread(self) -> bool:
         with self._changed:
-            self._error, self._running = error, False
-            self._changed.notify_all()
+            workers = [*self._scheduler.workers, *self._leaving]
+        own = {self._life.thread_id, *(worker.thread_id for worker in workers)}
+        return threading.get_ident() in own
+
+    def _join(self) -> bool:
+        """Wait a while for every thread; return whether they have ended."""
+        until_s = self._clock.now() + CLOSE_TIMEOUT_S
+        ended = self._join_workers(until_s)
+        return self._life.wait_quietly(max(until_s - self._clock.now(), 0.0)) and ended
+
+    def _join_workers(self, until_s: float) -> bool:
+        with self._changed:
+            workers = [*self._scheduler.workers, *self._leaving]
+        return all([worker.join(until_s) for worker in workers])
+
+    def _decided(self, prediction: Prediction) -> Prediction:
+        return self._tracker.update(prediction) if self._tracker else prediction
 
     def _predictions(self) -> Iterator[Prediction]:
-        for given in self._inputs:
-            if not given.source.live and not self._closing:
-                yield self._recording(given)
-        yield from self._live([given for given in self._inputs if given.source.live])
+        for name, given in list(self._inputs.items()):
+            if not given.source.live and self._life.phase == "running":
+                yield self._decided(self._recording(name, given))
+        yield from self._live()
 
-    def _recording(self, given: SourceInput) -> Prediction:
+    def _recording(self, name: str, given: SourceInput) -> Prediction:
         source = cast("Recording", given.source)
         frames = source.sample(self.recognizer.sample, progress=given.progress)
+        if said := remark(source):
+            _log.warning("%s: %s", redact(source.uri), said)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)
         prediction = self.recognizer.predict([crops[i] for i in indices], window=window)
-        return replace(prediction, source=redact(source.uri))
+        return replace(prediction, source=name, address=redact(source.uri))
 
-    def _live(self, inputs: Sequence[SourceInput]) -> Iterator[Prediction]:
-        self._workers = [self._worker(given) for given in inputs]
+    def _live(self) -> Iterator[Prediction]:
         try:
-            for worker in self._workers:
-                worker.start()
-            while batch := self._next_batch():
-                yield from self._answer(batch)
+            self._start_workers()
+            while (turn := self._scheduler.next(self._options.required)) is not None:
+                for worker in turn.removed:
+                    self._form.forget(worker)
+                for name in turn.quiet:
+                    yield from self._tracker.end(name) if self._tracker else ()
+                if turn.batch:
+                    yield from self._answer(turn.batch)
         finally:
-            until_s = self._clock.now() + CLOSE_TIMEOUT_S
-            for worker in self._workers:
+            for worker in self._scheduler.workers:
                 worker.stop()
-            for worker in self._workers:
-                worker.join(until_s)
+            self._join_workers(self._clock.now() + CLOSE_TIMEOUT_S)
 
-    def _worker(self, given: SourceInput) -> SourceWorker:
+    def _start_workers(self) -> None:
+        with self._changed:
+            self._is_live = True
+            for name, given in self._inputs.items():
+                if given.source.live:
+                    self._scheduler.add(self._worker(name, given))
+
+    def _worker(self, name: str, given: SourceInput) -> SourceWorker:
+        pace = self._pace_of(given)
         return SourceWorker(
-            given,
-            self._form.assembler(),
+            replace(given, name=name),
+            self._form.assembler(pace),
+            pace=pace,
             prepare=self.recognizer.prepare,
             options=self._options,
             changed=self._changed,
         )
 
-    def _next_batch(self) -> Batch:
-        """Wait for clips, and take a batch of those whose sources waited longest; [] at the end."""
-        with self._changed:
-            while not self._closing:
-                for worker in self._workers:
-                    if worker.error is not None:
-                        raise worker.error
-                ready = [worker for worker in self._workers if worker.pending]
-                if not ready and all(worker.ended for worker in self._workers):
-                    return []
-                left_s = self._left_s(ready)
-                if ready and left_s <= 0:
-                    return self._take(ready)
-                self._changed.wait(left_s if ready else None)
-        return []
+    def _attempted(
+        self, workers: Sequence[SourceWorker], clips: Sequence[AssembledClip]
+    ) -> Sequence[Prediction | None]:
+        """Answer clips; without an answer where the engine has none, unless it never has.
 
-    def _left_s(self, ready: Sequence[SourceWorker]) -> float:
-        """Return how long to wait for more clips, with a batch to fill."""
-        alive = sum(not worker.ended or worker.pending is not None for worker in self._workers)
-        if not ready or len(ready) >= min(self._batch, alive):
-            return 0.0
-        first_s = min(worker.pending.ready_s for worker in ready if worker.pending)
-        # Half of the time in which every source has one more clip.
-        linger_s = min(LINGER_S, self._form.period_s / 2)
-        return first_s + linger_s - self._clock.now()
-
-    def _take(self, ready: list[SourceWorker]) -> Batch:
-        self._turn += 1
-        ready.sort(key=lambda worker: worker.turn)
-        return [(worker, worker.take(self._turn)) for worker in ready[: self._batch]]
+        Raises:
+            AnswerError: so many times in a row that it is no accident.
+        """
+        try:
+            found = self._form.answer(workers, clips)
+        except AnswerError as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise
+            if self._unanswered == 1:
+                _log.error("%s; going on", error)
+            return [None] * len(workers)
+        self._unanswered = 0
+        return found
 
     def _answer(self, batch: Batch) -> Iterator[Prediction]:
         started_s = self._clock.now()
         workers = [worker for worker, _ in batch]
-        predictions = self._form.answer(workers, [pending.clip for _, pending in batch])
+        predictions = self._attempted(workers, [pending.clip for _, pending in batch])
         done_s = self._clock.now()
         for (worker, pending), prediction in zip(batch, predictions, strict=True):
             if prediction is None:
                 continue
-            worker.answers += 1
+            self._scheduler.answered(worker, done_s)
             delay = Delay(
                 prepare_ms=pending.prepare_ms,
                 queue_ms=(started_s - pending.ready_s) * 1000,
                 latency_ms=(done_s - pending.captured_s) * 1000,
             )
-            stale = done_s - pending.captured_s > self._pace.every_s
-            yield replace(prediction, source=worker.uri, delay=delay, stale=stale)
+            stale = done_s - pending.captured_s > worker.pace.every_s
+            yield self._decided(
+                replace(
+                    prediction, source=worker.name, address=worker.address, delay=delay, stale=stale
+                )
+            )
 
 
-def _inputs(sources: Source | SourceInput | Sequence[Source | SourceInput]) -> list[SourceInput]:
-    given = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
-    return [one if isinstance(one, SourceInput) else SourceInput(one) for one in given]
+def _inputs(
+    sources: Source | SourceInput | Sequence[Source | SourceInput],
+) -> dict[str, SourceInput]:
+    """Return the sources by their ids."""
+    listed = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
+    given = [one if isinstance(one, SourceInput) else SourceInput(one) for one in listed]
+    return dict(zip(source_ids([one.name for one in given]), given, strict=True))
 
 
 def _seconds(name: str, given: float | None, default: float) -> float:

@@ -1,3 +1,3 @@
 """What an unattended run needs beside the pipeline."""
 
-__all__ = ["stats", "supervisor", "systemd"]
+__all__ = ["config", "stats", "supervisor", "systemd"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edge_tsm.datatypes import Counts, Prediction
+from edge_tsm.sources.names import describe_source
 
 KEPT = 1000  # newest answers that percentiles are taken from
 STAGES = ("prepare", "queue", "inference", "latency")
@@ -27,6 +28,7 @@ class SourceFigures:
     dropped: int
     skipped: int
     breaks: int
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,21 @@ class StageFigures:
 class StatsReport:
     """What happened in the `span_s` seconds since the last report.
 
-    `undelivered` are the answers and pictures that each sink lost, since the start.
+    `undelivered` are the answers, events or pictures that each sink lost since the start, `pending`
+    those that it is to deliver still.
     """
 
     span_s: float
     sources: tuple[SourceFigures, ...]
     stages: dict[str, StageFigures]
     undelivered: dict[str, int]
+    pending: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return one line per source, and one of the stages."""
         times = [f"{k} {v.p50_ms:.0f}/{v.p95_ms:.0f}" for k, v in self.stages.items()]
         lost = [f"{name} lost {count}" for name, count in self.undelivered.items() if count]
+        lost += [f"{name} has {count} to deliver" for name, count in self.pending.items() if count]
         tail = ", ".join([*lost, *([f"ms (p50/p95): {', '.join(times)}"] if times else [])])
         return [*map(_line, self.sources), *([f"  {tail}"] if tail else [])]
 
@@ -94,13 +99,14 @@ class Stats:
         counts: Iterable[Counts],
         *,
         undelivered: Mapping[str, int] | None = None,
+        pending: Mapping[str, int] | None = None,
     ) -> StatsReport:
         """Return the figures since the last report, and start the next one.
 
         Args:
             now_s: the monotonic time.
             counts: those of every source, which only grow.
-            undelivered: items lost per sink, from `Dispatcher.counts`.
+            undelivered, pending: items per sink, from `Dispatcher.counts`.
         """
         with self._lock:
             span_s, self._since_s = now_s - self._since_s, now_s
@@ -108,7 +114,7 @@ class Stats:
             stages = {k: _percentiles(times) for k, times in self._times.items() if times}
             for times in self._times.values():
                 times.clear()
-        return StatsReport(span_s, sources, stages, dict(undelivered or {}))
+        return StatsReport(span_s, sources, stages, dict(undelivered or {}), dict(pending or {}))
 
     def _of_source(self, now: Counts, span_s: float) -> SourceFigures:
         before = self._before.get(now.source)
@@ -125,6 +131,7 @@ class Stats:
             dropped=grown("dropped"),
             skipped=grown("skipped"),
             breaks=grown("breaks"),
+            address=now.address,
         )
 
 
@@ -144,4 +151,5 @@ def _line(figures: SourceFigures) -> str:
         if count
     ]
     rates = f"{figures.frames_per_s:.1f} frames/s, {figures.answers_per_s:.1f} answers/s"
-    return ", ".join([f"{figures.source} {figures.state}: {rates}", *lost])
+    name = describe_source(figures.source, figures.address)
+    return ", ".join([f"{name} {figures.state}: {rates}", *lost])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_tsm.datatypes import Prediction
+from edge_tsm.datatypes import Counts, Prediction, SourceState
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
 from edge_tsm.sinks.dispatcher import Dispatcher
+from edge_tsm.sources.names import describe_source
 from edge_tsm.system.clock import Clock
 
 GLANCE_S = 0.2
+TURNED_S = 1.0
+STATUS_S = 10.0  # the manager's queue is short, and needed for the watchdog
 PATIENCE = 3.0  # windows without an answer, before a warning
 
 log = logging.getLogger(__name__)
@@ -48,7 +52,8 @@ class Supervisor:
         self._stats, self._notifier = Stats(clock.now()), ServiceNotifier.from_environment()
         self._clock, self._changed, self._done = clock, clock.condition(), False
         self._watch, self._end_s = watch, clock.now() + watch.duration_s
-        self._logged_s = clock.now()
+        self._logged_s, self._stated_s = clock.now(), -math.inf
+        self._states: list[tuple[str, SourceState]] = []
         self._silent_s = clock.now() + PATIENCE * pipeline.window_s
 
     def __enter__(self) -> Supervisor:
@@ -65,14 +70,18 @@ class Supervisor:
             self._warn_silent()
 
     def answered(self, prediction: Prediction) -> None:
-        """Count an answer, and let the service manager know that all is well."""
+        """Count an answer."""
         self._stats.add(prediction)
-        self._notifier.answered(self._clock.now())
 
     def log_figures(self) -> None:
         """Log the figures since the last time."""
-        lost = {name: c.dropped + c.failed for name, c in self._dispatcher.counts().items()}
-        report = self._stats.report(self._clock.now(), self._pipeline.counts(), undelivered=lost)
+        sinks = self._dispatcher.counts()
+        report = self._stats.report(
+            self._clock.now(),
+            self._pipeline.counts(),
+            undelivered={name: counts.dropped + counts.failed for name, counts in sinks.items()},
+            pending={name: counts.pending for name, counts in sinks.items()},
+        )
         for line in report.lines():
             log.info("%s", line)
 
@@ -84,7 +93,7 @@ class Supervisor:
                 log.warning(
                     "%s: no answer, as %d frames did not fill a window of %g s without a hole; "
                     "see --window",
-                    counts.source,
+                    describe_source(counts.source, counts.address),
                     counts.frames,
                     self._pipeline.window_s,
                 )
@@ -92,6 +101,7 @@ class Supervisor:
     def _run(self) -> None:
         while self._wait():
             now_s = self._clock.now()
+            self._notify(now_s)
             if now_s >= self._silent_s:
                 self._warn_silent()
             if now_s - self._logged_s >= self._watch.stats_s:
@@ -101,6 +111,18 @@ class Supervisor:
                 self._pipeline.close()
                 return
 
+    def _notify(self, now_s: float) -> None:
+        """Tell the service manager that the run turns, if it did since the last glance but one."""
+        if not self._notifier.is_notified:
+            return
+        if now_s - self._pipeline.heartbeat() <= TURNED_S:
+            self._notifier.alive(now_s)
+        counts = self._pipeline.counts()
+        states = [(c.source, c.state) for c in counts]
+        if states != self._states or now_s - self._stated_s >= STATUS_S:
+            self._states, self._stated_s = states, now_s
+            self._notifier.status(describe_states(counts))
+
     def _wait(self) -> bool:
         """Wait until there may be something to do; False at the end of the run."""
         now_s = self._clock.now()
@@ -109,3 +131,17 @@ class Supervisor:
             if not self._done:
                 self._changed.wait(next_s - now_s)
             return not self._done
+
+
+def describe_states(counts: Sequence[Counts]) -> str:
+    """Return in a line how many sources are live, and what is wrong with the others.
+
+    >>> from edge_tsm.datatypes import Counts
+    >>> hall = Counts("hall", "live", frames=9, dropped=0, answers=2, skipped=0, breaks=0)
+    >>> porch = Counts("porch", "lost", 9, 0, 2, 0, 1, state_s=12.4)
+    >>> describe_states([hall, porch])
+    '1 of 2 live: porch lost 12 s'
+    """
+    troubled = [f"{c.source} {c.state} {c.state_s:.0f} s" for c in counts if c.state != "live"]
+    live = f"{len(counts) - len(troubled)} of {len(counts)} live"
+    return f"{live}: {', '.join(troubled)}" if troubled else live

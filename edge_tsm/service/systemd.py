@@ -1,6 +1,7 @@
 """What systemd wants to hear from a service of `Type=notify` (sd_notify(3)).
 
-The watchdog is fed by answers: a process that runs but no longer answers is restarted.
+The watchdog is fed as long as the run turns its loop, whether or not there are answers: a camera
+that is lost for an hour is no reason to restart, an engine or a sink that hangs is one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class ServiceNotifier:
         self._address = address
         # Half of the limit, as sd_watchdog_enabled(3) recommends.
         self._every_s = watchdog_s / 2 if watchdog_s else None
-        self._is_ready, self._fed_s = False, float("-inf")
+        self._is_ready, self._fed_s, self._failing = False, float("-inf"), False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ServiceNotifier:
@@ -36,14 +37,17 @@ class ServiceNotifier:
         limit_s = int(limit_us) / 1e6 if limit_us.isdecimal() and for_us else 0.0
         return cls(address or None, watchdog_s=limit_s or None)
 
-    def answered(self, now_s: float) -> None:
-        """An answer was given at this monotonic time: READY at the first, WATCHDOG in time."""
-        if not self._is_ready:
-            self._is_ready = True
-            self._send("READY=1")
-        if self._every_s is not None and now_s - self._fed_s >= self._every_s:
+    @property
+    def is_notified(self) -> bool:
+        """Whether there is a manager at all."""
+        return self._address is not None
+
+    def alive(self, now_s: float) -> None:
+        """The run turns at this monotonic time: READY at the first, WATCHDOG in time."""
+        self._is_ready = self._is_ready or self._send("READY=1")
+        due = self._every_s is not None and now_s - self._fed_s >= self._every_s
+        if due and self._send("WATCHDOG=1"):  # where it fails, the next turn tries again
             self._fed_s = now_s
-            self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """Show one line in `systemctl status`."""
@@ -53,9 +57,10 @@ class ServiceNotifier:
         """Say that the end was asked for."""
         self._send("STOPPING=1")
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """Return whether it was sent; the first failure of a series is a warning."""
         if self._address is None:
-            return
+            return False
         address = self._address
         if address.startswith("@"):
             address = "\0" + address[1:]
@@ -64,4 +69,9 @@ class ServiceNotifier:
                 end.setblocking(False)  # a manager that is busy must not stall answers
                 end.sendto(text.encode(), address)
         except OSError as error:
-            _log.warning("the service manager cannot be notified of %s: %s", text, error)
+            if not self._failing:
+                _log.warning("the service manager cannot be notified of %s: %s", text, error)
+            self._failing = True
+            return False
+        self._failing = False
+        return True

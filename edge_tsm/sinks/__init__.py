@@ -9,13 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TextIO
 
 from edge_tsm.errors import InputError
-from edge_tsm.sinks.base import Cancellable, FrameSink, Sink
+from edge_tsm.events import EventStore
+from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.plugins import plugin
 
@@ -29,6 +31,7 @@ __all__ = [
     "SinkContext",
     "SinkKind",
     "SinkRequest",
+    "StateSink",
     "find_sink",
     "open_routes",
 ]
@@ -45,6 +48,10 @@ class SinkContext:
         on_close: called when someone closes a window.
         stream: where text goes; standard output if None.
         clock: of deadlines and pauses.
+        store: keeps events; without one a sink that needs it has its own, in memory.
+        segments: when a recording or a saved video goes on in a new piece, and what all may take.
+        name: of the sink that is opened, unique within the run.
+        essential: its errors are to end the run.
     """
 
     live: bool = False
@@ -55,6 +62,10 @@ class SinkContext:
     on_close: Callable[[], object] = lambda: None
     stream: TextIO | None = None
     clock: Clock = SYSTEM_CLOCK
+    store: EventStore | None = None
+    segments: SegmentLimits = field(default_factory=SegmentLimits)
+    name: str = ""
+    essential: bool = False
 
     @property
     def text(self) -> TextIO:
@@ -76,6 +87,8 @@ class SinkKind:
             it may be left out.
         live_only: it wants pictures, which recordings do not hand over.
         needs_actions: it takes starts and ends of actions, and is of no use without rules.
+        events_only: answers without a start or an end are not for it.
+        last: it is closed after the others, whose last events and files it tells of.
         one_source: it cannot tell the pictures of several sources apart.
         essential: its errors end the run.
         lossless: it is waited for, even in a live run.
@@ -86,6 +99,8 @@ class SinkKind:
     value: str = ""
     live_only: bool = False
     needs_actions: bool = False
+    events_only: bool = False
+    last: bool = False
     one_source: bool = False
     essential: bool = False
     lossless: bool = False
@@ -93,11 +108,15 @@ class SinkKind:
 
 @dataclass(frozen=True)
 class SinkRequest:
-    """A sink that is asked for: its kind, its value, and what errors call it."""
+    """A sink that is asked for: its kind, its value, and what errors call it.
+
+    With `essential` its errors end the run, whatever the kind says.
+    """
 
     kind: SinkKind
     value: str = ""
     shown: str = ""
+    essential: bool = False
 
     def check(self, context: SinkContext) -> None:
         """Refuse what cannot be.
@@ -127,15 +146,16 @@ def _kind(name: str, opener: str, value: str = "", **flags: bool) -> SinkKind:
     return SinkKind(name, open_sink, value, **flags)
 
 
-_EVENTS = {"live_only": True, "needs_actions": True}
-_PICTURES = {"live_only": True, "one_source": True, "essential": True}
+_EVENTS = {"needs_actions": True, "events_only": True}
+_PICTURES = {"live_only": True, "one_source": True}
 _KINDS = (
     _kind("terminal", "terminal.open_terminal", essential=True),
     _kind("live", "terminal.open_live_terminal", essential=True),
     _kind("json", "jsonlines.open_json_lines", essential=True),
-    _kind("webhook", "webhook.open_webhook", "URL", needs_actions=True),
-    _kind("snapshots", "snapshots.open_snapshots", "FOLDER", **_EVENTS),
-    _kind("clips", "snapshots.open_clips", "FOLDER", **_EVENTS),
+    _kind("events", "keeper.open_keeper", "FILE", **_EVENTS),
+    _kind("webhook", "webhook.open_webhook", "URL", last=True, **_EVENTS),
+    _kind("snapshots", "snapshots.open_snapshots", "FOLDER", live_only=True, **_EVENTS),
+    _kind("clips", "snapshots.open_clips", "FOLDER", live_only=True, **_EVENTS),
     _kind("window", "window.open_window", live_only=True),
     _kind("video", "video.open_video", "FILE", **_PICTURES),
     _kind("recorder", "recorder.open_recorder", "FOLDER", lossless=True, **_PICTURES),
@@ -169,9 +189,10 @@ def open_routes(requests: Iterable[SinkRequest], context: SinkContext) -> list[R
         for index, request in enumerate(requests):
             kind = request.kind
             before = sum(earlier.kind is kind for earlier in requests[:index])
-            sink = kind.open(request.value, context)
-            opened.callback(sink.close)
             name = f"{kind.name} {before + 1}" if before else kind.name
-            routes.append(Route(name, sink, kind.essential, kind.lossless))
+            essential = kind.essential or request.essential
+            sink = kind.open(request.value, replace(context, name=name, essential=essential))
+            opened.callback(sink.close)
+            routes.append(Route(name, sink, essential, kind.lossless, kind.events_only, kind.last))
         opened.pop_all()
     return routes

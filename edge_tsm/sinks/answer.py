@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from edge_tsm.bundle.schema import Note, json_schema
+from edge_tsm.events.record import EventRecord
 
 Index = Annotated[int, Note(minimum=0)]
 Share = Annotated[float, Note(minimum=0, maximum=1)]
@@ -19,28 +20,29 @@ class ClassRecord(TypedDict):
     probability: Share
 
 
-class EventRecord(TypedDict):
-    """The start or the end of an action; webhooks post these too."""
-
-    kind: Literal["start", "end"]
-    index: Index
-    label: str
-    start_s: Annotated[float, Note(description="when the action began")]
-    told_s: Annotated[float, Note(description="end of the window that settled it")]
-    score: Annotated[Share, Note(description="highest smoothed probability so far")]
-
-
-class DecisionRecord(TypedDict):
-    """What was made of an answer; only with decisions."""
-
+class _RequiredDecision(TypedDict):
     action: Annotated[str | None, Note(description="label of the action that is on")]
     best: Annotated[str, Note(description="the action, or the best class when none is on")]
     score: Annotated[Share, Note(description="smoothed probability of `best`")]
     events: tuple[EventRecord, ...]
 
 
+class DecisionRecord(_RequiredDecision, total=False):
+    """What was made of an answer; only with decisions."""
+
+    actions: Annotated[
+        tuple[str, ...],
+        Note(description="all that are on, where each class has a probability of its own"),
+    ]
+
+
 class _Required(TypedDict):
-    source: Annotated[str, Note(description="URI of the source, without credentials")]
+    source: Annotated[
+        str, Note(description="id of the source: its name, or its index, unique within a run")
+    ]
+    address: Annotated[
+        str | None, Note(description="URI of the source for people, without secrets; not unique")
+    ]
     label: Annotated[str, Note(description="label of the largest logit")]
     top: Annotated[
         tuple[ClassRecord, ...],

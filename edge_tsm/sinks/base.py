@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from edge_tsm.datatypes import Frame, Prediction
+from edge_tsm.datatypes import Frame, Prediction, StateChange
+
+
+@dataclass(frozen=True)
+class RouteCounts:
+    """What became of the items for one sink.
+
+    They were delivered, dropped (queue full or no time), failed, or are `pending` still. Of a sink
+    of events only what holds events is counted.
+    """
+
+    delivered: int
+    dropped: int
+    failed: int
+    pending: int = 0
 
 
 class Sink(Protocol):
     """Takes answers. `Dispatcher` calls it in one thread of its own, which may take its time.
 
     A `SinkError` or any other `OSError` means that this answer could not be delivered: it is
-    counted, and the next one is tried. Any other exception ends the run.
+    counted, and the next one is tried. Any other exception ends the run. A call that returns False
+    had nothing to deliver, and is not counted.
     """
 
-    def write(self, prediction: Prediction, source: str) -> None:
-        """Deliver one answer; `source` is the URI it belongs to, without credentials."""
+    def write(self, prediction: Prediction, source: str) -> object:
+        """Deliver one answer; `source` is the id of the source it belongs to."""
         ...
 
     def close(self) -> None:
@@ -27,8 +43,17 @@ class Sink(Protocol):
 class FrameSink(Sink, Protocol):
     """A sink that wants the pictures of a live source too."""
 
-    def frame(self, frame: Frame, source: str) -> None:
+    def frame(self, frame: Frame, source: str) -> object:
         """Take one picture; its array is shared with others and must not be changed."""
+        ...
+
+
+@runtime_checkable
+class StateSink(Sink, Protocol):
+    """A sink that wants to know when a live source is lost, back, silent, frozen or black."""
+
+    def state(self, change: StateChange) -> None:
+        """Take one change of a source's state."""
         ...
 
 
@@ -47,4 +72,13 @@ class Cancellable(Protocol):
 
     def cancel(self) -> None:
         """End every wait, now and later; called from another thread."""
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A sink that knows better than its caller what was delivered."""
+
+    def counts(self) -> RouteCounts:
+        """Return what became of its items so far; called from any thread."""
         ...

@@ -11,8 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge_tsm.datatypes import Frame, Prediction
-from edge_tsm.sinks.base import Cancellable, FrameSink, Liftable, Sink
+from edge_tsm.datatypes import Frame, Prediction, StateChange
+from edge_tsm.sinks.base import (
+    Cancellable,
+    Counted,
+    FrameSink,
+    Liftable,
+    RouteCounts,
+    Sink,
+    StateSink,
+)
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FLUSH_S = 5.0
@@ -20,6 +28,7 @@ HURRIED_FLUSH_S = 0.6  # together with the grace: Ctrl-C ends everything within 
 GRACE_S = 0.2
 ANSWERS = 64
 FRAMES = 8  # pictures are large
+PICTURE, ANSWER, EVENT = range(3)  # what is dropped first
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +38,8 @@ class Route:
     """A sink under a name.
 
     Errors of an `essential` one end the run; others are counted. A `lossless` one is waited for
-    when its queue is full.
+    when its queue is full. One of `events_only` gets no answers without a start or an end. One
+    that is `last` is closed after the others, as it tells what these add while they close.
 
     >>> from edge_tsm.sinks.callback import Callback
     >>> Route("answers", Callback(print)).essential
@@ -40,15 +50,8 @@ class Route:
     sink: Sink
     essential: bool = False
     lossless: bool = False
-
-
-@dataclass(frozen=True)
-class RouteCounts:
-    """What became of the items for one sink: delivered, dropped (queue full or no time), failed."""
-
-    delivered: int
-    dropped: int
-    failed: int
+    events_only: bool = False
+    last: bool = False
 
 
 class Dispatcher:
@@ -67,7 +70,7 @@ class Dispatcher:
     >>> with Dispatcher([Route("log", JsonLines(stream))]) as dispatcher:
     ...     dispatcher.write(answer, "door")
     >>> dispatcher.counts()
-    {'log': RouteCounts(delivered=1, dropped=0, failed=0)}
+    {'log': RouteCounts(delivered=1, dropped=0, failed=0, pending=0)}
     """
 
     def __init__(
@@ -86,15 +89,23 @@ class Dispatcher:
         """
         self._raise_handed_over()
         name = source if source is not None else prediction.source or ""
-        rank = 2 if prediction.events else 1
+        rank = EVENT if prediction.events else ANSWER
         for worker in self._workers:
+            if worker.events_only and not prediction.events:
+                continue
             worker.put(_Item(rank, lambda sink: sink.write(prediction, name)))
 
     def frame(self, frame: Frame, source: str) -> None:
         """Queue one picture for the sinks that want pictures; to be called from any thread."""
         for worker in self._workers:
             if isinstance(worker.sink, FrameSink):
-                worker.put(_Item(0, lambda sink: sink.frame(frame, source)))  # type: ignore[attr-defined]
+                worker.put(_Item(PICTURE, lambda sink: sink.frame(frame, source)))  # type: ignore[attr-defined]
+
+    def state(self, change: StateChange) -> None:
+        """Queue a change of a source's state for the sinks that want those, from any thread."""
+        for worker in self._workers:
+            if isinstance(worker.sink, StateSink):
+                worker.put(_Item(EVENT, lambda sink: sink.state(change)))  # type: ignore[attr-defined]
 
     def lift(self) -> None:
         """Let sinks that draw on a terminal make room for a message."""
@@ -123,15 +134,17 @@ class Dispatcher:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
-        else:
-            self._close(HURRIED_FLUSH_S)
+        else:  # a service that is told to stop has time to deliver; who presses Ctrl-C has not
+            self._close(FLUSH_S if issubclass(kind, SystemExit) else HURRIED_FLUSH_S)
 
     def _close(self, timeout_s: float) -> None:
         until_s = self._clock.now() + timeout_s
-        for worker in self._workers:
-            worker.stop()
-        for worker in self._workers:
-            worker.wait(until_s)
+        for is_last in (False, True):
+            workers = [worker for worker in self._workers if worker.is_last is is_last]
+            for worker in workers:
+                worker.stop()
+            for worker in workers:
+                worker.wait(until_s)
         for worker in self._workers:
             worker.abandon()
         for worker in self._workers:
@@ -149,7 +162,7 @@ class _Item:
     """One call of a sink; what has the lowest rank is dropped first."""
 
     rank: int
-    give: Callable[[Sink], None]
+    give: Callable[[Sink], object]
 
 
 class _Worker:
@@ -158,12 +171,13 @@ class _Worker:
     def __init__(self, route: Route, *, lossless: bool, clock: Clock) -> None:
         self.name, self.sink = route.name, route.sink
         self._essential, self._lossless = route.essential, lossless
+        self.events_only, self.is_last = route.events_only, route.last
         self._size = FRAMES if isinstance(route.sink, FrameSink) else ANSWERS
         self._clock, self._changed = clock, clock.condition()
         self._items = deque[_Item]()
         self._stopping = self._ended = self._failing = False
         self._error: BaseException | None = None
-        self._delivered = self._dropped = self._failed = 0
+        self._delivered = self._dropped = self._failed = self._series = 0
         clock.start(self._work, name=f"edge-tsm {route.name}")
 
     def put(self, item: _Item) -> None:
@@ -172,15 +186,22 @@ class _Worker:
             while self._lossless and len(self._items) >= self._size and not self._ended:
                 self._changed.wait()
             if self._stopping or self._ended:
-                self._dropped += 1
+                self._drop([item])
                 return
             self._items.append(item)
             if len(self._items) > self._size:
-                self._items.remove(min(self._items, key=lambda queued: queued.rank))
-                self._dropped += 1
+                least = min(self._items, key=lambda queued: queued.rank)
+                self._items.remove(least)
+                self._drop([least])
             self._changed.notify_all()
 
+    def _drop(self, items: Iterable[_Item]) -> None:
+        """Count what is lost; a picture that no event needed is no loss."""
+        self._dropped += sum(item.rank == EVENT or not self.events_only for item in items)
+
     def counts(self) -> RouteCounts:
+        if isinstance(self.sink, Counted):
+            return self.sink.counts()
         with self._changed:
             return RouteCounts(self._delivered, self._dropped, self._failed)
 
@@ -206,9 +227,11 @@ class _Worker:
         with self._changed:
             if self._ended:
                 return
-            self._dropped += len(self._items)
+            self._drop(self._items)
+            left = len(self._items)
             self._items.clear()
-        _log.warning("%s: does not end; what it still had is dropped", self.name)
+        if left or not isinstance(self.sink, Counted):
+            _log.warning("%s: does not end; what it still had is dropped", self.name)
         if isinstance(self.sink, Cancellable):
             self.sink.cancel()
 
@@ -232,18 +255,20 @@ class _Worker:
 
     def _deliver(self, item: _Item) -> None:
         try:
-            item.give(self.sink)
+            has_delivered = item.give(self.sink) is not False
         except OSError as error:  # SinkError is one
             if self._essential:
                 raise
             self._count_failure(error)
         else:
-            self._count_success()
+            if has_delivered:
+                self._count_success()
 
     def _count_failure(self, error: OSError) -> None:
         """Log the first failure of a series only: an outage may last for days."""
         with self._changed:
             self._failed += 1
+            self._series += 1
         if not self._failing:
             _log.warning("%s: %s", self.name, error)
         self._failing = True
@@ -252,8 +277,8 @@ class _Worker:
         with self._changed:
             self._delivered += 1
         if self._failing:
-            _log.warning("%s: delivers again, after %d failures", self.name, self._failed)
-        self._failing = False
+            _log.warning("%s: delivers again, after %d failures", self.name, self._series)
+        self._failing, self._series = False, 0
 
     def _end(self, error: BaseException | None) -> None:
         with self._changed:
@@ -262,6 +287,6 @@ class _Worker:
                 _log.warning("%s: %s", self.name, error)
                 error = None
             self._error, self._ended = error, True
-            self._dropped += len(self._items)
+            self._drop(self._items)
             self._items.clear()
             self._changed.notify_all()

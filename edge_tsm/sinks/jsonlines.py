@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TextIO
 
 from edge_tsm.datatypes import Prediction
 from edge_tsm.sinks import SinkContext
+from edge_tsm.system.jsontext import to_json
 
 
 class JsonLines:
@@ -28,7 +28,7 @@ class JsonLines:
     def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
         record = to_record(prediction, source)
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stream.write(to_json(record) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -37,10 +37,10 @@ class JsonLines:
 
 def to_record(prediction: Prediction, source: str) -> dict[str, Any]:
     """Return the JSON-ready record of one answer; the source comes first."""
-    record = {**prediction.to_json(), "source": source}
+    record = {"source": source, "address": prediction.address, **prediction.to_json()}
     if prediction.decision is not None:
         record["decision"] = prediction.decision.to_json()
-    return {"source": record.pop("source"), **record}
+    return record
 
 
 def open_json_lines(_value: str, context: SinkContext) -> JsonLines:

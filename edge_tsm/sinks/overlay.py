@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from edge_tsm.datatypes import Image, Prediction
+from edge_tsm.datatypes import Decision, Image, Prediction
 
 Fill = tuple[int, int, int, int]  # red, green, blue, opacity
 _RAW: Fill = (40, 110, 60, 200)
 _ACTION: Fill = (190, 100, 20, 220)
+_MOST_ACTIONS = 3
 
 
 class Overlay:
@@ -33,8 +34,9 @@ class Overlay:
 def draw_overlay(prediction: Prediction, width: int, height: int) -> tuple[Image, Image]:
     """Return the answer as a picture, (h, w, 3) BGR, and its opacity, (h, w, 1).
 
-    With a decision, the action that is on comes above the scores, in another color. Drawn by
-    Pillow, whose font knows accents and other scripts where OpenCV prints question marks.
+    The name of the source comes first, if it has one: the index of one without tells nothing. With
+    a decision, the action that is on comes above the scores, in another color. Drawn by Pillow,
+    whose font knows accents and other scripts where OpenCV prints question marks.
     """
     text_px = max(min(height // 18, 28), 10)
     rows = _rows(prediction)
@@ -63,10 +65,16 @@ def _rows(prediction: Prediction) -> list[tuple[float, str, Fill]]:
         (score.probability, f"{score.probability:4.0%}  {fit(score.label, 26)}", _RAW)
         for score in prediction.top(3)
     ]
-    decision = prediction.decision
+    source = prediction.source
+    named = [(0.0, fit(source, 32), _RAW)] if source and not source.isdecimal() else []
+    return [*named, *_decided(prediction.decision), *rows]
+
+
+def _decided(decision: Decision | None) -> list[tuple[float, str, Fill]]:
     if decision is None:
-        return rows
+        return []
     if decision.action is None:
-        return [(0.0, "no action", _ACTION), *rows]
-    score = float(decision.scores[decision.action])
-    return [(score, f"{score:4.0%}  {fit(decision.labels[decision.action], 26)}", _ACTION), *rows]
+        return [(0.0, "no action", _ACTION)]
+    scores = ((float(decision.scores[i]), decision.labels[i]) for i in decision.on)
+    best = sorted(scores, key=lambda score: -score[0])[:_MOST_ACTIONS]
+    return [(score, f"{score:4.0%}  {fit(label, 26)}", _ACTION) for score, label in best]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_tsm.datatypes import Event, Frame, Image, Prediction
 from edge_tsm.errors import SinkError
 from edge_tsm.sinks import SinkContext
+from edge_tsm.sinks.film import Film, clip_suffix
 from edge_tsm.sinks.retention import RetainedFolder
 
 BEFORE_S, AFTER_S = 2.0, 3.0
@@ -28,20 +29,23 @@ class Snapshots:
         self._files = files
         self._newest: dict[str, Image] = {}
 
-    def frame(self, frame: Frame, source: str) -> None:
+    def frame(self, frame: Frame, source: str) -> bool:
         """Remember the picture."""
         self._newest[source] = frame.image
+        return False
 
-    def write(self, prediction: Prediction, source: str) -> None:
-        """Save a picture for each start.
+    def write(self, prediction: Prediction, source: str) -> bool:
+        """Save a picture for each start; return whether there was one.
 
         Raises:
             SinkError: it cannot be written.
         """
         image = self._newest.get(source)
-        for event in _starts(prediction):
-            if image is not None:
-                self._files.put(event.label, partial(_write_picture, jpeg=_encode(image)))
+        starts = _starts(prediction) if image is not None else []
+        for event in starts:
+            assert image is not None
+            self._files.put(event, source, partial(_write_picture, jpeg=_encode(image)))
+        return bool(starts)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -51,13 +55,15 @@ class Snapshots:
 class _Reel:
     """The last seconds of one source, as JPEGs, and the clips that wait for what comes after."""
 
+    source: str
     pictures: deque[tuple[float, Jpeg]] = field(default_factory=deque)
     waiting: list[Event] = field(default_factory=list)
 
 
 class EventClips:
-    """Saves a short video (.avi, MJPEG) when an action starts: what was before, and after.
+    """Saves a short video when an action starts: what was before, and after.
 
+    It is H.264 in an .mp4 that browsers play, where PyAV is installed; see `edge_tsm.sinks.film`.
     The pictures of the last seconds are held as JPEGs: 5 s of 720p take about 20 MB.
     """
 
@@ -67,32 +73,51 @@ class EventClips:
         self._files, self._before_s, self._after_s = files, before_s, after_s
         self._reels: dict[str, _Reel] = {}
 
-    def frame(self, frame: Frame, source: str) -> None:
-        """Keep the picture, and write the clips that end with it."""
-        reel = self._reels.setdefault(source, _Reel())
+    def frame(self, frame: Frame, source: str) -> bool:
+        """Keep the picture, and write the clips that end with it; return whether there was one.
+
+        Raises:
+            SinkError: one cannot be written.
+        """
+        reel = self._reels.setdefault(source, _Reel(source))
+        saved = False
         if reel.pictures and (frame.gap or frame.time_s < reel.pictures[-1][0]):
-            self._finish(reel)
+            saved = self._finish(reel)
         reel.pictures.append((frame.time_s, _encode(frame.image)))
         due = [e for e in reel.waiting if frame.time_s >= e.told_s + self._after_s]
         reel.waiting = [event for event in reel.waiting if event not in due]
-        for event in due:
-            self._save(reel, event)
+        saved = self._save_all(reel, due) or saved
         self._forget(reel, frame.time_s)
+        return saved
 
-    def write(self, prediction: Prediction, source: str) -> None:
+    def write(self, prediction: Prediction, source: str) -> bool:
         """Note each start; its clip is written when its last picture has come."""
-        self._reels.setdefault(source, _Reel()).waiting.extend(_starts(prediction))
+        self._reels.setdefault(source, _Reel(source)).waiting.extend(_starts(prediction))
+        return False
 
     def close(self) -> None:
         """Write the clips that still waited, shorter than asked for."""
         for reel in self._reels.values():
             self._finish(reel)
 
-    def _finish(self, reel: _Reel) -> None:
+    def _finish(self, reel: _Reel) -> bool:
         waiting, reel.waiting = reel.waiting, []
-        for event in waiting:
-            self._save(reel, event)
-        reel.pictures.clear()
+        try:
+            return self._save_all(reel, waiting)
+        finally:
+            reel.pictures.clear()
+
+    def _save_all(self, reel: _Reel, events: list[Event]) -> bool:
+        """Write each clip, the others too where one fails; return whether there was one."""
+        errors, saved = list[SinkError](), False
+        for event in events:
+            try:
+                saved = self._save(reel, event) or saved
+            except SinkError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return saved
 
     def _forget(self, reel: _Reel, now_s: float) -> None:
         """Drop what no clip can need any more."""
@@ -100,15 +125,13 @@ class EventClips:
         while reel.pictures[0][0] < now_s - span_s or len(reel.pictures) > span_s * FASTEST_FPS:
             reel.pictures.popleft()
 
-    def _save(self, reel: _Reel, event: Event) -> None:
+    def _save(self, reel: _Reel, event: Event) -> bool:
         start_s, end_s = event.told_s - self._before_s, event.told_s + self._after_s
         pictures = [(t, jpeg) for t, jpeg in reel.pictures if start_s <= t <= end_s]
         if len(pictures) < 2:
-            return
-        span_s = pictures[-1][0] - pictures[0][0]
-        fps = min(max((len(pictures) - 1) / max(span_s, 1e-3), 1.0), FASTEST_FPS)
-        jpegs = [jpeg for _, jpeg in pictures]
-        self._files.put(event.label, lambda path: _write_film(path, jpegs, fps))
+            return False
+        self._files.put(event, reel.source, partial(_write_film, pictures=pictures), clip=True)
+        return True
 
 
 def _starts(prediction: Prediction) -> list[Event]:
@@ -136,21 +159,16 @@ def _write_picture(path: Path, jpeg: Jpeg) -> None:
     path.write_bytes(jpeg.tobytes())
 
 
-def _write_film(path: Path, jpegs: list[Jpeg], fps: float) -> None:
-    """Write an MJPEG .avi in the size of its first picture."""
-    import cv2
-
-    first = _decode(jpegs[0])
-    size = (first.shape[1], first.shape[0])
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
-    if not writer.isOpened():
-        raise SinkError(f"{path}: this OpenCV cannot write MJPG video")
-    for jpeg in jpegs:
-        image = _decode(jpeg)
-        writer.write(image if image.shape == first.shape else cv2.resize(image, size))
-    writer.release()
-    if not path.stat().st_size:
-        raise SinkError(f"{path}: could not be written; is the disk full?")
+def _write_film(path: Path, pictures: list[tuple[float, Jpeg]]) -> None:
+    span_s = pictures[-1][0] - pictures[0][0]
+    fps = min(max((len(pictures) - 1) / max(span_s, 1e-3), 1.0), FASTEST_FPS)
+    film = Film(path, fps=fps)
+    try:
+        for time_s, jpeg in pictures:
+            film.write(_decode(jpeg), time_s)
+        film.close()
+    finally:
+        film.discard()
 
 
 def open_snapshots(value: str, context: SinkContext) -> Snapshots:
@@ -160,10 +178,14 @@ def open_snapshots(value: str, context: SinkContext) -> Snapshots:
 
 def open_clips(value: str, context: SinkContext) -> EventClips:
     """Open the sink `clips` of a folder."""
-    return EventClips(_folder(value, ".avi", context))
+    return EventClips(_folder(value, clip_suffix(), context))
 
 
 def _folder(value: str, suffix: str, context: SinkContext) -> RetainedFolder:
     return RetainedFolder(
-        Path(value), suffix, most_files=context.most_files, most_bytes=context.most_bytes
+        Path(value),
+        suffix,
+        store=context.store,
+        most_files=context.most_files,
+        most_bytes=context.most_bytes,
     )

@@ -11,26 +11,30 @@ from typing import TextIO
 from edge_tsm.datatypes import Event, Prediction
 from edge_tsm.sinks import SinkContext
 from edge_tsm.sinks.overlay import fit
+from edge_tsm.sources.names import describe_source
+from edge_tsm.system.printable import printable, write_control
 
 BAR_CHARS = 24
 
 
 class Terminal:
-    """Top-5 with bars, one block per answer."""
+    """Top-5 with bars, one block per answer; with `several` sources it names their ids too."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, several: bool = False) -> None:
+        self._stream, self._several = stream, several
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
         window = prediction.window
         span = f"  {window.start_s:.2f} to {window.end_s:.2f} s" if window else ""
-        self._stream.write(f"{source}{span}  ({prediction.inference_ms:.0f} ms)\n")
+        address = prediction.address
+        name = describe_source(source, address) if self._several else address or source
+        self._stream.write(f"{printable(name)}{span}  ({prediction.inference_ms:.0f} ms)\n")
         columns = shutil.get_terminal_size().columns
         longest = min(BAR_CHARS, columns // 3)
         for score in prediction.top(5):
             bar = "█" * round(score.probability * longest)
-            label = fit(score.label, max(columns - longest - 12, 8))
+            label = fit(printable(score.label), max(columns - longest - 12, 8))
             self._stream.write(f"  {score.probability:6.1%}  {bar:<{longest}}  {label}\n")
         self._stream.flush()
 
@@ -77,10 +81,12 @@ class LiveTerminal:
             self._stream.flush()
 
     def _write(self, prediction: Prediction, source: str) -> None:
-        name = time.strftime("%H:%M:%S", self._wall()) + (f"  {source}" if self._several else "")
+        name = time.strftime("%H:%M:%S", self._wall())
+        if self._several:
+            name += f"  {describe_source(source, prediction.address)}"
         for event in prediction.events:
-            self._stream.write(f"{name}  {_describe(event)}\n")
-        line = f"{name}  " + _line(prediction)
+            self._stream.write(printable(f"{name}  {_describe(event)}") + "\n")
+        line = printable(f"{name}  " + _line(prediction))
         if self._is_terminal:
             self._lines[source] = line
             self._draw()
@@ -90,7 +96,7 @@ class LiveTerminal:
     def _erase(self) -> None:
         """Remove the lines of all sources, from the last one up."""
         if self._drawn:
-            self._stream.write("\r\033[K" + "\033[A\033[K" * (self._drawn - 1))
+            write_control(self._stream, "\r\033[K" + "\033[A\033[K" * (self._drawn - 1))
         self._drawn = 0
 
     def _draw(self) -> None:
@@ -100,9 +106,11 @@ class LiveTerminal:
 
 
 def _line(prediction: Prediction) -> str:
-    best, decision = prediction.top(1)[0], prediction.decision
-    state = "" if decision is None else f"▶ {decision.label} · " if decision.label else "- · "
-    return f"{state}{best.probability:4.0%} {best.label}  ({prediction.inference_ms:.0f} ms)"
+    shown, decision = prediction.answered[:3] or prediction.top(1), prediction.decision
+    on = ", ".join(decision.labels[i] for i in decision.on) if decision else ""
+    state = "" if decision is None else f"▶ {on} · " if on else "- · "
+    best = ", ".join(f"{score.probability:4.0%} {score.label}" for score in shown)
+    return f"{state}{best}  ({prediction.inference_ms:.0f} ms)"
 
 
 def _describe(event: Event) -> str:
@@ -113,7 +121,7 @@ def _describe(event: Event) -> str:
 
 def open_terminal(_value: str, context: SinkContext) -> Terminal:
     """Open the sink `terminal`."""
-    return Terminal(context.text)
+    return Terminal(context.text, several=context.sources > 1)
 
 
 def open_live_terminal(_value: str, context: SinkContext) -> LiveTerminal:

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import base64
-import json
+import logging
 import os
-import random
+import socket
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, InvalidURL
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPSConnection,
+    InvalidURL,
+    RemoteDisconnected,
+    responses,
+)
 from typing import IO, Any
 
-from edge_tsm.datatypes import Prediction
-from edge_tsm.errors import InputError, SinkError
+from edge_tsm.errors import InputError
+from edge_tsm.events import EventStore, Message
 from edge_tsm.sinks import SinkContext
-from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.sinks.exposure import exposures
+from edge_tsm.sinks.outbox import Outbox, Refused, Unavailable
+from edge_tsm.system.secrets import clean_secret, resolve
 
-ATTEMPTS = 6
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-TIMEOUT_S = 5.0
+TIMEOUT_S = 10.0
 TOKEN_VARIABLE = "EDGE_TSM_WEBHOOK_TOKEN"
+_log = logging.getLogger(__name__)
 _BUSY = (408, 425, 429)  # with 5xx: worth another try
 
 
@@ -32,19 +43,18 @@ def _utc_now() -> datetime:
 
 
 class Webhook:
-    """POSTs `{"source", "time", "events"}` for every answer that starts or ends an action.
+    """POSTs each message, an `edge_tsm.events.record.EventRecord`, to one URL.
 
-    A server that is away or busy is tried again, with pauses that double; one that refuses is not.
-    Where it names a `Retry-After`, in seconds or as a date, the pause is at least that long, up to
-    `LONGEST_PAUSE_S`: later events wait behind this one.
-    Redirects are refused: they would turn the POST into a GET.
+    `Idempotency-Key` and `X-Edge-TSM-Event` are the same for every attempt: the event's id and the
+    kind. A status of 2xx accepts it; 5xx, 408, 425 and 429 ask for another attempt, after
+    `Retry-After` where it is given, in seconds or as a date; any other refuses it. Redirects are
+    refused: they would turn the POST into a GET.
 
     Args:
         url: http or https; a `user:password@` in it becomes basic authorization.
         token: sent as a bearer token; neither it nor the path of the URL is ever shown.
-        clock: what pauses are measured with.
-        wall: the time of day that is sent.
-        seed: of the pauses' jitter, which keeps many devices from coming back at once.
+        timeout_s: for all of one attempt, however slowly the server drips.
+        wall: the time of day, which dates of `Retry-After` are compared with.
 
     Raises:
         InputError: not such a URL.
@@ -55,76 +65,143 @@ class Webhook:
         url: str,
         *,
         token: str | None = None,
-        clock: Clock = SYSTEM_CLOCK,
+        timeout_s: float = TIMEOUT_S,
         wall: Callable[[], datetime] = _utc_now,
-        seed: int | None = None,
     ) -> None:
         self._url, self._headers, self.shown = _split(url, token)
-        self._changed, self._canceled = clock.condition(), False
-        self._wall = wall
-        self._random = random.Random(seed)
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self.authorizes = "Authorization" in self._headers
+        self._timeout_s, self._wall = timeout_s, wall
+        self._limit: _Limit | None = None
 
-    def write(self, prediction: Prediction, source: str) -> None:
-        """Post the events of this answer, if it has any; returns when they are accepted.
+    def send(self, message: Message) -> None:
+        """Make one attempt; return when the server has accepted the message.
 
         Raises:
-            SinkError: the server refuses, or does not answer in the last attempt either.
+            Refused: the server will not take it.
+            Unavailable: it may, later.
         """
-        if not prediction.events:
-            return
-        record = {
-            "source": source,
-            "time": self._wall().isoformat(timespec="milliseconds"),
-            "events": [event.to_json() for event in prediction.events],
-        }
-        self._deliver(json.dumps(record, ensure_ascii=False).encode())
+        with _limited(self._timeout_s) as limit:
+            self._limit = limit
+            try:
+                self._post(message, limit)
+            except (OSError, HTTPException) as error:
+                raise self._translated(error) from None
+            if limit.was_cut:  # what looks like an accepting answer is the start of one
+                raise self._translated(TimeoutError())
 
     def cancel(self) -> None:
-        """End the pause between two attempts; there are no further ones."""
-        with self._changed:
-            self._canceled = True
-            self._changed.notify_all()
+        """End an attempt that is under way."""
+        if self._limit is not None:
+            self._limit.cut()
 
-    def close(self) -> None:
-        """Nothing is held between posts."""
-
-    def _deliver(self, body: bytes) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                self._post(body)
-                return
-            except (OSError, HTTPException) as error:
-                if (
-                    attempt + 1 == ATTEMPTS
-                    or not _is_passing(error)
-                    or not self._pause(attempt, error)
-                ):
-                    raise SinkError(f"webhook {self.shown}: {_reason(error)}") from None
-
-    def _post(self, body: bytes) -> None:
-        request = urllib.request.Request(self._url, body, self._headers, method="POST")
-        with self._opener.open(request, timeout=TIMEOUT_S):
+    def _post(self, message: Message, limit: _Limit) -> None:
+        headers = {"Idempotency-Key": message.key, "X-Edge-TSM-Event": message.key}
+        request = urllib.request.Request(
+            self._url, message.body.encode(), {**self._headers, **headers}, method="POST"
+        )
+        opener = urllib.request.build_opener(_NoRedirect, _Handler(limit), _SecureHandler(limit))
+        with opener.open(request, timeout=self._timeout_s):
             pass
 
-    def _pause(self, attempt: int, error: OSError | HTTPException) -> bool:
-        """Wait before the next attempt; False when there is to be none."""
-        pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S) * self._random.uniform(0.5, 1.0)
-        pause_s = min(max(pause_s, self._retry_after_s(error)), LONGEST_PAUSE_S)
-        with self._changed:
-            if not self._canceled:
-                self._changed.wait(pause_s)
-            return not self._canceled
+    def _translated(self, error: OSError | HTTPException) -> Refused | Unavailable:
+        late = self._limit is not None and self._limit.was_cut
+        late = late or isinstance(getattr(error, "reason", error), TimeoutError)
+        reason = f"no answer within {self._timeout_s:g} s" if late else _reason(error)
+        text, retry_after_s = f"{self.shown}: {reason}", self._retry_after_s(error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        if late or _is_passing(error):
+            return Unavailable(text, retry_after_s=retry_after_s)
+        return Refused(text)
 
     def _retry_after_s(self, error: OSError | HTTPException) -> float:
         """Return how long a busy server asks to be left alone (RFC 9110, 10.2.3), or 0."""
         text = error.headers.get("Retry-After") if isinstance(error, urllib.error.HTTPError) else ""
-        if not text or text.isdecimal():
+        if not text or (text.isascii() and text.isdecimal()):
             return float(text or 0)
         try:
             return (parsedate_to_datetime(text) - self._wall()).total_seconds()
-        except (TypeError, ValueError):  # no date, or one without a zone
+        except (TypeError, ValueError, OverflowError):  # no date, or one without a zone
             return 0.0
+
+
+class _Limit:
+    """Ends an exchange in time: a server that sends a byte now and then meets every read's limit.
+
+    It holds a second handle of the connection, as TLS takes the first one away.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._until_s = time.monotonic() + timeout_s
+        self._twin: socket.socket | None = None
+        self._lock, self.was_cut = threading.Lock(), False
+
+    def connect(self, address: tuple[str, int], *_: Any) -> socket.socket:
+        """Connect as `socket.create_connection` does, in what is left of the time."""
+        left_s = max(self._until_s - time.monotonic(), 0.001)
+        end = socket.create_connection(address, left_s)
+        with self._lock:
+            self._twin = end.dup()
+        if self.was_cut:
+            self.cut()
+        return end
+
+    def cut(self) -> None:
+        """End the connection, from any thread."""
+        with self._lock:
+            self.was_cut = True
+            if self._twin is not None:
+                with suppress(OSError):
+                    self._twin.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Close what is held."""
+        with self._lock:
+            if self._twin is not None:
+                self._twin.close()
+                self._twin = None
+
+
+@contextmanager
+def _limited(timeout_s: float) -> Iterator[_Limit]:
+    limit = _Limit(timeout_s)
+    timer = threading.Timer(timeout_s, limit.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield limit
+    finally:
+        timer.cancel()
+        limit.release()
+
+
+def _opened(kind: type[HTTPConnection], limit: _Limit) -> Callable[..., HTTPConnection]:
+    """Return what makes connections of a kind within the limit."""
+
+    def make(*arguments: Any, **options: Any) -> HTTPConnection:
+        connection = kind(*arguments, **options)
+        connection._create_connection = limit.connect  # type: ignore[attr-defined]
+        return connection
+
+    return make
+
+
+class _Handler(urllib.request.HTTPHandler):
+    def __init__(self, limit: _Limit) -> None:
+        super().__init__()
+        self._open = _opened(HTTPConnection, limit)
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._open, req)
+
+
+class _SecureHandler(urllib.request.HTTPSHandler):
+    def __init__(self, limit: _Limit) -> None:
+        super().__init__()
+        self._open = _opened(HTTPSConnection, limit)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._open, req)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -139,8 +216,8 @@ def _split(url: str, token: str | None) -> tuple[str, Mapping[str, str], str]:
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise InputError(f"webhook: not a URL ({error})") from None
+    except ValueError:  # whose message quotes what may be a password
+        raise InputError("webhook: not a URL; escape `/`, `@` and `:` in a password") from None
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or " " in url:
         raise InputError("webhook: pass an http:// or https:// URL, in ASCII and without spaces")
     headers = {"Content-Type": "application/json", "User-Agent": "edge-tsm"}
@@ -148,10 +225,17 @@ def _split(url: str, token: str | None) -> tuple[str, Mapping[str, str], str]:
         pair = f"{_plain(parts.username)}:{_plain(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     if token:
-        headers["Authorization"] = f"Bearer {token}"
+        headers["Authorization"] = f"Bearer {_header_text(token)}"
     place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     bare = urllib.parse.urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
     return bare, headers, f"{parts.scheme}://{place}"
+
+
+def _header_text(token: str) -> str:
+    cleaned = clean_secret(token, "webhook token")
+    if not cleaned.isascii() or " " in cleaned:
+        raise InputError("webhook token: holds a space or a character outside ASCII")
+    return cleaned
 
 
 def _plain(text: str) -> str:
@@ -166,14 +250,27 @@ def _is_passing(error: OSError | HTTPException) -> bool:
 
 
 def _reason(error: OSError | HTTPException) -> str:
-    """Return what happened, without the URL, whose path may be a secret."""
+    """Return what happened, without the URL, whose path may be a secret, or the server's words."""
     if isinstance(error, urllib.error.HTTPError):
         hint = "; pass the address it redirects to" if 300 <= error.code < 400 else ""
-        return f"the server says {error.code} {error.reason}{hint}"
+        return f"the server says {error.code} {responses.get(error.code, '')}".rstrip() + hint
+    if isinstance(error, RemoteDisconnected):
+        return "the server closed the connection without an answer"
+    if isinstance(error, HTTPException):
+        return f"the server does not speak HTTP ({type(error).__name__})"
     reason = getattr(error, "reason", error)
-    return str(getattr(reason, "strerror", None) or reason or type(error).__name__)
+    return str(getattr(reason, "strerror", None) or type(reason).__name__)
 
 
-def open_webhook(value: str, context: SinkContext) -> Webhook:
-    """Open the sink `webhook` of a URL; EDGE_TSM_WEBHOOK_TOKEN is its bearer token."""
-    return Webhook(value, token=os.environ.get(TOKEN_VARIABLE), clock=context.clock)
+def open_webhook(value: str, context: SinkContext) -> Outbox:
+    """Open the sink `webhook` of a URL; EDGE_TSM_WEBHOOK_TOKEN is its bearer token, or names it.
+
+    Raises:
+        InputError: no URL, or a token that cannot be sent or found.
+    """
+    token = os.environ.get(TOKEN_VARIABLE)
+    hook = Webhook(value, token=clean_secret(resolve(token), TOKEN_VARIABLE) if token else None)
+    for exposure in exposures(value) if hook.authorizes else ():
+        _log.warning("webhook %s: %s", hook.shown, exposure)
+    store = context.store or EventStore(clock=context.clock)
+    return Outbox(hook, store, name=context.name, clock=context.clock, owned=context.store is None)

@@ -20,7 +20,7 @@ _PROBE = "import cv2; cv2.namedWindow('edge-tsm'); cv2.waitKey(1)"
 
 
 class DisplayWindow:
-    """One window per source; q, Esc or closing it calls `on_close`, once.
+    """One window per source, with its id as the title; q, Esc or closing it calls `on_close`, once.
 
     Everything of the window happens in the thread that delivers: the toolkits want that.
     """

@@ -20,17 +20,27 @@ from edge_tsm.sources.base import (
     SourceOptions,
     TimeFilter,
 )
+from edge_tsm.sources.deferred import DeferredSource
 from edge_tsm.sources.faulty import Fault, FaultySource
 from edge_tsm.sources.files import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
     ImageFolder,
     VideoFile,
+    count_frames,
     is_images,
     list_videos,
     open_recording,
+    remark,
 )
-from edge_tsm.sources.opencv import Camera, open_camera, open_network
+from edge_tsm.sources.formats import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Pictures,
+    ignored,
+    is_hidden,
+    is_video,
+    pictures_of,
+)
+from edge_tsm.sources.opencv import Camera, open_camera, open_with_opencv
 from edge_tsm.sources.pattern import TestPattern, open_pattern
 from edge_tsm.sources.push import PushSource
 from edge_tsm.sources.replay import Replay, open_replay
@@ -46,11 +56,13 @@ __all__ = [
     "SCHEMES",
     "VIDEO_SUFFIXES",
     "Camera",
+    "DeferredSource",
     "Fault",
     "FaultySource",
     "FrameChooser",
     "ImageFolder",
     "OnProgress",
+    "Pictures",
     "Pipe",
     "PushSource",
     "Recording",
@@ -61,9 +73,15 @@ __all__ = [
     "TestPattern",
     "TimeFilter",
     "VideoFile",
+    "count_frames",
+    "ignored",
+    "is_hidden",
+    "is_video",
     "list_videos",
     "open_recording",
     "open_source",
+    "pictures_of",
+    "remark",
     "scheme_of",
     "takes_rate",
 ]
@@ -115,6 +133,13 @@ def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
     return open_av(uri, options, clock)
 
 
+def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    """Open a stream through PyAV where it is installed, for its times and sizes, else OpenCV."""
+    from edge_tsm.sources.pyav import has_pyav, open_av
+
+    return (open_av if has_pyav() else open_with_opencv)(uri, options, clock)
+
+
 def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
     return open_recording(Path(uri.removeprefix("file://")), fps=options.fps or 25.0)
 
@@ -131,6 +156,7 @@ SCHEMES: dict[str, Scheme] = {
             recognizes=_is_camera,
             takes_size=True,
             takes_rate=True,
+            deferrable=True,
         ),
         Scheme(
             "stdin",
@@ -149,6 +175,7 @@ SCHEMES: dict[str, Scheme] = {
             recognizes=lambda text: text.startswith("csi://"),
             takes_size=True,
             takes_rate=True,
+            deferrable=True,
         ),
         Scheme(
             "test",
@@ -166,6 +193,7 @@ SCHEMES: dict[str, Scheme] = {
             _open_pipeline,
             recognizes=lambda text: " ! " in text,
             takes_rate=True,
+            deferrable=True,
         ),
         Scheme(
             "replay",
@@ -174,13 +202,21 @@ SCHEMES: dict[str, Scheme] = {
             open_replay,
             virtual_time=True,
         ),
-        Scheme("av", "av:URI", "a video or stream through PyAV", _open_av),
+        Scheme("av", "av:URI", "a video or stream through PyAV", _open_av, deferrable=True),
+        Scheme(
+            "opencv",
+            "opencv:URI",
+            "a video or stream through OpenCV",
+            open_with_opencv,
+            deferrable=True,
+        ),
         Scheme(
             "network",
             "rtsp://…, http://…, tcp://…, udp://…",
             "a network stream",
-            open_network,
+            _open_network,
             recognizes=lambda text: _NETWORK.match(text) is not None,
+            deferrable=True,
         ),
         Scheme(
             "images",
@@ -196,7 +232,11 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def open_source(
-    uri: str | int | Path, *, options: SourceOptions | None = None, clock: Clock = SYSTEM_CLOCK
+    uri: str | int | Path,
+    *,
+    options: SourceOptions | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    deferred: bool = False,
 ) -> Source:
     """Open anything that delivers pictures.
 
@@ -208,13 +248,17 @@ def open_source(
     | `test://640x480/30` | a test pattern |
     | `v4l2src ! videoconvert` | a GStreamer pipeline without its sink |
     | `replay:FOLDER`, `replay:clip.mp4` | a recording or a video as a live stream |
-    | `av:URI` | a video or a stream through PyAV, with exact times |
-    | `rtsp://…`, `http://…`, `tcp://…`, `udp://…` | a network stream |
+    | `av:URI` | a video or a stream through PyAV, with exact times and sizes |
+    | `opencv:URI` | a video or a stream through OpenCV |
+    | `rtsp://…`, `http://…`, `tcp://…`, `udp://…` | a network stream, through PyAV if installed |
     | `frames/`, `frames/*.png`, `frames/img_%05d.jpg` | images in a folder |
     | `clip.mp4` | a video file |
 
     An `int` is always a camera; a number as text is one where no file or folder has that name.
     Files and folders may be written with `file://` before their path.
+
+    With `deferred`, a camera or stream is opened when it is first read, and need not be there yet:
+    a pipeline tries again as after a loss. Other kinds are opened at once all the same.
 
     Any other `NAME://…` or `NAME:…` is looked up among the entry points of the group
     `edge_tsm.sources`. The entry point NAME of another package is a function
@@ -237,8 +281,15 @@ def open_source(
         raise _refusal("size", text, [s for s in SCHEMES.values() if s.takes_size])
     if options.fps and not scheme.takes_rate:
         raise _refusal("rate", text, [s for s in SCHEMES.values() if s.takes_rate])
-    source = scheme.open(text, options, clock)
-    return TransformedSource(source, options) if options.rotate or options.crop else source
+    chosen = options
+
+    def connect() -> Source:
+        source = scheme.open(text, chosen, clock)
+        return TransformedSource(source, chosen) if chosen.rotate or chosen.crop else source
+
+    if deferred and scheme.deferrable and not _is_file(text.partition(":")[2]):
+        return DeferredSource(redact(text), connect, fps=options.fps or 30.0)
+    return connect()
 
 
 def scheme_of(uri: str | int | Path) -> Scheme:
@@ -291,7 +342,7 @@ def _unknown(text: str) -> SourceError:
     if path is None:
         problem = f"{redact(text)}: scheme {text.partition('://')[0]!r} is unknown"
     else:
-        problem = f"{path} does not exist"
+        problem = f"{redact(str(path))} does not exist"
     forms = ", ".join(f"{scheme.summary} ({scheme.form})" for scheme in SCHEMES.values())
     return SourceError(f"{problem}; pass {forms}")
 

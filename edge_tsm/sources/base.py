@@ -100,7 +100,8 @@ class Scheme:
     `form` is an example of its addresses and `summary` says what they are, both for help and
     messages. Without `recognizes`, addresses that begin with `NAME:` are its own. `virtual_time`
     marks recordings that play as live sources in a time of their own, which need not be waited
-    for; their source says with an attribute `start_s` when that time begins.
+    for; their source says with an attribute `start_s` when that time begins. `deferrable` ones
+    reach a device or a sender that may not be there yet, but later.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Scheme:
     takes_size: bool = False
     takes_rate: bool = False
     virtual_time: bool = False
+    deferrable: bool = False
 
     def matches(self, text: str) -> bool:
         """Return whether `text` is an address of this kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from math import inf
@@ -10,32 +11,31 @@ from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, TimeFilter
+from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, Source, TimeFilter
+from edge_tsm.sources.formats import (
+    CODECS,
+    IMAGE_SUFFIXES,
+    is_hidden,
+    is_video,
+    natural,
+    pictures_of,
+)
 from edge_tsm.system.opencv import VideoCapture, check_name, opencv
 
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".avi",
-        ".mkv",
-        ".mov",
-        ".webm",
-        ".m4v",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-    )
-)
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
+log = logging.getLogger(__name__)
+_MOST_LOST = 30  # frames in a row that cannot be decoded, after which a video is over
+_FEWEST_SHARE = 0.25  # of the frames that a container claims, below which it is no clip any more
 
 
 class VideoFile:
-    """A video file read by OpenCV. Frame counts of containers are often wrong: decoding tells."""
+    """A video file read by OpenCV. Frame counts of containers are often wrong: decoding tells.
+
+    `damage` says, once the file was read, that frames in its middle or at its end are lost.
+    """
 
     live = False
+    damage = ""
+    _torn = False  # frames failed between others
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.uri = str(path)
@@ -44,7 +44,13 @@ class VideoFile:
         self._claimed = int(capture.get(opencv().CAP_PROP_FRAME_COUNT))
         rate = capture.get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < 1000 else 25.0
+        self._codec = _codec(int(capture.get(opencv().CAP_PROP_FOURCC)))
         capture.release()
+
+    @property
+    def claimed_frames(self) -> int:
+        """The frames that the container claims; 0 if it claims none."""
+        return max(self._claimed, 0)
 
     @property
     def claimed_s(self) -> float:
@@ -52,20 +58,21 @@ class VideoFile:
         return max(self._claimed, 0) / self.fps
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every frame that can be decoded."""
-        return self.pick(lambda _: True)
+        """Yield every frame that can be decoded; a warning says at the end if some cannot."""
+        yield from self.pick(lambda _: True)
+        if self.damage:
+            log.warning("%s: %s", self.uri, self.damage)
 
     def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield the wanted frames; only those are converted to pictures."""
-        capture, index = self._open(), 0
+        capture = self._open()
         try:
-            while capture.grab():
+            for index in self._grabs(capture):
                 time_s = self._time_s(capture, index)
                 if time_s >= until_s:
                     break
                 if wanted(time_s):
                     yield self._frame(capture, index)
-                index += 1
         finally:
             capture.release()
 
@@ -75,12 +82,14 @@ class VideoFile:
         One pass when the container's frame count is right, else a second one with the real count.
 
         Raises:
-            SourceError: no frame can be decoded.
+            SourceError: no frame can be decoded, or so few that it is no clip any more.
         """
         wanted = choose(self._claimed) if self._claimed > 0 else []
         count, frames = self._pass(wanted, progress)
         if count == 0:
-            raise SourceError(f"{self.uri}: no frame can be decoded; is it a video?")
+            raise SourceError(f"{self.uri}: no frame can be decoded; {self._way_out()}")
+        if self._torn and count < _FEWEST_SHARE * self._claimed:
+            raise SourceError(f"{self.uri}: only {self.damage}; leave it out, or get it anew")
         if count != self._claimed:
             wanted = choose(count)
             _, frames = self._pass(wanted, progress)
@@ -96,15 +105,46 @@ class VideoFile:
         capture, frames, count = self._open(), dict[int, Frame](), 0
         needed = frozenset(wanted)
         try:
-            while capture.grab():
-                if count in needed:
-                    frames[count] = self._frame(capture, count)
-                count += 1
+            for index in self._grabs(capture):
+                if index in needed:
+                    frames[index] = self._frame(capture, index)
+                count = index + 1
                 if progress:
                     progress(count, max(self._claimed, count))
         finally:
             capture.release()
         return count, frames
+
+    def _grabs(self, capture: VideoCapture) -> Iterator[int]:
+        """Grab frame after frame and yield their indices, over a damaged part too.
+
+        A container that claims more frames than there are is common; `damage` is only what
+        failed between frames, or an end long before the claimed one.
+        """
+        count, lost, failed, time_s = 0, 0, 0, 0.0
+        while failed <= _MOST_LOST:
+            if capture.grab():
+                lost, failed = lost + failed, 0
+                time_s = self._time_s(capture, count)
+                yield count
+                count += 1
+            elif count + lost + failed < self._claimed:
+                failed += 1
+            else:
+                break
+        early = time_s + 2 / self.fps < 0.9 * self.claimed_s and count < 0.9 * self._claimed
+        self._torn = self._torn or lost > 0
+        if count and (lost or early):
+            self.damage = f"{count} of {self._claimed} frames can be decoded"
+
+    def _way_out(self) -> str:
+        if not self._codec or self._claimed <= 0:
+            return "is it a video?"
+        return (
+            f"its codec is {self._codec}, which this OpenCV cannot decode: read it as "
+            f"av:{self.uri} (pip install 'edge-tsm[av]'), or convert it: "
+            f"ffmpeg -i {self.uri} -c:v libx264 NEW.mp4"
+        )
 
     def _open(self) -> VideoCapture:
         try:
@@ -133,7 +173,7 @@ class VideoFile:
 
 
 class ImageFolder:
-    """Frames as images in one folder, in order of the numbers in their names.
+    """Frames as images in one folder, in order of the numbers in their names (see `pictures_of`).
 
     Instead of a folder, `path` may be a pattern: `clip/*.png`, or `clip/img_%05d.jpg` as FFmpeg
     writes it. Images carry no times, so `fps` sets them.
@@ -154,16 +194,25 @@ class ImageFolder:
     live = False
 
     def __init__(self, path: Path, *, fps: float = 25.0) -> None:
-        self.uri, self.fps = str(path), fps
-        found = path.iterdir() if path.is_dir() else map(Path, glob.glob(_glob(str(path))))  # noqa: PTH207
-        files = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES)
-        self._files = sorted(files, key=_natural)
+        self.uri, self.fps, self.note = str(path), fps, ""
+        if path.is_dir():
+            found = pictures_of(path)
+            self._files, self.note = list(found.files), found.note
+            return
+        files = (Path(file) for file in glob.glob(_glob(str(path))))  # noqa: PTH207
+        pictures = (p for p in files if p.suffix.lower() in IMAGE_SUFFIXES)
+        self._files = sorted(pictures, key=lambda p: natural(p.name))
         if not self._files:
             raise SourceError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
+    def __len__(self) -> int:
+        return len(self._files)
+
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every image."""
-        return self.pick(lambda _: True)
+        """Yield every image; a warning says which were taken if there are others."""
+        if self.note:
+            log.warning("%s: %s", self.uri, self.note)
+        yield from self.pick(lambda _: True)
 
     def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield the wanted images, `fps` of them a second; only those are read."""
@@ -189,9 +238,31 @@ class ImageFolder:
         return Frame(image, index, index / self.fps)
 
 
+def remark(source: Source) -> str:
+    """Return what is odd about a recording that was read, empty if nothing is.
+
+    Frames that cannot be decoded, or pictures that lie beside those taken.
+    """
+    recording = getattr(source, "source", source)  # of a transformed one
+    if isinstance(recording, VideoFile):
+        return recording.damage
+    return recording.note if isinstance(recording, ImageFolder) else ""
+
+
 def list_videos(folder: Path) -> list[Path]:
-    """Return the video files below `folder`, sorted by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    """Return the video files below `folder`, sorted by path; of no known suffix by content."""
+    files = (path for path in folder.rglob("*") if not is_hidden(path.name) and not path.is_dir())
+    return sorted(filter(is_video, files))
+
+
+def count_frames(path: Path) -> int:
+    """Return the pictures of a folder's clip, or the frames a video claims; 0 if unknown."""
+    try:
+        if path.is_dir():
+            return len(pictures_of(path).files)
+        return VideoFile(path, threads=1).claimed_frames
+    except SourceError:
+        return 0
 
 
 def open_recording(path: Path, *, fps: float = 25.0, threads: int | None = None) -> Recording:
@@ -219,7 +290,7 @@ def _glob(text: str) -> str:
     return re.sub(r"%0?\d*d", "[0-9]*", text)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key by which 2 comes before 10, padded or not."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _codec(fourcc: int) -> str:
+    """Return the name of a codec by its FourCC, or the FourCC itself; empty for none."""
+    text = "".join(chr(fourcc >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\0 ")
+    return CODECS.get(text.lower(), text if text.isprintable() else "")

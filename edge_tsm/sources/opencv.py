@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isfinite, nan
 from pathlib import Path
 
-from edge_tsm.datatypes import Frame
+from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import SourceOptions
+from edge_tsm.sources.base import Source, SourceOptions
+from edge_tsm.sources.files import VideoFile
+from edge_tsm.sources.timing import COUNTED_S, SenderClock, most_queued, without_backlog
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.opencv import VideoCapture, check_name, opencv
 from edge_tsm.system.redact import redact
 
 MOST_CAMERAS = 1000
 FASTEST_FPS = 1000
-WAITED = 0.3  # of a frame's time in a read: the frame had not been waiting
+PATIENCE_S = 10.0
+AT_ONCE_S = 0.002  # a read that says False so fast did not wait for a frame
+ENDS = 100  # so many of them one after the other are the end, and no damage
 
 
 class OpenCvStream:
     """Live frames of whatever `connect` returns; opened at once, and anew by each iteration.
 
-    Frames carry the time at which they were read. With a `backlog`, what a sender has queued since
-    the opening (a model may take minutes to load) is skipped, or it would pass for new.
+    A picture that cannot be decoded is left out: OpenCV says False to it as to the end of the
+    stream, but has waited for it. `patience_s` without a picture count as the end.
+
+    Frames carry the time at which they were read. Those of a `remote` sender carry its times, on
+    this machine's clock, where it gives any; and what it has queued since the opening (a model may
+    take minutes to load) is skipped. OpenCV keeps the first size of a stream, and squeezes
+    pictures of another into it.
     """
 
     live = True
     reopens = True
 
     def __init__(
-        self, uri: str, connect: Callable[[], VideoCapture], clock: Clock, *, backlog: bool = False
+        self,
+        uri: str,
+        connect: Callable[[], VideoCapture],
+        clock: Clock,
+        *,
+        remote: bool = False,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.uri, self._connect, self._clock = uri, connect, clock
-        self._backlog, self._closed, self._opened_s = backlog, False, clock.now()
+        self._remote, self._patience_s = remote, patience_s
+        self._closed, self._opened_s = False, clock.now()
         self._first: list[VideoCapture] = [connect()]
         rate = self._first[0].get(opencv().CAP_PROP_FPS)
         self.fps = float(rate) if 0 < rate < FASTEST_FPS else 30.0
@@ -42,36 +59,70 @@ class OpenCvStream:
         Raises:
             SourceError: it cannot be opened, or stops delivering.
         """
+        most = self._most_queued()
         capture = self._first.pop() if self._first else self._connect()
-        if self._backlog:
-            self._catch_up(capture)
-            self._backlog = False  # later openings are read at once
-        index = 0
+        times = _Times(capture, self._clock, remote=self._remote)
+        images = self._images(capture)
         try:
-            while not self._closed:
-                ok, image = capture.read()
-                time_s = self._clock.now()
-                if not ok:
-                    raise SourceError(f"{self.uri} stopped delivering frames after {index}")
-                yield Frame(image, index, time_s)
-                index += 1
+            live = without_backlog(images, self._clock, most=most, interval_s=1 / self.fps)
+            for index, image in enumerate(live):
+                time_s, gap = times.place()
+                yield Frame(image, index, time_s, gap)
         finally:
             capture.release()
 
-    def _catch_up(self, capture: VideoCapture) -> None:
-        """Skip frames that come faster than they were taken, at most those of the time passed."""
-        for _ in range(int((self._clock.now() - self._opened_s) * self.fps)):
+    def _most_queued(self) -> int:
+        """Return how many frames may wait; later openings are read at once."""
+        waiting = self._remote and self._first
+        return most_queued(self._clock.now() - self._opened_s, self.fps) if waiting else 0
+
+    def _images(self, capture: VideoCapture) -> Iterator[Image]:
+        """Yield the pictures that can be read, until `close` or the end."""
+        good_s, at_once, count = self._clock.now(), 0, 0
+        while not self._closed:
             before_s = self._clock.now()
-            if self._closed or not capture.grab():
-                return
-            if self._clock.now() - before_s > WAITED / self.fps:
-                return
+            ok, image = capture.read()
+            now_s = self._clock.now()
+            if ok:
+                good_s, at_once, count = now_s, 0, count + 1
+                yield image
+                continue
+            at_once = at_once + 1 if now_s - before_s < AT_ONCE_S else 0
+            if at_once >= ENDS:
+                raise SourceError(f"{self.uri} stopped delivering frames after {count}")
+            if now_s - good_s >= self._patience_s:
+                raise SourceError(
+                    f"{self.uri} delivered no picture that can be decoded for "
+                    f"{self._patience_s:g} s"
+                )
 
     def close(self) -> None:
         """End the iteration after the frame being read."""
         self._closed = True
         while self._first:
             self._first.pop().release()
+
+
+class _Times:
+    """The times of one opening's frames: the sender's as long as they move on, else arrivals."""
+
+    def __init__(self, capture: VideoCapture, clock: Clock, *, remote: bool) -> None:
+        self._capture, self._clock = capture, clock
+        # OpenCV does not say whether a stream has times or FFmpeg counts frames.
+        self._sender = SenderClock(COUNTED_S) if remote else None
+        self._sent_s = nan
+
+    def place(self) -> tuple[float, bool]:
+        """Return when the frame just read was captured, and whether time broke before it."""
+        now_s = self._clock.now()
+        if self._sender is None:
+            return now_s, False
+        sent_s = float(self._capture.get(opencv().CAP_PROP_POS_MSEC)) / 1000
+        if not isfinite(sent_s) or sent_s == self._sent_s:
+            self._sender = None
+            return now_s, False
+        self._sent_s = sent_s
+        return self._sender.place(sent_s, now_s=now_s)
 
 
 class Camera(OpenCvStream):
@@ -86,7 +137,7 @@ class Camera(OpenCvStream):
     ) -> None:
         self._device, self._options = device, options or SourceOptions()
         uri = f"camera {device}" if isinstance(device, int) else device
-        super().__init__(uri, self._open, clock)
+        super().__init__(uri, self._open, clock, patience_s=self._options.timeout_s)
 
     def _open(self) -> VideoCapture:
         cv2, device = opencv(), self._device
@@ -126,12 +177,17 @@ def _cameras_here() -> str:
     return ", ".join(map(str, stable)) or "none"
 
 
-def open_network(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:
-    """Open rtsp://, http(s)://, tcp://, udp:// and the like through OpenCV's FFmpeg.
+def open_with_opencv(uri: str, options: SourceOptions, clock: Clock) -> Source:
+    """Open a stream (rtsp, http, tcp, udp and the like), or a video after `opencv:`.
 
     Raises:
         SourceError: nobody answers within `timeout_s`, or the answer is not a video.
     """
+    address = uri.removeprefix("opencv:")
+    return _open_stream(address, options, clock) if "://" in address else VideoFile(Path(address))
+
+
+def _open_stream(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:
     shown = redact(uri)
 
     def connect() -> VideoCapture:
@@ -148,4 +204,4 @@ def open_network(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream
             raise SourceError(f"{shown} cannot be opened; is it reachable, and a video stream?")
         return capture
 
-    return OpenCvStream(shown, connect, clock, backlog=True)
+    return OpenCvStream(shown, connect, clock, remote=True, patience_s=options.timeout_s)

@@ -10,10 +10,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Protocol
 
 from edge_tsm.errors import EdgeTsmError
+
+_WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Condition(Protocol):
@@ -49,6 +52,14 @@ class Clock(Protocol):
         """Return the monotonic time in seconds."""
         ...
 
+    def suspended_s(self) -> float:
+        """Return for how long the machine has slept so far, which `now` does not count."""
+        ...
+
+    def utc(self, time_s: float) -> datetime | None:
+        """Return the time of day at a time of this clock; None for a clock that knows none."""
+        ...
+
     def condition(self) -> Condition:
         """Return a new condition whose timeouts are in this clock's seconds."""
         ...
@@ -64,6 +75,18 @@ class SystemClock:
     def now(self) -> float:
         """Return `time.monotonic()`."""
         return time.monotonic()
+
+    def suspended_s(self) -> float:
+        """Return how far the clock that counts sleep (Linux has one) is ahead of `now`."""
+        return time.clock_gettime(_WITH_SLEEP) - time.monotonic()
+
+    def utc(self, time_s: float) -> datetime:
+        """Return the time of day at `time_s`, as far as the machine knows it now.
+
+        A clock that is set later, as on a device that boots without one, changes later answers.
+        """
+        now = datetime.now(timezone.utc)
+        return now - timedelta(seconds=self.now() - time_s)
 
     def condition(self) -> Condition:
         """Return a `threading.Condition`."""
@@ -82,10 +105,14 @@ class VirtualClock:
 
     The thread that makes the clock and those it starts take part; work costs no time. When all of
     them wait forever, each wait raises `EdgeTsmError` instead of hanging.
+
+    Args:
+        start_s: where it starts.
+        epoch: the time of day at 0 s; without one it has none.
     """
 
-    def __init__(self, start_s: float = 0.0) -> None:
-        self._now_s = start_s
+    def __init__(self, start_s: float = 0.0, *, epoch: datetime | None = None) -> None:
+        self._now_s, self._epoch = start_s, epoch
         self._lock = threading.Condition(threading.RLock())
         self._running = 1
         self._waiters: list[_Waiter] = []
@@ -93,6 +120,14 @@ class VirtualClock:
     def now(self) -> float:
         """Return the virtual time in seconds."""
         return self._now_s
+
+    def suspended_s(self) -> float:
+        """Return 0: this clock does not sleep."""
+        return 0.0
+
+    def utc(self, time_s: float) -> datetime | None:
+        """Return the time of day, if the clock was given one."""
+        return None if self._epoch is None else self._epoch + timedelta(seconds=time_s)
 
     def condition(self) -> Condition:
         """Return a condition of this clock; all of them share one lock."""
@@ -195,6 +230,23 @@ class Alarm:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+class Turns:
+    """What passed between two turns of a loop that is never long in one.
+
+    A loop that turns late was stopped (SIGSTOP, a debugger), starved, or slept with the machine.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._turned_s, self._suspended_s = clock.now(), clock.suspended_s()
+
+    def turn(self) -> tuple[float, float]:
+        """Return the clock's seconds since the last turn, and those that the machine slept."""
+        before_s, before_suspended_s = self._turned_s, self._suspended_s
+        self._turned_s, self._suspended_s = self._clock.now(), self._clock.suspended_s()
+        return self._turned_s - before_s, self._suspended_s - before_suspended_s
 
 
 class Handover:

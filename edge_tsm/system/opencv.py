@@ -10,6 +10,8 @@ from typing import Protocol
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import EdgeTsmError, SourceError
 
+MOST_PIXELS = 1 << 28  # of an image file: 16384 x 16384
+
 
 class VideoCapture(Protocol):
     """What is used of `cv2.VideoCapture`."""
@@ -51,6 +53,7 @@ def opencv() -> ModuleType:
         SourceError: it is not installed, or cannot be loaded.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
     quiet = "OPENCV_LOG_LEVEL" not in os.environ
     try:
         import cv2

@@ -16,7 +16,17 @@ from tests.helpers.upstream import write_checkpoint
 
 CLIP = [
     *("format", "backbone", "shift", "shifted blocks", "non-local", "temporal pool", "classes"),
-    *("segments", "shift_div", "consensus", "color", "shift direction", "sampling", "resize"),
+    *(
+        "segments",
+        "shift_div",
+        "consensus",
+        "color",
+        "activation",
+        "shift direction",
+        "sampling",
+        "size",
+        "resize",
+    ),
     *("window_s", "labels", "batch"),
 ]
 
@@ -39,7 +49,7 @@ def test_parts_of_a_clip_are_a_fact_only_where_there_are_several() -> None:
     whole = resolve(a_topology(), Options(segments=8, shift_segments=8)).facts
     assert whole.shift_segments is None
     parts = resolve(a_topology(), Options(segments=8, shift_segments=4))
-    assert [name for name, _ in parts.facts.rows()][10:12] == ["color", "shift segments"]
+    assert [name for name, _ in parts.facts.rows()][11:13] == ["activation", "shift segments"]
     assert parts.shift.segments == 4
 
 

@@ -25,7 +25,9 @@ from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.system.clock import VirtualClock
 
 
-def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
+def make_card(
+    *, segments: int = 8, classes: int = 3, batch: int = 1, dynamic: bool = False
+) -> Card:
     return Card(
         schema=SCHEMA,
         name="fake",
@@ -42,7 +44,7 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
         ),
-        input=Input("clip", (batch, segments * 3, 224, 224), "float32", dynamic_batch=False),
+        input=Input("clip", (batch, segments * 3, 224, 224), "float32", dynamic_batch=dynamic),
         output=Output("logits", "softmax"),
         streaming=None,
         files={},
@@ -51,11 +53,13 @@ def make_card(*, segments: int = 8, classes: int = 3, batch: int = 1) -> Card:
     )
 
 
-def make_online_card(*, fps: float = 10.0, horizon: int = 4, batch: int = 1) -> Card:
+def make_online_card(
+    *, fps: float = 10.0, horizon: int = 4, batch: int = 1, dynamic: bool = False
+) -> Card:
     """A card for `FakeOnlineBackend`."""
     return dataclasses.replace(
         make_card(batch=batch, segments=4),
-        input=Input("frame", (batch, 3, 224, 224), "float32", dynamic_batch=False),
+        input=Input("frame", (batch, 3, 224, 224), "float32", dynamic_batch=dynamic),
         streaming=Streaming(fps, horizon, (Cache("count", "next_count", (batch, 1, 1, 1)),)),
     )
 

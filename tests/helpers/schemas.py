@@ -10,12 +10,17 @@ from typing import Any
 import edge_tsm
 from edge_tsm.actions.rules import rules_schema
 from edge_tsm.bundle.card import card_schema
+from edge_tsm.events.record import event_schema, state_schema
+from edge_tsm.service.config import config_schema
 from edge_tsm.sinks.answer import answer_schema
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "bundle/card.schema.json": card_schema,
     "actions/rules.schema.json": rules_schema,
+    "events/event.schema.json": event_schema,
+    "events/state.schema.json": state_schema,
     "sinks/answer.schema.json": answer_schema,
+    "service/config.schema.json": config_schema,
 }
 
 

@@ -27,7 +27,9 @@ SHIFT = Shift(segments=4, div=4, direction="past")
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    with pytest.raises(InputError, match="unknown network 'toynet'; choose mobilenetv2, resnet18"):
+    with pytest.raises(
+        InputError, match="unknown network 'toynet'; choose mobilenetv2, mobilenetv3"
+    ):
         topology("toynet")
     monkeypatch.setitem(FAMILIES, Toy.family, Toy)
     return topology("toynet")
@@ -48,7 +50,9 @@ def clip(*, size: int = 32) -> torch.Tensor:
 
 
 def test_every_family_is_listed_under_its_own_name() -> None:
-    assert list(FAMILIES) == ["mobilenet", "resnet", "mobileone", "lcnet"]
+    assert list(FAMILIES) == [
+        *("mobilenet", "resnet", "mobileone", "lcnet", "efficientnet", "regnet")
+    ]
     assert all(family.family == name for name, family in FAMILIES.items())
 
 

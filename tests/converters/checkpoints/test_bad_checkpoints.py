@@ -84,19 +84,13 @@ def test_numpy_1_spelling_is_read(tmp_path: Path) -> None:
     read(path)
 
 
-def test_numpy_arrays_are_not(tmp_path: Path) -> None:
-    torch.save({"state_dict": STATE, "x": np.zeros(3)}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="asks to run numpy"):
-        read(tmp_path / "x.pth")
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a checkpoint"),
+        (b"", "the file is empty"),
         (b"hello", "is not a checkpoint"),
         (b"PK\x03\x04 not really", "is not a checkpoint"),
-        (b"\x89PNG\r\n\x1a\n", "is not a checkpoint"),
+        (b"\x89PNG\r\n\x1a\n", "is a picture, not a checkpoint"),
     ],
 )
 def test_files_of_other_kinds(content: bytes, message: str, tmp_path: Path) -> None:
@@ -144,13 +138,13 @@ IMAGE = {
         ({"backbone.conv1.conv.weight": torch.zeros(1)}, r"none of cls_head\.fc_cls"),
         ({"encoder.0.weight": torch.zeros(1)}, "no TSM network is known"),
         ({}, "holds no tensors"),
-        ([torch.zeros(1)], "holds list, not a state dict"),
-        ({3: torch.zeros(1)}, "not a state dict"),
+        ([torch.zeros(1)], "no TSM network is known with names like 0;"),
+        ({3: torch.zeros(1)}, "no TSM network is known with names like 3;"),
         (_other(lambda s: s.pop("module.new_fc.weight")), "no classifier"),
-        (_other(lambda s: s.pop("module.new_fc.bias")), r"missing: head\.bias"),
+        (_other(lambda s: s.update({"module.new_fc.bias": 3})), "new_fc.bias is int, not a tensor"),
         (
             _other(lambda s: s.update({"module.base_model.layer9.0.x": torch.zeros(1)})),
-            r"unexpected: backbone\.layer9\.0\.x",
+            r"unexpected: layer9\.0\.x",
         ),
         (
             _other(lambda s: s.update({"module.conv1.weight": torch.zeros(64, 3, 7, 7)})),
@@ -177,7 +171,8 @@ def test_any_dropped_renamed_or_reshaped_key_is_reported(
     folder: Path, data: st.DataObject, mobile: bool
 ) -> None:
     state = OrderedDict(MOBILE if mobile else STATE)
-    names = [name for name in state if not name.endswith("num_batches_tracked")]
+    # A classifier may have no bias, and no file has to hold counters.
+    names = [name for name in state if not name.endswith(("num_batches_tracked", "fc.bias"))]
     for name in data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)):
         tensor = state.pop(name)
         change = data.draw(st.sampled_from(["drop", "rename", "reshape", "empty", "type"]))

@@ -198,7 +198,9 @@ def test_a_checkpoint_has_every_tensor_that_upstreams_code_makes(
     written = write_golden(golden, golden_recipe, tmp_path)
     start = start_from(written, [str(i) for i in range(golden["config"]["num_class"])])
     run = RunFolder(tmp_path, start.network, start.shift, start.labels)
-    outer = run.checkpoint(start.model, 1, Epoch(1, 0, 0, 0, 0, 0))
+    training = Trainer(start.model, start.preprocess, Flashes(2), Flashes(2), QUICK)
+    training.history.epochs.append(Epoch(1, 0, 0, 0, 0, 0))
+    outer = run.checkpoint(training)
     assert set(golden["outer"]["keys"]) - set(outer) == {"optimizer"}  # is of its own training
     assert outer["arch"] == golden["outer"]["keys"]["arch"]
     theirs = torch.load(written, weights_only=True)["state_dict"]
@@ -312,7 +314,7 @@ def test_fine_tuning_reads_videos_and_skips_what_it_cannot(tmp_path: Path) -> No
     data = Dataset((Sample(good, 0, "a.avi"), Sample(bad, 1, "b.avi")), ("x", "y"))
     path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
     settings = replace(QUICK, epochs=1, batch=2)
-    training = trainer(start_from(path, "xy"), data, data, settings, size_px=32)
+    training = trainer(start_from(path, "xy", size_px=64), data, data, settings)
     assert len(training.fit(silent, tell=silent).epochs) == 1
     only = VideoClips(
         data.samples[1:], _sampling(), PREPROCESS, Augmentation(32), random=True
@@ -339,7 +341,7 @@ def test_class_names_decide_not_the_order_of_folders(tmp_path: Path) -> None:
     train = Dataset((Sample(clip, 0, "a"), Sample(clip, 1, "b")), ("y", "x"))
     val = Dataset((Sample(clip, 0, "a"),), ("x",))  # a folder that lacks a class
     path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
-    training = trainer(start_from(path, "yx"), train, val, QUICK, size_px=32)
+    training = trainer(start_from(path, "yx", size_px=64), train, val, QUICK)
     assert [training._train[i][1] for i in range(2)] == [0, 1]
     assert training._val[0][1] == 1
 

@@ -254,7 +254,7 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
     ("arch", "kind", "message"),
     [
         ("resnet18", {}, r"looks both ways \(future-past\).*--force-online"),
-        ("resnet18", {"shift": "none"}, "no temporal shift"),
+        ("resnet18", {"shift": "none"}, "nothing shows whether this resnet18 shifts"),
         ("resnet18", {"shift": "block"}, "placed as `block`"),
         ("resnet18", {"temporal_pool": True}, "temporal pooling"),
         ("resnet50", {"non_local": True}, "non-local"),

@@ -8,6 +8,7 @@ import pytest
 
 from edge_tsm import backends
 from edge_tsm.backends import RuntimeOptions, candidates
+from edge_tsm.backends.onnxruntime import refuse_free_batch
 from edge_tsm.errors import BackendError
 from edge_tsm.system.machine import Processor
 
@@ -81,3 +82,10 @@ def test_openvino_is_held_to_f32_unless_asked_otherwise(bundle: Path) -> None:
         assert compiled.get_property("INFERENCE_PRECISION_HINT") == wanted
     with pytest.raises(BackendError, match="precision 'int8'"):
         OpenVinoBackend(bundle / "model.xml", RuntimeOptions(precision="int8"))
+
+
+def test_tensorrt_gets_no_graph_of_any_batch() -> None:
+    refuse_free_batch(Path("model.onnx"), [[2, 24, 224, 224], [2, 3, 56, 56]])
+    for free in ("batch", None):
+        with pytest.raises(BackendError, match="--batch N instead of --dynamic-batch"):
+            refuse_free_batch(Path("model.onnx"), [[2, 3], [free, 3, 56, 56]])

@@ -49,5 +49,5 @@ def test_golden_clips_survive(tmp_path: Path) -> None:
 def test_damaged_golden_clips(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "golden.npz").write_bytes(content)
-    with pytest.raises(CardError, match="convert the checkpoint again"):
+    with pytest.raises(CardError, match="convert again"):
         Golden.read(tmp_path)

@@ -25,11 +25,11 @@ from tests.helpers.videos import write_video
 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips, one of them missing."""
+    """Three clips, one of them missing; `--skip-missing` goes on without."""
     folder = tmp_path_factory.mktemp("clips")
     for name in ("a", "b"):
         write_video(folder / f"{name}.avi", 12)
-    (folder / "val.txt").write_text("a.avi 0\nmissing.avi 1\nb.avi 12 1\n")
+    (folder / "val.txt").write_text("a.avi 12 0\nmissing.avi 12 1\nb.avi 12 1\n")
     return folder / "val.txt"
 
 
@@ -46,7 +46,15 @@ def test_two_artifacts_side_by_side_with_every_output(
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     done = edge_tsm(
-        *("evaluate", bundle / "model.onnx", bundle / "model.xml", listed, "--weights", "1,0.5"),
+        *(
+            "evaluate",
+            bundle / "model.onnx",
+            bundle / "model.xml",
+            listed,
+            "--weights",
+            "1,0.5",
+            "--skip-missing",
+        ),
         *("--method", "both", "--json", "r.json", "--csv", "r.csv", "--charts", "charts"),
         cwd=tmp_path,
     )
@@ -54,6 +62,8 @@ def test_two_artifacts_side_by_side_with_every_output(
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "2 of 3 clips could be read" in done.stdout
     assert "missing.avi does not exist" in done.stderr
+    assert "val.txt: UTF-8, spaces; path 'a.avi', frames '12', class '0'" in done.stderr
+    assert "warning: 1 clip missing: 'missing.avi' (line 2)" in done.stderr
     data = json.loads((tmp_path / "r.json").read_text())
     assert [entry["clip"] for entry in data["unreadable"]] == ["missing.avi"]
     assert data["models"] == {
@@ -94,7 +104,7 @@ def test_tables_fit_eighty_columns_whatever_the_names(
 
 
 def test_the_same_command_goes_on(bundle: Path, listed: Path, tmp_path: Path) -> None:
-    command = ("evaluate", bundle, listed, "--results", tmp_path / "r.jsonl")
+    command = ("evaluate", bundle, listed, "--results", tmp_path / "r.jsonl", "--skip-missing")
     first, second = edge_tsm(*command), edge_tsm(*command)
     assert "resumed" not in first.stdout
     assert "engine busy" in first.stdout
@@ -133,13 +143,16 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(bundle: Path, tmp_path: Path) -> 
         ([], 2, "Missing argument 'BUNDLE... LIST'"),
         (["B"], 2, "and then the list of clips"),
         (["L", "B"], 2, "is a bundle; the list of clips comes last"),
-        (["B", "nope.txt"], 2, "nope.txt: not a list of clips"),
+        (["B", "nope.txt"], 2, "nope.txt: cannot be read"),
         (["nope.bundle", "L"], 3, "nope.bundle does not exist"),
         (["B", "B", "L"], 2, "is given twice"),
         (["B", "L", "--variant", "model.trt"], 3, "no variant 'model.trt' serves here"),
         (["B", "L", "--weights", "1"], 2, "--weights 1: give one positive number per bundle"),
         (["B", "L", "--crops", "2"], 2, "is not one of"),
-        (["B", "L", "--root", "/nowhere"], 4, "none of 3 clips could be read"),
+        (["B", "L", "--root", "/nowhere"], 4, "3 of 3 clips are missing: 'a.avi' .line 1.*--root"),
+        (["B", "L"], 4, "1 of 3 clips is missing: 'missing.avi' .line 2.*--skip-missing"),
+        (["B", "L", "--columns", "path,x"], 2, "path,frames,class"),
+        (["B", "L", "--root", "/nowhere", "--skip-missing"], 4, "none of 3 clips could be read"),
         (["B", "L", "--json", "no/x.json"], 6, "cannot be written"),
         (["B", "L", "--csv", "L"], 6, "is the list of clips"),
         (["B", "L", "--results", "L"], 6, "is the list of clips"),

@@ -13,10 +13,13 @@ from edge_tsm.actions.rules import PRESETS, RULES_FILE, read_rules, write_rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
 from edge_tsm.datatypes import Prediction
-from edge_tsm.errors import InputError
+from edge_tsm.errors import InputError, SinkError
+from edge_tsm.events import EventStore
 from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.sinks.film import clip_suffix
 from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.answers import LABELS, says
+from tests.helpers.disks import fill, small_disk
 from tests.helpers.fakes import FakeCamera, frames_at
 
 pytestmark = pytest.mark.timeout(30)
@@ -25,8 +28,10 @@ pytestmark = pytest.mark.timeout(30)
 class Run:
     """The sinks and decisions that options ask for."""
 
-    def __init__(self, dispatcher: Dispatcher, tracker: ActionTracker | None) -> None:
-        self.dispatcher, self._tracker = dispatcher, tracker
+    def __init__(
+        self, dispatcher: Dispatcher, tracker: ActionTracker | None, store: EventStore
+    ) -> None:
+        self.dispatcher, self._tracker, self.store = dispatcher, tracker, store
 
     def write(self, prediction: Prediction) -> Prediction:
         decided = self._tracker.update(prediction) if self._tracker else prediction
@@ -37,6 +42,7 @@ class Run:
         for prediction in self._tracker.finish() if self._tracker else ():
             self.dispatcher.write(prediction, "cam")
         self.dispatcher.close()
+        self.store.close()
 
 
 def opened(*options: str, live: bool = True, bundle: Path = Path("nowhere")) -> Run:
@@ -50,9 +56,10 @@ def opened(*options: str, live: bool = True, bundle: Path = Path("nowhere")) -> 
         chosen = rules.chosen(bundle, LABELS, requests)
         source = FakeCamera([])
         source.live = live
-        context = outputs.context([source], SYSTEM_CLOCK, on_close=lambda: None)
+        store = outputs.store(requests, SYSTEM_CLOCK)
+        context = outputs.context([source], SYSTEM_CLOCK, store=store, on_close=lambda: None)
         routes = open_routes(requests, context)
-        return Run(Dispatcher(routes), ActionTracker(chosen, LABELS) if chosen else None)
+        return Run(Dispatcher(routes), ActionTracker(chosen, LABELS) if chosen else None, store)
 
     result = command.main([*options], standalone_mode=False)
     assert isinstance(result, Run)
@@ -139,8 +146,29 @@ def test_snapshots_and_clips_go_to_one_folder(tmp_path: Path) -> None:
         run.dispatcher.frame(frame, "cam")
         run.write(says("wave", t / 2))
     run.finish()
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".avi", ".jpg"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {clip_suffix(), ".jpg"}
     assert run.dispatcher.counts()["clips"].failed == 0
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_disk_that_is_full_at_the_start_does_not_end_recognition(
+    exists: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        if exists:
+            EventStore(disk / "events.db").close()
+        fill(disk)
+        options = ("--events", str(disk / "events.db"))
+        assert play(opened(*options), "wave", "clap") == [["start"], ["end", "start"]]
+        assert caplog.text.count("kept in memory") == 1
+        if not exists:
+            with pytest.raises(SinkError, match="disk is full"):
+                opened(*options, "--essential", "events")
+
+
+def test_an_essential_sink_must_be_one_of_the_run() -> None:
+    with pytest.raises(InputError, match="--essential recorder: the sinks of this run are live"):
+        opened("--essential", "recorder")
 
 
 def test_help_fits_eighty_columns() -> None:

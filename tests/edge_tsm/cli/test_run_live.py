@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_tsm.cli import main
+from edge_tsm.events import EventStore
 from edge_tsm.sinks.recorder import Recorder
 from tests.helpers.fakes import frames_at
+from tests.helpers.http_servers import free_port
 from tests.helpers.videos import write_video
 
 pytestmark = pytest.mark.timeout(200)
@@ -32,19 +34,19 @@ def test_a_camera_answers_until_it_has_answered_enough(bundle: Path) -> None:
     done = run(bundle, *CAMERA, "--json", "--max-answers", 2)
     assert done.exit_code == 0, done.stderr
     first, _ = records(done)
-    assert first["source"] == "test://160x120/15"
+    assert (first["source"], first["address"]) == ("0", "test://160x120/15")
     assert isinstance(first["latency_ms"], float)
     assert isinstance(first["ages_s"], list)
     assert max(first["ages_s"]) <= 0.6 + 0.1
 
 
 def test_two_cameras_and_their_figures(bundle: Path) -> None:
-    both = (*CAMERA, "--camera", "test://64x48/10", "--max-answers", 6, "--stats", 0.2)
+    both = (*CAMERA, "--camera", "hall=test://64x48/10", "--max-answers", 6, "--stats", 0.2)
     done = run(bundle, *both)
     assert done.exit_code == 0, done.stderr
-    for uri in ("test://160x120/15", "test://64x48/10"):
-        assert uri in done.stdout
-        assert f"edge-tsm: {uri} live: " in done.stderr
+    for name in ("0 (test://160x120/15)", "hall (test://64x48/10)"):
+        assert name in done.stdout
+        assert f"edge-tsm: {name} live: " in done.stderr
 
 
 def test_what_was_recorded_is_answered_alike(bundle: Path, tmp_path: Path) -> None:
@@ -59,9 +61,9 @@ def test_what_was_recorded_is_answered_alike(bundle: Path, tmp_path: Path) -> No
     assert again[0] == again[1]
     for answer in records(live):
         assert (answer["frames"], answer["label"], answer["logits"]) in again[0]
-    taken = run(bundle, *CAMERA, "--record", folder)
-    assert taken.exit_code == 6
-    assert "record to a new folder" in taken.stderr
+    more = run(bundle, *CAMERA, "--record", folder, "--max-answers", 1)
+    assert more.exit_code == 0, more.stderr
+    assert [path.name for path in sorted(folder.iterdir())] == ["000001", "000002"]
 
 
 def test_a_video_as_a_stream_is_answered_faster_than_it_was_filmed(
@@ -82,7 +84,7 @@ def test_stdin(bundle: Path) -> None:
     command = [sys.executable, "-m", "edge_tsm", "run", bundle, "--source", "-", "--size", "8x6"]
     done = subprocess.run(command, input=bytes(8 * 6 * 3 * 5), capture_output=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"standard input: no answer, as 5 frames did not fill a window of " in done.stderr
+    assert b"0 (standard input): no answer, as 5 frames did not fill a window of " in done.stderr
 
 
 def test_a_camera_too_slow_for_the_window_is_a_warning(bundle: Path, tmp_path: Path) -> None:
@@ -127,10 +129,14 @@ def test_signals_end_it_with_its_outputs_whole(
     number: signal.Signals, code: int, bundle: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "edge_tsm", "run", bundle, *CAMERA, "--json"]
-    command += ["--on", "0", "--off", "0"]
-    film = tmp_path / "x.avi"
+    command += ["--on", "0", "--off", "0", "--webhook", f"http://127.0.0.1:{free_port()}"]
+    film, events = tmp_path / "film" / "x.avi", tmp_path / "events.db"
+    film.parent.mkdir()
     with subprocess.Popen(
-        [*command, "--save", film], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--save", film, "--events", events],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout
         json.loads(process.stdout.readline())
@@ -140,5 +146,10 @@ def test_signals_end_it_with_its_outputs_whole(
     last = [json.loads(line) for line in out.splitlines()][-1]
     assert [event["kind"] for event in last["decision"]["events"]] == ["end"]
     assert film.stat().st_size > 0
-    assert [p.name for p in tmp_path.iterdir()] == ["x.avi"]
+    assert [p.name for p in film.parent.iterdir()] == ["x.avi"]
     assert "Traceback" not in err
+    with EventStore(events) as store:  # the server was away all the time
+        counts = store.register("webhook")
+        assert counts.pending == 2 * len(store.events())
+        assert all(event.kind == "end" for event in store.events())
+    assert f"{counts.pending} messages were not taken yet; they come with the next start" in err

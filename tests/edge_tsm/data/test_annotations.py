@@ -70,7 +70,7 @@ CASES = {
     ),
     "val_videofolder.txt": (
         "list",
-        "fight/a clip.mp4 1\nframes/0001 17 0\n",
+        "fight/a clip.mp4 25 1\nframes/0001 17 0\n",
         [Entry(("fight/a clip.mp4",), 1, "val"), Entry(("frames/0001",), 0, "val")],
     ),
 }
@@ -123,12 +123,12 @@ def test_the_format_can_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "it is empty"),
-        ("just words\n", "no row of the form list"),
+        ("", "holds no clips"),
+        ("just some words\n", "no class; add it"),
         ("[1, 2", "not JSON"),
         ("[1, 2]", "entry 1"),
         ("{}", "it is empty"),
-        (b"\xff\xfe\x00", "not a list of clips"),
+        (b"\xff\xfe\x00", "not text"),
     ],
 )
 def test_refusals(text: str | bytes, told: str, tmp_path: Path) -> None:
@@ -141,3 +141,40 @@ def test_class_names_beside_the_annotation_are_read(tmp_path: Path) -> None:
     (tmp_path / "testlist01.txt").write_text("B/v_B_g01_c01.avi\n")
     (tmp_path / "classInd.txt").write_text("1 B\n2 A\n")
     assert read_annotation(tmp_path / "testlist01.txt").labels == ("B", "A")
+
+
+KINETICS = [
+    "label,youtube_id,time_start,time_end,split,is_cc\nrun,AAAAAAAAf-1,0,2,val,0\n",
+    "label\tyoutube_id\ttime_start\ttime_end\tsplit\nrun\tAAAAAAAAf-1\t0.0\t2.0\tvalidate\n",
+    "youtube_id;label;time_start;time_end;split\nAAAAAAAAf-1;run;0;2;val\n",
+    ",label,youtube_id,time_start,time_end,split\n0,run,AAAAAAAAf-1,0,2,val\n",
+    "split,end,start,video_id,class\nval,2,0,AAAAAAAAf-1,run\n",
+    "run,AAAAAAAAf-1,0,2,val,0\n",
+    "AAAAAAAAf-1|run|0|2|validation\n",
+]
+
+
+@pytest.mark.parametrize("text", KINETICS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_kinetics_csv_in_any_dialect(text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(text.encode(encoding))
+    annotation = read_annotation(tmp_path / "x.csv")
+    assert annotation.kind == "kinetics-csv"
+    assert annotation.malformed == ()
+    (entry,) = annotation.entries
+    assert (entry.label, entry.split, entry.span_s) == ("run", "val", (0, 2))
+    assert entry.names[0] == "AAAAAAAAf-1_000000_000002"
+
+
+def test_every_shared_kinetics_file_is_read(shared: Path) -> None:
+    folder = shared / "cases/kinetics"
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder}")
+    for path in sorted(folder.iterdir()):
+        annotation = read_annotation(path)
+        assert (annotation.kind, annotation.malformed) == ("kinetics-csv", ()), path.name
+        labels = {entry.label for entry in annotation.entries}
+        assert labels <= {"打架", "no fight (calm)", None}, path.name
+        assert {e.split for e in annotation.entries} == {
+            "val" if "val" in path.name else "test" if "test" in path.name else "train"
+        }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.data.catalog import Catalog, hold_out, read_catalog
+from edge_tsm.data.catalog import Catalog, ListForm, hold_out, read_catalog
 from edge_tsm.errors import InputError
 from tests.helpers.paths import touch
 
@@ -150,3 +150,13 @@ def test_folders_without_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("1.mp4 0\n")
     with pytest.raises(InputError, match="nope is not a folder"):
         read_catalog([tmp_path / "x.txt"], videos=tmp_path / "nope")
+
+
+def test_classes_from_1_would_leave_class_0_empty(tmp_path: Path) -> None:
+    touch(tmp_path, "fight/a.mp4", "calm/b.mp4")
+    (tmp_path / "list.txt").write_text("fight/a.mp4 2\ncalm/b.mp4 1\n")
+    with pytest.raises(InputError, match="run from 1 to 2, none is 0: pass --first-class 1"):
+        read_catalog([tmp_path / "list.txt"])
+    catalog = read_catalog([tmp_path / "list.txt"], form=ListForm(first_class=1))
+    assert [(clip.name, clip.label) for clip in catalog.clips] == [("fight/a", 1), ("calm/b", 0)]
+    assert catalog.labels == ("calm", "fight")

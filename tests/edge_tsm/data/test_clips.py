@@ -13,10 +13,10 @@ from tests.helpers.paths import touch
 
 def test_both_forms_of_a_list(tmp_path: Path) -> None:
     path = tmp_path / "val.txt"
-    path.write_bytes("\ufeffa clip.mp4 1\r\n\r\nframes/0001 17 0\r\n".encode())
+    path.write_bytes("\ufeffa clip.mp4 25 1\r\n\r\nframes/0001 17 0\r\n".encode())
     dataset = read_dataset(path)
     assert list(dataset) == [
-        Sample(tmp_path / "a clip.mp4", 1, "a clip.mp4"),
+        Sample(tmp_path / "a clip.mp4", 1, "a clip.mp4", 25),
         Sample(tmp_path / "frames/0001", 0, "frames/0001", 17),
     ]
     assert (len(dataset), dataset.classes, dataset.labels) == (2, 2, None)
@@ -56,7 +56,7 @@ def test_labels_beside_class_folders_give_the_order(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("\n", "holds no clips"),
-        ("x.mp4\n", "line 1: 'x.mp4' is neither"),
+        ("x.mp4\n", "line 1: 'x.mp4' is neither .* no class"),
         ("x.mp4 1\nx.mp4 -1\n", "line 2"),
     ],
 )
@@ -67,7 +67,7 @@ def test_refused_lists(text: str, told: str, tmp_path: Path) -> None:
 
 
 def test_refused_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nope: not a list of clips"):
+    with pytest.raises(InputError, match=r"nope: cannot be read"):
         read_dataset(tmp_path / "nope")
     with pytest.raises(InputError, match=r"holds no class folders with clips in them$"):
         read_dataset(tmp_path)

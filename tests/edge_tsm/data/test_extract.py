@@ -240,7 +240,7 @@ def test_a_list_cannot_say_which_seconds_are_meant_and_the_summary_says_so(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["nope", "out"], 2, "nope: not a list of clips"),
+        (["nope", "out"], 2, "nope: cannot be read"),
         (["v"], 2, "Missing argument"),
         (["v", "v"], 2, "DST is v itself"),
         (["v", "out", "--format", "kinetix"], 2, "kinetics-csv"),

@@ -65,8 +65,8 @@ def test_damaged_and_missing_files_are_not_run(copy: Path) -> None:
     first, second = verify_bundle(copy, engine="onnxruntime")
     assert first.status is second.status is Status.BROKEN
     assert first.measured is second.measured is None
-    assert first.summary == "broken (model.onnx is not the file that was verified: checksum)"
-    assert second.reason == "model.int8.onnx is missing"
+    assert "model.onnx is not the file that was verified: sha256 is " in first.summary
+    assert second.reason == f"{copy / 'model.int8.onnx'} is missing; copy the bundle again"
 
 
 def test_drift_and_what_does_not_run(copy: Path) -> None:

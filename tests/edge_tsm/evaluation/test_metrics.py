@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_tsm.errors import InputError
-from edge_tsm.evaluation.metrics import figures, fuse, reliability, wilson
+from edge_tsm.evaluation.metrics import (
+    average_precisions,
+    figures,
+    fuse,
+    reliability,
+    set_figures,
+    wilson,
+)
 from edge_tsm.inference.postprocess import softmax
 
 
@@ -80,3 +87,43 @@ def test_fusing_softmax_averages_probabilities(weights: list[float], seed: int) 
     fused = fuse(rows, weights, "softmax")
     assert np.isfinite(fused).all()
     assert softmax(fused) == pytest.approx(expected, abs=1e-5)
+
+
+# --- several classes a clip ---------------------------------------------------------------------
+
+
+def test_average_precision_is_the_mean_precision_at_each_clip_that_has_the_class() -> None:
+    scores = np.array([[4], [3], [2], [1]], np.float32)
+    has = np.array([[1], [0], [1], [0]], bool)
+    assert average_precisions(scores, has) == pytest.approx([(1 + 2 / 3) / 2])
+    assert average_precisions(-scores, has) == pytest.approx([(1 / 2 + 2 / 4) / 2])
+    assert average_precisions(np.zeros_like(scores), has) == pytest.approx([1 / 2])  # one rank
+    assert np.isnan(average_precisions(scores, np.zeros_like(has))).all()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 30))
+def test_average_precision_is_what_counting_by_thresholds_gives(seed: int, clips: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(0, 6, (clips, 1)).astype(np.float32)  # with ties
+    has = generator.random((clips, 1)) < 0.4
+    has[0] = True
+    expected, before = 0.0, 0.0
+    for threshold in sorted(set(scores.ravel().tolist()), reverse=True):
+        on = scores >= threshold
+        recall = (on & has).sum() / has.sum()
+        expected += (recall - before) * (on & has).sum() / on.sum()
+        before = recall
+    assert average_precisions(scores, has) == pytest.approx([expected])
+
+
+def test_figures_of_sets() -> None:
+    logits = np.array([[2, -1, -1], [1, 3, -1], [-2, 1, -1]], np.float32)
+    found = set_figures(logits, np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], bool))
+    assert (found.clips, found.exact, found.f1) == (3, 2 / 3, 6 / 7)
+    data = found.to_json(("a", "b", "c"))
+    assert data["mean_average_precision"] == 1
+    assert data["classes"][2] == {
+        "label": "c", "clips": 0, "average_precision": None, "found": 0, "wrong": 0
+    }  # fmt: skip
+    with pytest.raises(InputError, match="cannot be compared"):
+        set_figures(logits, np.ones((3, 2), bool))

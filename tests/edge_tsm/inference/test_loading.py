@@ -59,7 +59,7 @@ def test_a_damaged_artifact_is_refused(engine: str, bundle: Path, tmp_path: Path
     pytest.importorskip(engine)
     name = "model.onnx" if engine == "onnxruntime" else "model.xml"
     (tmp_path / name).write_bytes((bundle / name).read_bytes()[:3000])
-    with pytest.raises(BackendError, match="refuses it"):
+    with pytest.raises(BackendError, match=r"refuses it|is not an ONNX file"):
         load(tmp_path / name, engine=engine)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from edge_tsm.bundle.card import MOST_AT_ONCE
 from edge_tsm.errors import CardError, InputError
 from edge_tsm.inference.recognizer import Recognizer
 from tests.helpers.fakes import FakeBackend, make_card, random_pictures
@@ -61,6 +62,15 @@ def test_a_batch_is_filled(batch: int, clips: int, runs: list[int]) -> None:
     assert not np.array_equal(answers[0].logits, answers[1].logits)
     alone = Recognizer(make_card(), FakeBackend())
     assert np.allclose(alone.predict(crops[0]).logits, answers[0].logits)
+
+
+def test_a_graph_of_any_batch_gets_as_many_clips_as_there_are() -> None:
+    backend = FakeBackend()
+    recognizer = Recognizer(make_card(dynamic=True), backend)
+    clip = [recognizer.prepare(frame) for frame in random_pictures(8)]
+    assert len(list(recognizer.predict_many([clip] * 5))) == 5
+    assert len(list(recognizer.predict_many(iter([clip] * (MOST_AT_ONCE + 2))))) == MOST_AT_ONCE + 2
+    assert backend.batches == [5, MOST_AT_ONCE, 2]
 
 
 def test_bad_clips_are_refused() -> None:

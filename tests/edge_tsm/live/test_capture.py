@@ -223,7 +223,7 @@ def test_secrets_of_an_address_are_not_logged(caplog: pytest.LogCaptureFixture) 
 
     made = LiveCapture(Camera([]), CaptureOptions(clock=VirtualClock()))
     assert len(list(islice(made, 5))) == 5
-    assert made.uri == "rtsp://***@cam/1"
+    assert made.address == "rtsp://***@cam/1"
     assert "hunter2" not in caplog.text
     assert "rtsp://***@cam/1" in caplog.text
 

@@ -92,6 +92,19 @@ def test_streams_that_are_pushed_together_stay_apart() -> None:
         push_together(streams, pictures[:3])
 
 
+def test_a_graph_of_any_batch_steps_as_many_streams_as_there_are() -> None:
+    made, alone = recognizer(dynamic=True), recognizer()
+    pictures, streams, own = crops(5), [made.stream() for _ in range(5)], alone.stream()
+    for _ in range(2):
+        together = push_together(streams, pictures)
+    apart = [own.push(pictures[0]) for _ in range(2)]
+    assert together[0].logits.tolist() == apart[1].logits.tolist()
+    assert {float(answer.logits[FRAMES_SEEN]) for answer in together} == {1.5}
+    assert streams[0].push(pictures[0]).logits[FRAMES_SEEN] == 2
+    with pytest.raises(InputError, match="1 streams at a time, not 2"):
+        streams[0].push_all(pictures[:2])
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_crops_that_do_not_fit(count: int) -> None:
     with pytest.raises(InputError, match="2 streams at a time"):
@@ -215,7 +228,7 @@ def test_every_source_has_a_state_of_its_own(
     model = Recognizer(online_card(batch=batch), backend)
     found = list(Pipeline(made, model, every_s=0.001, capture=made[0].options))
     for camera in made:
-        own = [a.logits[FRAMES_SEEN] for a in found if a.source == camera.uri]
+        own = [a.logits[FRAMES_SEEN] for a in found if a.address == camera.uri]
         assert own == [1, 1.5, 2, 2.5, 3.5, 4.5]
     assert sum(backend.steps.acquire(blocking=False) for _ in range(100)) == runs
 
@@ -253,8 +266,8 @@ def test_an_online_card_survives_json() -> None:
     [
         (None, "not N x"),
         ({"caches": []}, "caches: there are none"),
-        ({"fps": 0.0}, "fps > 0"),
-        ({"horizon": 0}, "horizon > 0"),
+        ({"fps": 0.0}, "fps goes to"),
+        ({"horizon": 0}, "horizon from 1"),
         ({"horizon": None}, r"streaming\.horizon is None, expected a whole number"),
         ({"caches": [{"input": "a", "output": "a", "shape": [1, 1]}]}, "duplicate name"),
         ({"caches": [{"input": "a", "output": "b", "shape": [2, 1]}]}, "batch is not"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_tsm.actions.rules import Rules
-from edge_tsm.datatypes import Frame, Image, Prediction
+from edge_tsm.datatypes import Frame, Image, Prediction, Tensor
 from edge_tsm.errors import BackendError, InputError, SourceError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.capture import CaptureOptions
@@ -19,7 +19,7 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.sinks.recorder import Recorder
 from edge_tsm.sources import PushSource, Replay, TestPattern, VideoFile
-from edge_tsm.system.clock import SystemClock, VirtualClock
+from edge_tsm.system.clock import Clock, SystemClock, VirtualClock
 from tests.helpers.fakes import FakeBackend, FakeCamera, frames_at, make_card
 from tests.helpers.videos import write_video
 
@@ -49,7 +49,8 @@ def test_a_recording_gives_one_answer(tmp_path: Path) -> None:
     assert answer.window.frames == (2, 7, 12, 17, 22, 27, 32, 37)
     assert answer.window.start_s == pytest.approx(2 / 25)
     assert answer.window.end_s == pytest.approx(37 / 25)
-    assert (answer.source, answer.delay, answer.stale) == (source.uri, None, False)
+    assert (answer.source, answer.address) == ("0", source.uri)
+    assert (answer.delay, answer.stale) == (None, False)
 
 
 def test_a_live_source_answers_at_the_asked_rate() -> None:
@@ -226,9 +227,9 @@ def test_several_cameras_have_their_turns() -> None:
     given = list(pipeline)
     assert backend.batches == [1] * 15
     for camera in made:
-        own = [p for p in given if p.source == camera.uri]
+        own = [p for p in given if p.address == camera.uri]
         assert ends(own) == [2.0, 3.0, 4.0, 5.0, 6.0]
-    assert sorted(p.source or "" for p in given[:3]) == ["camera 0", "camera 1", "camera 2"]
+    assert sorted(p.source or "" for p in given[:3]) == ["0", "1", "2"]
     assert [c.answers for c in pipeline.counts()] == [5, 5, 5]
 
 
@@ -240,7 +241,30 @@ def test_a_batch_takes_several_cameras_at_once(number: int, batch: int) -> None:
     assert len(given) == 5 * number
     assert len(backend.batches) == 5 * -(-number // batch)
     for camera in made:
-        assert ends([p for p in given if p.source == camera.uri]) == [2.0, 3.0, 4.0, 5.0, 6.0]
+        assert ends([p for p in given if p.address == camera.uri]) == [2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_graph_of_any_batch_takes_what_is_ready() -> None:
+    made, backend = cameras(3), SlowBackend()
+    backend.clock = made[0].options.clock
+    model = Recognizer(make_card(dynamic=True), backend)
+    given = list(Pipeline(made, model, every_s=1.0, capture=made[0].options))
+    assert len(given) == sum(backend.batches) == 15
+    # One camera may be first, and is not kept waiting; the others are there when it is answered.
+    assert len(backend.batches) <= 10
+
+
+class SlowBackend(FakeBackend):
+    """A run takes 0.4 s of the clock, for however many clips."""
+
+    clock: Clock
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        until_s, condition = self.clock.now() + 0.4, self.clock.condition()
+        with condition:
+            while (left_s := until_s - self.clock.now()) > 0:
+                condition.wait(left_s)
+        return super().run(inputs)
 
 
 def test_a_camera_alone_does_not_wait_for_a_batch() -> None:
@@ -255,8 +279,8 @@ def test_one_source_that_ends_leaves_the_others_going() -> None:
     made = cameras(2)
     made[0]._frames = list(made[0]._frames)[:25]  # type: ignore[call-overload]
     given = list(Pipeline(made, recognizer(), every_s=1.0, capture=made[0].options))
-    assert ends([p for p in given if p.source == "camera 0"]) == [2.0]
-    assert ends([p for p in given if p.source == "camera 1"]) == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert ends([p for p in given if p.source == "0"]) == [2.0]
+    assert ends([p for p in given if p.source == "1"]) == [2.0, 3.0, 4.0, 5.0, 6.0]
 
 
 def test_own_callbacks_for_each_source() -> None:
@@ -273,7 +297,7 @@ def test_recordings_come_before_cameras(tmp_path: Path) -> None:
     camera = FakeCamera(frames_at(i / 10 for i in range(21)))
     video = VideoFile(write_video(tmp_path / "x.avi", 40))
     given = list(Pipeline([camera, video], recognizer(), capture=camera.options))
-    assert [p.source for p in given] == [video.uri, "fake camera"]
+    assert [(p.source, p.address) for p in given] == [("1", video.uri), ("0", "fake camera")]
 
 
 def test_frames_that_an_app_pushes() -> None:
@@ -287,7 +311,7 @@ def test_frames_that_an_app_pushes() -> None:
         if given:
             break
     pipeline.close()
-    assert given[0].source == "pushed frames"
+    assert given[0].address == "pushed frames"
     with pytest.raises(InputError, match="is closed"):
         source.push(image)
 
@@ -319,9 +343,30 @@ def test_with_rules_answers_come_with_decisions_and_the_end() -> None:
     pipeline = Pipeline(made, recognizer(), every_s=2.0, capture=made[0].options, rules=ALWAYS_ON)
     given = list(pipeline)
     for camera in made:
-        own = [p for p in given if p.source == camera.uri]
+        own = [p for p in given if p.address == camera.uri]
         assert (ends(own), kinds(own)) == ([2, 4, 6, 6], [["start"], [], [], ["end"]])
     assert list(pipeline.finish()) == []
+
+
+def test_cameras_that_look_alike_without_their_secrets_are_decided_apart() -> None:
+    """Both channels of a recorder are shown as one address, and each has its own actions."""
+    made = cameras(2)
+    for channel, camera in enumerate(made):
+        camera.uri = f"rtsp://dvr/?user=me&password=secret_channel={channel}"
+    options = made[0].options
+    given = list(Pipeline(made, recognizer(), every_s=2.0, capture=options, rules=ALWAYS_ON))
+    assert len({p.address for p in given}) == 1
+    for name in ("0", "1"):
+        assert kinds([p for p in given if p.source == name]) == [["start"], [], [], ["end"]]
+
+
+def test_names_are_unique_ids() -> None:
+    made = cameras(2)
+    twice = [SourceInput(camera, name="porch") for camera in made]
+    with pytest.raises(InputError, match="two sources are called 'porch'"):
+        Pipeline(twice, recognizer())
+    with pytest.raises(InputError, match=r"source name 'a/b': use 1 to 64"):
+        Pipeline(SourceInput(made[0], name="a/b"), recognizer())
 
 
 def test_a_started_run_that_is_closed_ends_its_actions() -> None:

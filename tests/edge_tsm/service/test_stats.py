@@ -28,12 +28,15 @@ def test_percentiles_by_stage() -> None:
     for ms in range(1, 101):
         delay = Delay(prepare_ms=1, queue_ms=2, latency_ms=float(ms))
         stats.add(replace(says("wave", 0), delay=delay, inference_ms=10.0))
-    report = stats.report(10.0, [COUNTS], undelivered={"webhook": 3, "output": 0})
+    report = stats.report(
+        10.0, [COUNTS], undelivered={"webhook": 3, "output": 0}, pending={"webhook": 2}
+    )
     assert report.stages["latency"].p50_ms == pytest.approx(50.5)
     assert report.stages["latency"].p95_ms == pytest.approx(95.05)
     assert report.lines() == [
         "cam live: 30.0 frames/s, 2.0 answers/s, 4 dropped, 1 skipped",
-        "  webhook lost 3, ms (p50/p95): prepare 1/1, queue 2/2, inference 10/10, latency 50/95",
+        "  webhook lost 3, webhook has 2 to deliver, "
+        "ms (p50/p95): prepare 1/1, queue 2/2, inference 10/10, latency 50/95",
     ]
     assert json.loads(json.dumps(report.to_json()))["span_s"] == 10.0
     assert stats.report(20.0, [COUNTS]).stages == {}

@@ -32,14 +32,14 @@ def heard(end: socket.socket) -> list[str]:
             return messages
 
 
-def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
+def test_ready_comes_with_the_first_turn_and_the_watchdog_with_turns(
     manager: tuple[socket.socket, str],
 ) -> None:
     end, address = manager
     service = ServiceNotifier(address, watchdog_s=10)
     assert heard(end) == []
     for now_s in (0.0, 1.0, 4.9, 5.1, 6.0, 300.0):
-        service.answered(now_s)
+        service.alive(now_s)
     assert heard(end) == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
     service.status("2 answers/s\nall well")
     service.stopping()
@@ -49,16 +49,16 @@ def test_ready_comes_with_the_first_answer_and_the_watchdog_with_answers(
 def test_the_environment_says_whom_to_notify(manager: tuple[socket.socket, str]) -> None:
     end, address = manager
     given = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}
-    ServiceNotifier.from_environment(given).answered(0.0)
+    ServiceNotifier.from_environment(given).alive(0.0)
     assert heard(end) == ["READY=1", "WATCHDOG=1"]
-    ServiceNotifier.from_environment({**given, "WATCHDOG_PID": "1"}).answered(0.0)
-    ServiceNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "x"}).answered(0.0)
+    ServiceNotifier.from_environment({**given, "WATCHDOG_PID": "1"}).alive(0.0)
+    ServiceNotifier.from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "x"}).alive(0.0)
     assert heard(end) == ["READY=1", "READY=1"]
 
 
 def test_without_a_manager_nobody_is_notified() -> None:
     service = ServiceNotifier.from_environment({})
-    service.answered(0.0)
+    service.alive(0.0)
     service.stopping()
 
 

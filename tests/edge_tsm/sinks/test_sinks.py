@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from pathlib import Path
 
@@ -121,20 +120,9 @@ def test_pictures_of_other_sizes_take_the_first_ones_size(tmp_path: Path) -> Non
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
 
 
-def test_a_saved_video_may_be_read_by_others(tmp_path: Path) -> None:
+def test_a_saved_video_is_its_owners_alone(tmp_path: Path) -> None:
     write_annotated(tmp_path / "out.mp4", frames(2), ANSWER, fps=25)
-    umask = os.umask(0)
-    os.umask(umask)
-    assert (tmp_path / "out.mp4").stat().st_mode & 0o777 == 0o666 & ~umask
-
-
-def test_a_video_that_a_full_disk_spoiled_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge_tsm.sinks.video._is_playable", lambda path: False)
-    with pytest.raises(SinkError, match="is the disk full"):
-        write_annotated(tmp_path / "out.mp4", frames(2), ANSWER, fps=25)
-    assert list(tmp_path.iterdir()) == []
+    assert (tmp_path / "out.mp4").stat().st_mode & 0o777 == 0o600
 
 
 class Screenlike(io.StringIO):
@@ -236,7 +224,8 @@ def test_json_lines_are_as_the_schema_says() -> None:
         jsonschema.validate(record, schema)
         assert record.keys() <= schema["properties"].keys()  # nothing is left undescribed
     assert record["decision"]["events"][0]["kind"] == "start"
-    assert record["decision"].keys() == schema["$defs"]["DecisionRecord"]["properties"].keys()
+    described = schema["$defs"]["DecisionRecord"]["properties"].keys()
+    assert record["decision"].keys() == described - {"actions"}  # only where several may be on
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**record, "label": None}, schema)
 

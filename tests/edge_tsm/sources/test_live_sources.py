@@ -239,14 +239,6 @@ def test_a_list_that_is_no_recording(lines: str, message: str, tmp_path: Path) -
         open_source(f"replay:{tmp_path}")
 
 
-def test_a_recording_of_bounded_size(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "recording", most_mib=0.0001)
-    for frame in frames_at(range(100), (48, 64)):
-        recorder.frame(frame)
-    recorder.close()
-    assert 1 <= len(list((tmp_path / "recording").glob("*.png"))) < 10
-
-
 def test_a_video_as_a_live_stream(tmp_path: Path) -> None:
     video = write_video(tmp_path / "x.avi", 10)
     frames = list(open_source(f"replay:{video}", clock=VirtualClock()))

@@ -74,7 +74,7 @@ def test_a_toy_source_answers_through_a_pipeline(
     recognizer = Recognizer(make_card(), FakeBackend())
     answers = list(Pipeline(source, recognizer, capture=CaptureOptions(clock=clock)))
     assert [a.window.end_s for a in answers if a.window] == pytest.approx([2.0, 2.5, 3.0])
-    assert {a.source for a in answers} == {"toy://3"}
+    assert {a.address for a in answers} == {"toy://3"}
 
 
 @pytest.mark.parametrize("register", [in_the_table, as_a_scheme_of_another_package])

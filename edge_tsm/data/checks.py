@@ -1,0 +1,132 @@
+"""Lists checked whole, before hours of work start: files, frame counts, classes of two lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from edge_tsm.data.clips import Dataset, Sample
+from edge_tsm.data.sets import classes_of
+from edge_tsm.errors import InputError, SourceError
+from edge_tsm.sources import Pictures, pictures_of
+from edge_tsm.system.tables import clip, count
+
+MOST_NAMED = 3
+
+
+def check_files(dataset: Dataset, *, skip_missing: bool = False) -> tuple[str, ...]:
+    """Look for every clip of a list, and return what looks odd, for a person to read.
+
+    Frame folders are counted: a list's frame count that is not theirs, and folders that hold other
+    pictures too, are named. Nothing is decoded.
+
+    Raises:
+        SourceError: clips are missing, unless `skip_missing`; or a folder without one clip in it.
+    """
+    missing = [sample for sample in dataset if not sample.path.exists()]
+    if missing and not skip_missing:
+        raise SourceError(
+            f"{len(missing)} of {count(len(dataset), 'clip')} {_are(missing)} missing: "
+            f"{_named(missing)}; looked for {missing[0].path}: pass --root FOLDER where paths "
+            "start, or --skip-missing to go on without"
+        )
+    gone = (f"{count(len(missing), 'clip')} missing: {_named(missing)}",) if missing else ()
+    return (*dataset.notes, *gone, *_from_one(dataset), *_folders(dataset, skip_missing))
+
+
+def _from_one(dataset: Dataset) -> Iterator[str]:
+    """Yield a warning where classes seem to count from 1, within the model's though."""
+    numbers = {sample.label for sample in dataset}
+    if dataset.labels is None and min(numbers) == 1 and len(numbers) == max(numbers) > 1:
+        yield (
+            f"classes run from 1 to {max(numbers)}, no clip is of class 0; if they count from 1, "
+            "pass --first-class 1"
+        )
+
+
+def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
+    """Compare the lists to train and to validate by, whose classes are of one model's labels.
+
+    Returns:
+        What looks odd: clips in both, classes that are in one list only.
+
+    Raises:
+        InputError: no clip of class 0 though all others have some, in a list without names.
+    """
+    counts = [
+        Counter(label for sample in dataset for label in classes_of(sample))
+        for dataset in (train, val)
+    ]
+    classes = set(counts[0])
+    if train.labels is None and 0 not in classes | set(counts[1]) and 1 in classes:
+        raise InputError(
+            f"the lists' classes count from 1 to {max(classes)}; class 0 would be trained on no "
+            "clip: pass first_class=1, or number from 0"
+        )
+    ours, theirs = ({s.path.absolute() for s in dataset} for dataset in (train, val))
+    both = ours & theirs
+    notes = []
+    if both:
+        notes.append(
+            f"{count(len(both), 'clip')} in both lists, as {min(both).name}: the validation "
+            "flatters"
+        )
+    empty = sorted(set(range(train.classes)) - classes)
+    if empty:
+        notes.append(f"{count(len(empty), 'class')} without a clip to train on: {_some(empty)}")
+    for name, own, other in (("train", counts[0], counts[1]), ("val", counts[1], counts[0])):
+        alone = sorted(set(own) - set(other))
+        if alone:
+            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {_some(alone)}")
+    return tuple(notes)
+
+
+def _folders(dataset: Dataset, skip_missing: bool) -> Iterator[str]:
+    """Yield what is odd about the frame folders of a list.
+
+    Raises:
+        SourceError: a folder that is no clip, unless such may be skipped.
+    """
+    found = list[tuple[Sample, Pictures]]()
+    for sample in dataset:
+        try:
+            found += [(sample, pictures_of(sample.path))] if sample.path.is_dir() else []
+        except SourceError as error:
+            if not skip_missing:
+                raise
+            yield str(error)
+    yield from _other_pictures([pictures.note for _, pictures in found if pictures.note])
+    yield from _other_counts([(sample, len(pictures.files)) for sample, pictures in found])
+
+
+def _other_pictures(notes: Sequence[str]) -> Iterator[str]:
+    if notes:
+        note, times = Counter(notes).most_common(1)[0]
+        others = len(notes) - times
+        rest = f" and {count(others, 'folder')} alike" if others else ""
+        yield f"{count(times, 'folder')} with other pictures: {note}{rest}"
+
+
+def _other_counts(counts: Sequence[tuple[Sample, int]]) -> Iterator[str]:
+    differ = [(sample, real) for sample, real in counts if sample.frames not in (None, real)]
+    if differ:
+        sample, real = differ[0]
+        yield (
+            f"{count(len(differ), 'clip')} with another frame count than listed, as "
+            f"{clip(sample.name)}: {sample.frames} listed, {real} found; the first listed ones are "
+            "used, as upstream does"
+        )
+
+
+def _some(classes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, classes[:MOST_NAMED]))
+    return shown + (", …" if len(classes) > MOST_NAMED else "")
+
+
+def _are(missing: Sequence[Sample]) -> str:
+    return "is" if len(missing) == 1 else "are"
+
+
+def _named(samples: Sequence[Sample]) -> str:
+    named = (f"{clip(s.name)}" + (f" (line {s.line})" if s.line else "") for s in samples)
+    return ", ".join(list(named)[:MOST_NAMED]) + (", …" if len(samples) > MOST_NAMED else "")

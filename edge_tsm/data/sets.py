@@ -1,0 +1,139 @@
+"""Lists of clips that may have several classes, or none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.bundle.labels import LABELS_FILE, default_labels, labels_beside
+from edge_tsm.data.clips import Dataset, Sample, read_dataset
+from edge_tsm.data.finder import Finder
+from edge_tsm.data.listing import Roles
+from edge_tsm.errors import InputError
+from edge_tsm.system.tables import Line, read_lines
+
+NO_CLASS = "-"
+_LINE = re.compile(r"^(?P<path>.+?)(?:\s+(?P<frames>\d+))?\s+(?P<classes>\d+(?:[,;|]\d+)*|-)$")
+
+
+@dataclass(frozen=True)
+class SetSample(Sample):
+    """A clip that may have several classes: `labels`; `label` is the first of them, -1 for none."""
+
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetDataset(Dataset):
+    """Clips of a list that gives at least one of them several classes, or none."""
+
+    @property
+    def classes(self) -> int:
+        """See `Dataset.classes`."""
+        most = max((label for s in self for label in classes_of(s)), default=0)
+        return len(self.labels) if self.labels else most + 1
+
+    def of_classes(self, labels: Sequence[str]) -> Dataset:
+        """See `Dataset.of_classes`."""
+        index = list(range(len(labels)))
+        named = self.labels is not None and tuple(labels) != default_labels(len(labels)).names
+        if named and self.labels is not None:
+            one_each = (Sample(Path(), i, name) for i, name in enumerate(self.labels))
+            index = [s.label for s in Dataset(tuple(one_each), self.labels).of_classes(labels)]
+        for sample in self:
+            if any(label >= len(index) for label in classes_of(sample)):
+                raise InputError(
+                    f"{sample.name} is of class {max(classes_of(sample))}, the model has 0 to "
+                    f"{len(labels) - 1}; is it the list of this model?"
+                )
+        moved = (_sample(s, tuple(index[label] for label in classes_of(s))) for s in self)
+        return replace(self, samples=tuple(moved), labels=tuple(labels) if named else self.labels)
+
+
+def classes_of(sample: Sample) -> tuple[int, ...]:
+    """Return all classes of a clip."""
+    return sample.labels if isinstance(sample, SetSample) else (sample.label,)
+
+
+def truth_of(samples: Sequence[Sample], classes: int) -> NDArray[np.bool_]:
+    """Return which clip has which class, (clips, classes)."""
+    truth = np.zeros((len(samples), classes), np.bool_)
+    for row, sample in zip(truth, samples, strict=True):
+        row[list(classes_of(sample))] = True
+    return truth
+
+
+def gives_sets(path: Path) -> bool:
+    """Return whether a list gives a clip several classes, or `-` for none, in any line."""
+    return any(match and not match["classes"].isdecimal() for _, match in _matches(path))
+
+
+def read_sets(
+    path: Path,
+    *,
+    root: Path | None = None,
+    columns: Roles | None = None,
+    first_class: int | None = None,
+) -> Dataset:
+    """Read a list whose clips may have several classes: `path 1,4` or `path frames 1,4`.
+
+    `;` and `|` stand for the comma too, `-` for no class; a clip in several lines has the classes
+    of all. What gives every clip one class, or has named `columns`, is read as `read_dataset` does.
+
+    Raises:
+        InputError: a line that is neither form.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "val.txt"
+    >>> _ = path.write_text("a.mp4 0,2\\nb.mp4 -\\nc.mp4 1\\n")
+    >>> [classes_of(sample) for sample in read_sets(path)]
+    [(0, 2), (), (1,)]
+    """
+    if columns is not None or not path.is_file() or not (gives_sets(path) or _differs(path)):
+        return read_dataset(path, root=root, columns=columns, first_class=first_class)
+    found: dict[str, tuple[Line, int | None, set[int]]] = {}
+    for line, match in _matches(path):
+        if match is None:
+            raise InputError(
+                f"{path} line {line.number} is none of `path 1,4`, `path frames 1,4`, `path -`"
+            )
+        frames = int(match["frames"]) if match["frames"] else None
+        *_, known = found.setdefault(match["path"], (line, frames, set()))
+        known.update(_counted(match, line, path, first_class or 0))
+    finder = Finder(path.parent if root is None else root)
+    samples = tuple(
+        _sample(Sample(finder(name), 0, name, frames, line.number), tuple(sorted(classes)))
+        for name, (line, frames, classes) in found.items()
+    )
+    dataset, beside = SetDataset(samples), labels_beside(path.parent, (LABELS_FILE,))
+    enough = beside is not None and len(beside.names) >= dataset.classes
+    return replace(dataset, labels=beside.names) if beside and enough else dataset
+
+
+def _counted(match: re.Match[str], line: Line, path: Path, first_class: int) -> Iterator[int]:
+    """Yield the classes of a line, counted from 0."""
+    for text in re.findall(r"\d+", match["classes"]):
+        if int(text) < first_class:
+            raise InputError(f"{path} line {line.number}: class {text}, the first is {first_class}")
+        yield int(text) - first_class
+
+
+def _differs(path: Path) -> bool:
+    """Return whether a clip is in several lines, with different classes."""
+    said = {(m["path"], m["classes"]) for _, m in _matches(path) if m}
+    return len({name for name, _ in said}) < len(said)
+
+
+def _matches(path: Path) -> list[tuple[Line, re.Match[str] | None]]:
+    """Return what the lines of a list say; None for a line of another form."""
+    return [(line, _LINE.match(line.text)) for line in read_lines(path).lines]
+
+
+def _sample(sample: Sample, classes: tuple[int, ...]) -> SetSample:
+    first = classes[0] if classes else -1
+    return SetSample(sample.path, first, sample.name, sample.frames, sample.line, classes)

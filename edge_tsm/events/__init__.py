@@ -1,0 +1,7 @@
+"""Events that last: kept in a file, told to every destination at least once, with their media."""
+
+from edge_tsm.events.database import DiskFullError
+from edge_tsm.events.record import Message
+from edge_tsm.events.store import EventStore, Limits
+
+__all__ = ["DiskFullError", "EventStore", "Limits", "Message"]
