@@ -115,11 +115,6 @@ class Holdout:
         self._known.clear()
         return self.judge(path, engine_of(path))
 
-    def distance(self, path: Path, clips: int) -> float:
-        """Return the mean squared difference of logits on the first `clips` clips."""
-        found = self._run(path, engine_of(path), self._clips.crops[:clips])
-        return float(np.mean((found.logits - self._logits["kept back"][:clips]) ** 2))
-
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
         """Compare an int8 file with the reference.
 
