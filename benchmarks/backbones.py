@@ -4,7 +4,7 @@
 
 Times are processor milliseconds of one thread, the least of many runs, so that other work on the
 machine changes them little. The networks are untrained, which times do not depend on; their norms
-have the statistics of a clip of noise, as training would leave them, so that signals live through
+have the statistics of generated clips, as training would leave them, so that signals live through
 any depth. How close int8 comes to f32 is told by the cosine of their logits over generated clips,
 each clip's taken from the mean of all (a network that answers always alike would else look
 perfect); no layer is kept float.
@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,24 @@ def untrained(name: str) -> tuple[VideoClassifier, Card]:
     for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
         norm.weight.data.uniform_(0.5, 1.5, generator=generator)
         norm.bias.data.normal_(0, 0.2, generator=generator)
-        norm.momentum = 1.0  # the statistics are those of the one clip
-    with torch.no_grad():
-        model.train()(torch.randn(1, SEGMENTS * 3, 224, 224, generator=generator))
+        norm.momentum = 1.0  # the statistics are those of the last batch
     card = card_of(resolve(read, Options()), name, checkpoint_sha256="0" * 64)
+    with torch.no_grad():
+        model.train()(torch.from_numpy(clips(card, range(100, 104))))
     return model.eval().requires_grad_(False), card
+
+
+def clips(card: Card, seeds: Iterable[int]) -> np.ndarray:
+    """Return generated clips, prepared: (N, T*3, H, W) float32."""
+    prepare = Preprocessor(card.preprocess).tensor
+    return np.stack([prepare(list(generated_clip(seed, SEGMENTS, 224))) for seed in seeds])
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """Return size, times and closeness of one network."""
     model, card = untrained(name)
-    prepare = Preprocessor(card.preprocess).tensor
-    feeds = [
-        {card.input.name: prepare(list(generated_clip(seed, SEGMENTS, 224)))[None]}
-        for seed in range(CALIBRATION_CLIPS + CLIPS)
-    ]
+    prepared = clips(card, range(CALIBRATION_CLIPS + CLIPS))
+    feeds = [{card.input.name: clip[None]} for clip in prepared]
     plain = export_onnx(model, card, folder / "plain.onnx")
     f32, int8 = folder / "f32.onnx", folder / "int8.onnx"
     if problem := simplify(plain, f32):

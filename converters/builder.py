@@ -259,7 +259,7 @@ class _Builder:
 
     def _quantize(self, settings: Int8, calibration: ClipSet, holdout: Holdout, work: Path) -> None:
         """Measure ranges, settle which layers stay float, and say how graphs are then written."""
-        with self._timed("int8 ranges"):
+        with self._timed("int8 layers"):
             source = self._sources["onnx"]()
             quantizer = Quantizer(source, self._card, calibration, settings, count=self._count)
             quantizer.choose(holdout, work, warn=self._warn)

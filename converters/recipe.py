@@ -386,7 +386,7 @@ def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[
     ):
         raise CheckpointError(
             f"--backbone {claims[0].value} contradicts the weights, which are those of "
-            f"{network.name}"
+            f"{network.name}; leave it out"
         )
     return network, Fact(network.name, "weights")
 

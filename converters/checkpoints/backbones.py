@@ -444,11 +444,8 @@ def _efficientnet(canonical: Tensors, shifted: Collection[int]) -> EfficientNet:
 
 def _fits(canonical: Tensors, number: int, block: InvertedResidual) -> bool:
     """Return whether widths and kernel of a block are those of the weights."""
-    found = inverted_residual(canonical, number, block.stride)
-    looks = (block.activation, block.gate, block.squeeze_activation)
-    activation, gate, squeeze_activation = looks
-    return block == replace(
-        found, activation=activation, gate=gate, squeeze_activation=squeeze_activation
+    return inverted_residual(canonical, number, block.stride) == replace(
+        block, activation="relu6", gate="hardsigmoid", squeeze_activation="relu"
     )
 
 

@@ -36,7 +36,7 @@ _ARGUMENTS = {
     "crop_size": "size",
     "input_size": "size",
     "full_res": "full_res",
-    "activation": "activation",
+    "output_activation": "activation",
 }
 _SHIFT_SWITCHES = ("shift", "is_shift", "temporal_shift", "use_shift")
 
@@ -75,7 +75,7 @@ def argument_hints(args: Mapping[str, Any]) -> dict[str, Any]:
         hint: stated[name] for name, hint in _ARGUMENTS.items() if stated.get(name) is not None
     }
     # Upstream's own loss is `nll`, a softmax; forks with several classes a clip name another.
-    if "activation" not in hints and str(stated.get("loss_type", "")).lower().startswith("bce"):
+    if "activation" not in hints and str(stated.get("loss_type")).lower().startswith("bce"):
         hints["activation"] = "sigmoid"
     place = stated.get("shift_place")
     switch = next((stated[name] for name in _SHIFT_SWITCHES if name in stated), None)
@@ -130,7 +130,7 @@ def _outer_hints(outer: Mapping[str, Any]) -> Hint:
         "shift_div": "shift_div",
         "shift_direction": "shift_direction",
         "size": "input_size",
-        "activation": "activation",
+        "activation": "output_activation",
     }
     hints = {name: outer.get(key) for name, key in names.items()}
     labels = outer.get("labels")

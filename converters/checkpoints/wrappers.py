@@ -58,9 +58,11 @@ def _shifted_by(names: Tensors, read: Read, count: int) -> tuple[Network, Tensor
     official = list(network.with_shifts(place).shifts)
     if place == "none" or list(network.shifts) not in (official, [place] * len(official)):
         return None
-    _, rest = split_backbone(network, canonical)
-    other = any(f".{NET}." in name for name in rest)
-    return None if other or not is_whole(network, canonical) else (network, canonical)
+    layers, _ = split_backbone(network, canonical)
+    own = {id(tensor) for tensor in layers.values()}
+    # Else the word is a layer's own, as `fc1` in a gate.
+    others = any(id(tensor) not in own for name, tensor in names.items() if f".{NET}." in name)
+    return None if others or not is_whole(network, canonical) else (network, canonical)
 
 
 def _wrappers(names: Tensors) -> Iterator[tuple[str, Rename]]:

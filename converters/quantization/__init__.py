@@ -1,3 +1,15 @@
-"""Int8: calibration, the quantized graph, and its judgment on clips kept back."""
+"""Int8: calibration, the quantized graph, refined, and its judgment on clips kept back."""
 
-__all__ = ["calibration", "graph", "holdout", "int8", "observer", "qdq"]
+__all__ = [
+    "calibration",
+    "evidence",
+    "graph",
+    "holdout",
+    "int8",
+    "judgment",
+    "nodes",
+    "observer",
+    "qdq",
+    "refine",
+    "sensitivity",
+]

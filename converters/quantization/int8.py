@@ -25,12 +25,13 @@ from converters.quantization.calibration import (
 from converters.quantization.holdout import Holdout
 from converters.quantization.judgment import Outcome
 from converters.quantization.observer import Ranges
-from converters.quantization.qdq import Form, calibrate, layer_names, quantize
+from converters.quantization.qdq import Form, Layer, calibrate, layer_names, quantize
+from converters.quantization.refine import refine
+from converters.quantization.sensitivity import harm
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ConversionError, VerificationError
 
 MAX_DROP = 0.01
-_SENSITIVITY_CLIPS = 4
 KeepFloat = Literal["auto", "none"] | tuple[str, ...]
 
 
@@ -75,16 +76,17 @@ class Int8:
 
 
 class Quantizer:
-    """Quantizes one f32 model, with the same float layers in every form."""
+    """Quantizes one f32 model, refined on the clips, with the same float layers in every form."""
 
     def __init__(
         self, source: Path, card: Card, clips: ClipSet, settings: Int8, *, count: Count = unseen
     ) -> None:
-        self._source, self._settings = source, settings
-        self._layers = layer_names(source)
-        keep = settings.keep_float
-        self.float_layers = _known(keep, self._layers) if isinstance(keep, tuple) else ()
-        self._ranges: Ranges = calibrate(source, Feeds(card, clips.crops, source, count))
+        self._source, self._settings, self._count = source, settings, count
+        names, keep = layer_names(source), settings.keep_float
+        self.float_layers = _known(keep, names) if isinstance(keep, tuple) else ()
+        self._feeds = list(Feeds(card, clips.crops, source, count))
+        self._ranges: Ranges = calibrate(source, self._feeds)
+        self._refined: dict[Form, dict[str, Layer]] = {}
 
     def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
         """Settle which layers stay float.
@@ -93,18 +95,19 @@ class Quantizer:
             VerificationError: int8 is worse even with half of the layers float.
         """
         if self._settings.keep_float == "auto" and self._worse(holdout, work, ()):
+            total = len(self._refine(self._settings.form))
             self.float_layers = self._fewest(holdout, work)
-            warn(f"int8 keeps {len(self.float_layers)} of {len(self._layers)} layers float")
+            self._refined.clear()  # what stays float leaves nothing to make up for
+            warn(f"int8 keeps {len(self.float_layers)} of {total} layers float")
 
     def write(self, path: Path, *, symmetric: bool = False) -> Path:
         """Write the model in the form of ONNX Runtime and OpenVINO, or symmetric for TensorRT."""
         form = replace(self._settings.form, symmetric=symmetric)
-        return quantize(self._source, path, self._ranges, form, keep=self.float_layers)
+        return self._write(path, form, self.float_layers)
 
     def _fewest(self, holdout: Holdout, work: Path) -> tuple[str, ...]:
         """Return the layers that hurt most, as many as it takes, doubling their number."""
-        order = self._by_harm(holdout, work)
-        count = 1
+        order, count = self._by_harm(), 1
         while count <= len(order) // 2:
             if not self._worse(holdout, work, order[:count]):
                 return tuple(order[:count])
@@ -115,24 +118,33 @@ class Quantizer:
             "(--max-drop)"
         )
 
-    def _by_harm(self, holdout: Holdout, work: Path) -> Sequence[str]:
+    def _by_harm(self) -> list[str]:
         """Return the layers, first the one whose quantization alone moves the logits most."""
-        harm = {
-            name: holdout.distance(
-                self._attempt(work, [n for n in self._layers if n != name]), _SENSITIVITY_CLIPS
-            )
-            for name in self._layers
-        }
-        return sorted(self._layers, key=lambda name: -harm[name])
+        form, feeds = self._settings.form, self._feeds
+        found = harm(self._source, self._ranges, form, feeds, self._refine(form), count=self._count)
+        return sorted(found, key=lambda name: -found[name])
 
     def _worse(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
-        self._last = holdout.attempt(self._attempt(work, keep))
+        path = self._write(work / "attempt.onnx", self._settings.form, keep)
+        self._last = holdout.attempt(path)
         return self._last.outcome is Outcome.WORSE
 
-    def _attempt(self, work: Path, keep: Collection[str]) -> Path:
-        return quantize(
-            self._source, work / "attempt.onnx", self._ranges, self._settings.form, keep=keep
-        )
+    def _write(self, path: Path, form: Form, keep: Collection[str]) -> Path:
+        layers = self._refine(form)
+        return quantize(self._source, path, self._ranges, form, keep=keep, layers=layers)
+
+    def _refine(self, form: Form) -> dict[str, Layer]:
+        """Return the refined layers of a form; what was chosen to stay float is left out."""
+        if form not in self._refined:
+            self._refined[form] = refine(
+                self._source,
+                self._ranges,
+                form,
+                self._feeds,
+                keep=self.float_layers,
+                count=self._count,
+            )
+        return self._refined[form]
 
 
 def _known(names: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:

@@ -20,11 +20,13 @@ from converters.checkpoints.writer import refuse_strangers
 from converters.facts import Fact, Hints
 from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
+from converters.training.checks import check_classes, check_readable
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Preprocess, Sampling
 from edge_tsm.data.checks import check_files, check_training
 from edge_tsm.data.clips import Dataset
+from edge_tsm.data.overlap import overlap
 from edge_tsm.data.sets import SetDataset
 from edge_tsm.errors import InputError
 
@@ -134,13 +136,16 @@ def trainer(
             teacher's head is new.
         SourceError: clips are missing.
     """
-    for note in (*check_files(train), *check_files(val), *check_training(train, val)):
+    notes = (*check_files(train), *check_files(val), *check_training(train, val))
+    for note in (*notes, *overlap(train, val), *check_readable(train, val)):
         log.warning("%s", note)
     if teacher is not None and teacher.head == "new":
         raise InputError("the teacher's checkpoint has other classes; fine-tune it to these first")
     if settings.activation == "softmax":
         _refuse_sets(train, val, classes=len(start.labels))
     train, val = (dataset.of_classes(start.labels) for dataset in (train, val))
+    for note in check_classes(train, val, start.labels, is_new=start.head == "new"):
+        log.warning("%s", note)
     preprocess = start.preprocess
     classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px

@@ -95,7 +95,7 @@ class RunFolder:
             "shift_div": self.shift.div,
             "shift_direction": self.shift.direction,
             "input_size": trainer.preprocess.crop_px,
-            "activation": trainer.settings.activation,
+            "output_activation": trainer.settings.activation,
             "labels": list(self.labels),
         }
 
@@ -113,6 +113,7 @@ class RunFolder:
             "shift_place": shift_place(self.network),
             "shift_direction": self.shift.direction,
             "input_size": trainer.preprocess.crop_px,
+            "output_activation": trainer.settings.activation,
         }
         with whole_file(self.path / "args.txt") as path:
             path.write_text(str(Namespace(**known, **vars(trainer.settings))), encoding="utf-8")

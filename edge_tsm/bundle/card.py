@@ -252,7 +252,9 @@ class Card:
     def embedded(self) -> str:
         """Return the compact JSON that goes into an artifact: no `files`, no `verification`."""
         card = dataclasses.replace(self, files={}, verification={})
-        return json.dumps(dataclasses.asdict(card), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(
+            dataclasses.asdict(card), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Card:

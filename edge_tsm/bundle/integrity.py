@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_tsm.bundle.card import File, checksum
+from edge_tsm.bundle.card import Card, File, checksum
 from edge_tsm.bundle.onnxfile import external_files
 from edge_tsm.errors import CardError, DamageError
 
@@ -37,13 +37,28 @@ def checked(bundle: Path, file: File) -> Iterator[None]:
             check.result()
 
 
-def check_single(path: Path) -> None:
-    """Refuse an artifact without its bundle that reads files beside it.
+@contextmanager
+def checked_single(path: Path) -> Iterator[None]:
+    """Check an artifact while the block opens it: against the card of its bundle, if it is in one.
 
     Raises:
-        CardError: it does.
+        DamageError: see `checked`.
+        CardError: it reads other files, and no card lists them.
     """
+    if (file := _listed(path)) is not None:
+        with checked(path.parent, file):
+            yield
+        return
     _check_external(path, {})
+    yield
+
+
+def _listed(path: Path) -> File | None:
+    """Return what the card beside a file says of it; a card that cannot be read says nothing."""
+    try:
+        return Card.read(path.parent).files.get(path.name)
+    except CardError:
+        return None
 
 
 def _check(bundle: Path, file: File) -> None:

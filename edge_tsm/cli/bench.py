@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from edge_tsm.diagnostics.benchmark import (
 )
 from edge_tsm.diagnostics.verify import Status
 from edge_tsm.errors import BackendError
+from edge_tsm.system.jsontext import to_json
 
 Row = Measured | Failed
 HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golden")
@@ -51,7 +51,7 @@ def bench(
     jobs = select(bundle, selection, threads=threads, runs=runs)
     rows = list(map(measure, jobs) if selection.variant else _apart(jobs))
     if as_json:
-        click.echo(json.dumps(list(map(asdict, rows)), indent=1))
+        click.echo(to_json(list(map(asdict, rows)), indent=1))
     else:
         click.echo("\n".join(layout([HEAD, *map(_line, rows)])))
     failed = [row for row in rows if isinstance(row, Failed)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import cloup
 from edge_tsm.cli.options import collect
 from edge_tsm.cli.table import layout
 from edge_tsm.diagnostics.doctor import check_bundle, examine
+from edge_tsm.system.jsontext import to_json
 
 PROBLEM_CODE = 1
 
@@ -35,7 +35,7 @@ def doctor(ctx: click.Context, /, bundle: Path | None, as_json: bool, **argument
     if bundle is not None:
         findings += check_bundle(bundle, options)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        click.echo(to_json([asdict(finding) for finding in findings], indent=1))
     else:
         rows = [
             (f.status, f.name, f.found + (f" → {f.remedy}" if f.remedy else "")) for f in findings

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edge_tsm.data.clips import Dataset, Sample
+from edge_tsm.data.sets import classes_of
 from edge_tsm.errors import InputError, SourceError
-from edge_tsm.sources import pictures_of
+from edge_tsm.sources import Pictures, pictures_of
 from edge_tsm.system.tables import clip, count
 
 MOST_NAMED = 3
@@ -30,7 +31,7 @@ def check_files(dataset: Dataset, *, skip_missing: bool = False) -> tuple[str, .
             "start, or --skip-missing to go on without"
         )
     gone = (f"{count(len(missing), 'clip')} missing: {_named(missing)}",) if missing else ()
-    return (*dataset.notes, *gone, *_from_one(dataset), *_folders(dataset))
+    return (*dataset.notes, *gone, *_from_one(dataset), *_folders(dataset, skip_missing))
 
 
 def _from_one(dataset: Dataset) -> Iterator[str]:
@@ -52,7 +53,10 @@ def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
     Raises:
         InputError: no clip of class 0 though all others have some, in a list without names.
     """
-    counts = [Counter(sample.label for sample in dataset) for dataset in (train, val)]
+    counts = [
+        Counter(label for sample in dataset for label in classes_of(sample))
+        for dataset in (train, val)
+    ]
     classes = set(counts[0])
     if train.labels is None and 0 not in classes | set(counts[1]) and 1 in classes:
         raise InputError(
@@ -67,39 +71,56 @@ def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
             f"{count(len(both), 'clip')} in both lists, as {min(both).name}: the validation "
             "flatters"
         )
+    empty = sorted(set(range(train.classes)) - classes)
+    if empty:
+        notes.append(f"{count(len(empty), 'class')} without a clip to train on: {_some(empty)}")
     for name, own, other in (("train", counts[0], counts[1]), ("val", counts[1], counts[0])):
         alone = sorted(set(own) - set(other))
         if alone:
-            shown = ", ".join(map(str, alone[:MOST_NAMED])) + (", …" if alone[3:] else "")
-            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {shown}")
+            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {_some(alone)}")
     return tuple(notes)
 
 
-def _folders(dataset: Dataset) -> Iterator[str]:
-    """Yield what is odd about the frame folders of a list."""
-    forms: Counter[str] = Counter()
-    differ: list[tuple[Sample, int]] = []
+def _folders(dataset: Dataset, skip_missing: bool) -> Iterator[str]:
+    """Yield what is odd about the frame folders of a list.
+
+    Raises:
+        SourceError: a folder that is no clip, unless such may be skipped.
+    """
+    found = list[tuple[Sample, Pictures]]()
     for sample in dataset:
-        if not sample.path.is_dir():
-            continue
-        pictures = pictures_of(sample.path)
-        if pictures.note:
-            forms[pictures.note] += 1
-        if sample.frames not in (None, len(pictures.files)):
-            differ.append((sample, len(pictures.files)))
-    if forms:
-        note, times = forms.most_common(1)[0]
-        rest = (
-            f" and {count(sum(forms.values()) - times, 'folder')} alike" if len(forms) > 1 else ""
-        )
+        try:
+            found += [(sample, pictures_of(sample.path))] if sample.path.is_dir() else []
+        except SourceError as error:
+            if not skip_missing:
+                raise
+            yield str(error)
+    yield from _other_pictures([pictures.note for _, pictures in found if pictures.note])
+    yield from _other_counts([(sample, len(pictures.files)) for sample, pictures in found])
+
+
+def _other_pictures(notes: Sequence[str]) -> Iterator[str]:
+    if notes:
+        note, times = Counter(notes).most_common(1)[0]
+        others = len(notes) - times
+        rest = f" and {count(others, 'folder')} alike" if others else ""
         yield f"{count(times, 'folder')} with other pictures: {note}{rest}"
+
+
+def _other_counts(counts: Sequence[tuple[Sample, int]]) -> Iterator[str]:
+    differ = [(sample, real) for sample, real in counts if sample.frames not in (None, real)]
     if differ:
         sample, real = differ[0]
         yield (
             f"{count(len(differ), 'clip')} with another frame count than listed, as "
-            f"{clip(sample.name)}: {sample.frames} listed, {real} found; the first "
-            "listed ones are used, as upstream does"
+            f"{clip(sample.name)}: {sample.frames} listed, {real} found; the first listed ones are "
+            "used, as upstream does"
         )
+
+
+def _some(classes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, classes[:MOST_NAMED]))
+    return shown + (", …" if len(classes) > MOST_NAMED else "")
 
 
 def _are(missing: Sequence[Sample]) -> str:

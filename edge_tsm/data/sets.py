@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_tsm.bundle.labels import LABELS_FILE, default_labels, labels_beside
 from edge_tsm.data.clips import Dataset, Sample, read_dataset
+from edge_tsm.data.finder import Finder
 from edge_tsm.data.listing import Roles
 from edge_tsm.errors import InputError
 from edge_tsm.system.tables import Line, read_lines
@@ -95,19 +96,19 @@ def read_sets(
     """
     if columns is not None or not path.is_file() or not (gives_sets(path) or _differs(path)):
         return read_dataset(path, root=root, columns=columns, first_class=first_class)
-    found: dict[str, tuple[int | None, set[int]]] = {}
+    found: dict[str, tuple[Line, int | None, set[int]]] = {}
     for line, match in _matches(path):
         if match is None:
             raise InputError(
                 f"{path} line {line.number} is none of `path 1,4`, `path frames 1,4`, `path -`"
             )
         frames = int(match["frames"]) if match["frames"] else None
-        _, known = found.setdefault(match["path"], (frames, set()))
+        *_, known = found.setdefault(match["path"], (line, frames, set()))
         known.update(_counted(match, line, path, first_class or 0))
-    base = path.parent if root is None else root
+    finder = Finder(path.parent if root is None else root)
     samples = tuple(
-        _sample(Sample(base / name, 0, name, frames), tuple(sorted(classes)))
-        for name, (frames, classes) in found.items()
+        _sample(Sample(finder(name), 0, name, frames, line.number), tuple(sorted(classes)))
+        for name, (line, frames, classes) in found.items()
     )
     dataset, beside = SetDataset(samples), labels_beside(path.parent, (LABELS_FILE,))
     enough = beside is not None and len(beside.names) >= dataset.classes
@@ -135,4 +136,4 @@ def _matches(path: Path) -> list[tuple[Line, re.Match[str] | None]]:
 
 def _sample(sample: Sample, classes: tuple[int, ...]) -> SetSample:
     first = classes[0] if classes else -1
-    return SetSample(sample.path, first, sample.name, sample.frames, labels=classes)
+    return SetSample(sample.path, first, sample.name, sample.frames, sample.line, classes)

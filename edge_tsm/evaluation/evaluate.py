@@ -28,7 +28,7 @@ from edge_tsm.evaluation.views import (
     Views,
     column_name,
 )
-from edge_tsm.sources import OnProgress, Recording, VideoFile, open_source
+from edge_tsm.sources import OnProgress, Recording, open_source, remark
 from edge_tsm.system.machine import usable_cores
 
 
@@ -271,7 +271,7 @@ class _Run:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
             rule = item[1].within(choose)
             frames = cast("Recording", source).sample(rule, progress=lambda *_: stop())
-            damage = source.damage if isinstance(source, VideoFile) else ""
+            damage = remark(source) if item[1].path.is_file() else ""
         pictures = {frame.index: frame.image for frame in frames}
         views = [m.make(i, pictures, stop) for m, i in zip(makers, chosen, strict=True)]
         return _Loaded(views, damage)

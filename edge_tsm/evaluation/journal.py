@@ -99,7 +99,9 @@ class Journal:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         try:
-            self._stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+            self._stream.write(
+                (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+            )
         except OSError as error:
             self.close()
             raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error

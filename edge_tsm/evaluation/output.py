@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.inference.postprocess import probabilities
 from edge_tsm.system.files import whole_file
+from edge_tsm.system.jsontext import to_json
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
         "engine_seconds": round(evaluation.engine_s, 3),
         "results": {name: _figures(evaluation, name) for name in evaluation.columns},
     }
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    return to_json(data, indent=1) + "\n"
 
 
 def _figures(evaluation: Evaluation, column: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 from edge_tsm.datatypes import Event, Media, iso
 from edge_tsm.events.database import transaction
 from edge_tsm.events.record import Message
+from edge_tsm.system.jsontext import to_json
 
 _EVENT = (
     "id, source, label, class_index, score, start_s, told_s, ended, start_utc, end_utc, decided_utc"
@@ -168,4 +168,4 @@ class Rows:
 
 
 def _body(event: Event, kind: str) -> str:
-    return json.dumps(event.to_json() | {"kind": kind}, ensure_ascii=False)
+    return to_json(event.to_json() | {"kind": kind})

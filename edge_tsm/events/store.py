@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from edge_tsm.events.database import connect
 from edge_tsm.events.record import Message, state_record
 from edge_tsm.events.rows import DestinationState, Rows
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.jsontext import to_json
 
 RETRY_S = 5.0
 MOST_WAITING = 1000  # messages that memory holds while the file cannot be written
@@ -140,7 +140,7 @@ class EventStore:
             self._refuse_closed()
             if not self._has(subject, kind):
                 self._number += 1
-                body = json.dumps(record, ensure_ascii=False)
+                body = to_json(record)
                 self._waiting.append((event, Message(self._number, subject, kind, body)))
                 self._flush()
                 self._bound_waiting()

@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
 from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
 from edge_tsm.bundle.golden import Golden
-from edge_tsm.bundle.integrity import check_single, checked
+from edge_tsm.bundle.integrity import checked, checked_single
 from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
@@ -212,8 +212,8 @@ def _open_file(path: Path, name: str | None, options: RuntimeOptions) -> Recogni
     chosen = readers(path, able)
     if not chosen:
         raise BackendError(f"{path} is for {' or '.join(readable)}; {able[0]} cannot read it")
-    check_single(path)
-    backend = open_backend(chosen[0], path, options)
+    with checked_single(path):
+        backend = open_backend(chosen[0], path, options)
     if backend.card_text is None:
         raise CardError(f"{path} holds no card; make it with `edge-tsm convert`")
     return Recognizer(Card.from_json(backend.card_text, where=str(path)), backend)

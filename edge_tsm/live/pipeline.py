@@ -23,7 +23,7 @@ from edge_tsm.live.forms import FORMS
 from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
 from edge_tsm.live.scheduler import Batch, Scheduler
 from edge_tsm.live.worker import SourceInput, SourceWorker
-from edge_tsm.sources import Recording, Source
+from edge_tsm.sources import Recording, Source, remark
 from edge_tsm.sources.names import source_ids
 from edge_tsm.system.clock import SystemClock
 from edge_tsm.system.redact import redact
@@ -334,6 +334,8 @@ class Pipeline:
     def _recording(self, name: str, given: SourceInput) -> Prediction:
         source = cast("Recording", given.source)
         frames = source.sample(self.recognizer.sample, progress=given.progress)
+        if said := remark(source):
+            _log.warning("%s: %s", redact(source.uri), said)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}
         indices = tuple(frame.index for frame in frames)
         window = Window(indices, frames[0].time_s, frames[-1].time_s)

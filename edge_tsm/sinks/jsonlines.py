@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TextIO
 
 from edge_tsm.datatypes import Prediction
 from edge_tsm.sinks import SinkContext
+from edge_tsm.system.jsontext import to_json
 
 
 class JsonLines:
     """One JSON object per answer and line.
 
-    >>> import io, edge_tsm, edge_tsm.demo
+    >>> import io, json, edge_tsm, edge_tsm.demo
     >>> from edge_tsm.demo.synthetic import generate
     >>> answer = edge_tsm.load(edge_tsm.demo.bundle())(list(generate(0)))
     >>> stream = io.StringIO()
@@ -28,7 +28,7 @@ class JsonLines:
     def write(self, prediction: Prediction, source: str) -> None:
         """Print one answer."""
         record = to_record(prediction, source)
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stream.write(to_json(record) + "\n")
         self._stream.flush()
 
     def close(self) -> None:

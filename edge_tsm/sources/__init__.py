@@ -29,10 +29,12 @@ from edge_tsm.sources.files import (
     is_images,
     list_videos,
     open_recording,
+    remark,
 )
 from edge_tsm.sources.formats import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
+    Pictures,
     ignored,
     is_hidden,
     is_video,
@@ -60,6 +62,7 @@ __all__ = [
     "FrameChooser",
     "ImageFolder",
     "OnProgress",
+    "Pictures",
     "Pipe",
     "PushSource",
     "Recording",
@@ -78,6 +81,7 @@ __all__ = [
     "open_recording",
     "open_source",
     "pictures_of",
+    "remark",
     "scheme_of",
     "takes_rate",
 ]

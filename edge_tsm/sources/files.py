@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, TimeFilter
+from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, Source, TimeFilter
 from edge_tsm.sources.formats import (
     CODECS,
     IMAGE_SUFFIXES,
@@ -236,6 +236,17 @@ class ImageFolder:
         if image is None:
             raise SourceError(f"{self._files[index]} cannot be decoded")
         return Frame(image, index, index / self.fps)
+
+
+def remark(source: Source) -> str:
+    """Return what is odd about a recording that was read, empty if nothing is.
+
+    Frames that cannot be decoded, or pictures that lie beside those taken.
+    """
+    recording = getattr(source, "source", source)  # of a transformed one
+    if isinstance(recording, VideoFile):
+        return recording.damage
+    return recording.note if isinstance(recording, ImageFolder) else ""
 
 
 def list_videos(folder: Path) -> list[Path]:

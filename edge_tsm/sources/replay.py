@@ -38,7 +38,7 @@ class FrameRecord:
 
     def to_line(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(asdict(self)) + "\n"
+        return json.dumps(asdict(self), allow_nan=False) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> FrameRecord:

@@ -20,6 +20,8 @@ SLOWEST, FASTEST = 0.05, 20.0  # our seconds in one of the sender's
 USUAL = 0.1  # the share of the newest interval in the usual one
 RATES = 4  # a nominal 25 frames a second are not more than 100
 WAITED = 0.3  # of a frame's time in a read: the frame had not been waiting
+STREAK = 2  # so many of them are live
+PAUSE = 8  # frames' times in a read: what comes in bursts is live after one
 
 Item = TypeVar("Item")
 
@@ -162,10 +164,13 @@ def without_backlog(
     >>> list(without_backlog(iter("abcd"), VirtualClock(), most=3, interval_s=0.04))
     ['d']
     """
+    streak = 0  # a single late frame may be this machine's doing
     for _ in range(most):
         before_s = clock.now()
         frame = next(frames, None)
-        if frame is not None and clock.now() - before_s > WAITED * interval_s:
+        waited = (clock.now() - before_s) / interval_s
+        streak = streak + 1 if waited > WAITED else 0
+        if frame is not None and (streak == STREAK or waited > PAUSE):
             yield frame
             break
     yield from frames

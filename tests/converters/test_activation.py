@@ -56,7 +56,8 @@ def test_another_activation_is_refused() -> None:
         ("loss_type='bce'", "sigmoid"),
         ("loss_type='BCEWithLogits'", "sigmoid"),
         ("loss_type='nll'", "softmax"),
-        ("activation='sigmoid', loss_type='nll'", "sigmoid"),
+        ("activation='relu'", "softmax"),
+        ("output_activation='sigmoid', loss_type='nll'", "sigmoid"),
     ],
 )
 def test_arguments_tell_the_activation(

@@ -21,6 +21,7 @@ from converters.bundling import card_of
 from converters.checkpoints import backbones
 from converters.checkpoints.keys import Tensors, find_head
 from converters.checkpoints.upstream import CONVENTION
+from converters.checkpoints.wrappers import read_wrapped
 from converters.export.onnx import export_onnx
 from converters.recipe import Options, Topology, resolve
 from edge_tsm.backends import RuntimeOptions, open_backend
@@ -47,7 +48,7 @@ def read(state: Tensors, case: Case) -> tuple[Any, Tensors]:
     """The network of a case, the right one where names fit two, and its weights."""
     plain = {name.removeprefix("base_model."): tensor for name, tensor in state.items()}
     _, _, rest = find_head(plain, ("new_fc",))
-    network, canonical = backbones.read(rest)
+    network, canonical, _ = read_wrapped(rest, backbones.read)
     return network.variants.get(case.ours, network), canonical
 
 

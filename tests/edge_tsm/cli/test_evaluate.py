@@ -62,6 +62,8 @@ def test_two_artifacts_side_by_side_with_every_output(
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "2 of 3 clips could be read" in done.stdout
     assert "missing.avi does not exist" in done.stderr
+    assert "val.txt: UTF-8, spaces; path 'a.avi', frames '12', class '0'" in done.stderr
+    assert "warning: 1 clip missing: 'missing.avi' (line 2)" in done.stderr
     data = json.loads((tmp_path / "r.json").read_text())
     assert [entry["clip"] for entry in data["unreadable"]] == ["missing.avi"]
     assert data["models"] == {

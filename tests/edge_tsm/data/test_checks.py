@@ -39,6 +39,16 @@ def test_frame_folders_are_counted(tmp_path: Path) -> None:
     assert sample.within(lambda count: [count])(12) == [10]  # the listed ones, as upstream
 
 
+def test_a_folder_that_is_no_clip_ends_it_unless_it_may_be_skipped(tmp_path: Path) -> None:
+    touch(tmp_path, "a/img_1.jpg", "b/left_1.jpg", "b/right_1.jpg")
+    (tmp_path / "val.txt").write_text("a 0\nb 1\n")
+    dataset = read_dataset(tmp_path / "val.txt")
+    with pytest.raises(SourceError, match="several clips"):
+        check_files(dataset)
+    (note,) = check_files(dataset, skip_missing=True)
+    assert "several clips" in note
+
+
 def test_lists_to_train_and_validate_by_are_compared(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a.mp4 0\nb.mp4 1\nc.mp4 2\n")
     (tmp_path / "val.txt").write_text("a.mp4 0\nd.mp4 1\n")
@@ -46,6 +56,9 @@ def test_lists_to_train_and_validate_by_are_compared(tmp_path: Path) -> None:
     both, alone = check_training(train, val)
     assert both.startswith("1 clip in both lists, as a.mp4")
     assert alone == "1 class in the train list only: 2"
+    (tmp_path / "labels.txt").write_text("v\nw\nx\ny\n")
+    named = read_dataset(tmp_path / "train.txt")
+    assert check_training(named, named)[1] == "1 class without a clip to train on: 3"
 
 
 def test_classes_that_seem_to_count_from_1_are_pointed_out(tmp_path: Path) -> None:

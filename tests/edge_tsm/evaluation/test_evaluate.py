@@ -89,6 +89,30 @@ def test_what_cannot_be_read_is_told_and_not_counted(dataset: Dataset, tmp_path:
     assert [o.sample for o in found.outcomes] == [*dataset, *more]
 
 
+def test_damaged_clips_count_and_are_named_after_a_resumption_too(tmp_path: Path) -> None:
+    path = write_levels(tmp_path / "a.avi", list(range(200, 20, -3)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    whole = write_levels(tmp_path / "b.avi", list(range(20, 200, 3)))
+    clips = Dataset((Sample(path, 0, "a.avi"), Sample(whole, 1, "b.avi")))
+    for resumed in (0, 2):
+        with Journal(tmp_path / "r.jsonl", {"schema": 1}) as journal:
+            found = evaluate({"arrow": model()}, clips, journal=journal)
+        assert (len(found.answered), found.resumed) == (2, resumed)
+        (damaged,) = found.damaged
+        assert damaged.sample.name == "a.avi"
+        assert "of 60 frames can be decoded" in damaged.damage
+
+
+def test_of_a_frame_folder_the_listed_pictures_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for i, level in enumerate([*range(200, 40, -10), 250, 250, 250, 250], 1):
+        cv2.imwrite(f"{tmp_path}/a/img_{i:05d}.png", np.full((48, 64, 3), level, np.uint8))
+    for frames, answer in ((16, 0), (None, 1)):
+        clips = Dataset((Sample(tmp_path / "a", 0, "a", frames),))
+        found = evaluate({"arrow": model()}, clips)
+        assert int(found.logits("arrow").argmax()) == answer
+
+
 def test_a_missing_video_called_by_a_number_is_no_camera() -> None:
     found = evaluate({"arrow": model()}, Dataset((Sample(Path("0"), 0, "0"),)))
     assert "does not exist" in found.failed[0].error

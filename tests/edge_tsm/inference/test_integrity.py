@@ -59,6 +59,14 @@ def test_nothing_answers_when_every_file_is_damaged(bundle: Path) -> None:
         load(bundle, engine=ORT)
 
 
+def test_a_single_file_is_held_to_the_card_beside_it(bundle: Path) -> None:
+    path = bundle / "model.onnx"
+    load(path, engine=ORT).close()
+    zero_page(path)
+    with pytest.raises(DamageError, match="is not the file that was verified"):
+        load(path, engine=ORT)
+
+
 def test_without_goldens_a_damaged_file_is_passed_over(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,7 +154,7 @@ def test_a_model_that_answers_nan_ends_in_one_line(bundle: Path, tmp_path: Path)
              "--json", source, str(address), *rate],
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
-        assert (done.returncode, done.stdout) == (5, "")
+        assert (done.returncode, done.stdout) == (13, "")
         assert done.stderr.count("answers NaN or infinity, which is no answer") == count
         assert "Traceback" not in done.stderr
 

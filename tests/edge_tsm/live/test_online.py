@@ -266,8 +266,8 @@ def test_an_online_card_survives_json() -> None:
     [
         (None, "not N x"),
         ({"caches": []}, "caches: there are none"),
-        ({"fps": 0.0}, "fps > 0"),
-        ({"horizon": 0}, "horizon > 0"),
+        ({"fps": 0.0}, "fps goes to"),
+        ({"horizon": 0}, "horizon from 1"),
         ({"horizon": None}, r"streaming\.horizon is None, expected a whole number"),
         ({"caches": [{"input": "a", "output": "a", "shape": [1, 1]}]}, "duplicate name"),
         ({"caches": [{"input": "a", "output": "b", "shape": [2, 1]}]}, "batch is not"),

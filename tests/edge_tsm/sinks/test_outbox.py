@@ -16,11 +16,11 @@ import pytest
 from edge_tsm.actions.rules import Rules
 from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import StateChange
-from edge_tsm.events import EventStore, Limits
+from edge_tsm.events import EventStore, Limits, Message
 from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
 from edge_tsm.sinks.keeper import EventKeeper
-from edge_tsm.sinks.outbox import Outbox
+from edge_tsm.sinks.outbox import Outbox, Refused, Unavailable
 from edge_tsm.sinks.retention import RetainedFolder
 from edge_tsm.sinks.snapshots import EventClips
 from edge_tsm.sinks.webhook import Webhook
@@ -169,6 +169,51 @@ def test_answers_without_events_are_no_loss_of_a_sink_of_events() -> None:
         dispatcher.write(answer(stored(1)), "cam")
         dispatcher.close()
         assert dispatcher.counts()["webhook"] == RouteCounts(0, 0, 0, pending=1)
+
+
+class ToyBroker:
+    """A destination that is away at first, and never takes what is about class 1."""
+
+    def __init__(self) -> None:
+        self.away, self.topics = 3, list[str]()
+
+    def send(self, message: Message) -> None:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("toy: away", retry_after_s=60.0)
+        record = json.loads(message.body)
+        if record["index"] == 1:
+            raise Refused("toy: no such topic")
+        self.topics.append(f"{record['source']}/{record['label']}/{message.kind}")
+
+    def cancel(self) -> None:
+        """A send takes no time."""
+
+
+def test_a_toy_broker_needs_no_more_than_send_and_cancel() -> None:
+    clock, broker = VirtualClock(), ToyBroker()
+    with EventStore(clock=clock) as store:
+        sink = Outbox(broker, store, name="toy", clock=clock)
+        sink.write(answer(stored(1), stored(2, label="clap"), stored(3)), "cam")
+        drained(sink, clock)
+        sink.close()
+        assert sink.counts() == RouteCounts(delivered=2, dropped=0, failed=1)
+    assert broker.topics == ["porch/wave/start"] * 2
+    assert clock.now() >= 180
+
+
+def test_a_fault_in_a_destination_ends_the_run_and_is_not_swallowed() -> None:
+    class Broken(ToyBroker):
+        def send(self, message: Message) -> None:
+            raise KeyError("a bug")
+
+    clock = VirtualClock()
+    with EventStore(clock=clock) as store:
+        sink = Outbox(Broken(), store, name="toy", clock=clock)
+        sink.write(answer(stored(1)), "cam")
+        sink.close()
+        with pytest.raises(KeyError, match="a bug"):
+            sink.write(answer(stored(2)), "cam")
 
 
 def test_a_lost_camera_is_told_once_to_each_destination() -> None:

@@ -8,8 +8,17 @@ import cv2
 import pytest
 
 from edge_tsm.errors import SourceError
-from edge_tsm.sources import ImageFolder, VideoFile, count_frames, is_video, list_videos
+from edge_tsm.sources import (
+    ImageFolder,
+    SourceOptions,
+    VideoFile,
+    count_frames,
+    is_video,
+    list_videos,
+    remark,
+)
 from edge_tsm.sources.formats import pictures_of
+from edge_tsm.sources.transform import TransformedSource
 from tests.helpers.paths import touch
 from tests.helpers.videos import write_video
 
@@ -74,6 +83,7 @@ def test_an_early_end_is_counted(tmp_path: Path) -> None:
     video = VideoFile(path)
     count = len(video.sample(range))
     assert video.damage == f"{count} of 50 frames can be decoded"
+    assert remark(TransformedSource(video, SourceOptions(rotate=90))) == video.damage
     whole = VideoFile(write_video(tmp_path / "y.avi", 50))
     assert (len(whole.sample(range)), whole.damage) == (50, "")
 

@@ -1,0 +1,119 @@
+"""How far is int8 from f32, rounded plainly and refined on the calibration clips?
+
+    python benchmarks/int8.py demo=examples/demo/ckpt.best.pth.tar fight=CKPT:CLIPS --out int8.json
+
+Each NAME=CHECKPOINT[:CLIPS] is a trained network and a folder or list of clips, generated ones by
+default. 32 clips calibrate, the others (at most --judge) are answered by f32, by plain int8 and by
+refined int8, on ONNX Runtime and on OpenVINO, and in TensorRT's form on ONNX Runtime.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from environment import environment, report
+from plots import bars
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from converters import ClipSet, Settings, convert
+from converters.quantization.calibration import Feeds, read_clips, split, thin
+from converters.quantization.qdq import Form, Layer, calibrate, quantize
+from converters.quantization.refine import refine
+from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.bundle.card import Card
+from edge_tsm.demo.synthetic import generate
+from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.preprocess import Preprocessor
+from edge_tsm.inference.recognizer import Recognizer
+
+WAYS = {
+    "ONNX Runtime": ("onnxruntime", Form()),
+    "OpenVINO": ("openvino", Form()),
+    "TensorRT's form": ("onnxruntime", Form(symmetric=True)),
+}
+
+
+def clips_of(where: str, card: Card, most: int) -> tuple[ClipSet, ClipSet]:
+    """Return clips to calibrate on and to judge by."""
+    if where:
+        calibration, kept = split(read_clips(Path(where), card, warn=print))
+        return calibration, thin(kept, most)
+    prepare = Preprocessor(card.preprocess)
+    seeds = (*range(3_000_000, 3_000_032), *range(3_100_000, 3_100_000 + most))
+    crops = [[prepare.crop(f) for f in generate(s, short_side_px=240)] for s in seeds]
+    return ClipSet(np.array(crops[:32])), ClipSet(np.array(crops[32:]))
+
+
+def answers(path: Path, engine: str, card: Card, clips: ClipSet) -> np.ndarray:
+    """Return an artifact's logits, (K, classes)."""
+    with Recognizer(card, open_backend(engine, path, RuntimeOptions())) as recognizer:
+        return np.stack([p.logits for p in recognizer.predict_many(map(list, clips.crops))])
+
+
+def distance(f32: np.ndarray, int8: np.ndarray) -> dict[str, float]:
+    """Return mean |change of probability|, flips, and the worst flip in units of a usual margin."""
+    best = np.sort(f32, axis=1)
+    margins = best[:, -1] - best[:, -2]
+    flipped = f32.argmax(1) != int8.argmax(1)
+    worst = float(margins[flipped].max(initial=0) / np.median(margins))
+    moved = float(np.abs(softmax(f32) - softmax(int8)).mean())
+    return {"mean_dp": moved, "flips": int(flipped.sum()), "worst_flip": worst}
+
+
+def measure(checkpoint: Path, where: str, most: int, folder: Path) -> dict[str, Any]:
+    """Quantize one network both ways, in every form."""
+    bundle = convert(checkpoint, folder / "f32.bundle", settings=Settings(ir=False))
+    source, card, path = bundle / "model.onnx", Card.read(bundle), folder / "int8.onnx"
+    calibration, kept = clips_of(where, card, most)
+    feeds = Feeds(card, calibration.crops, source)
+    ranges, f32 = calibrate(source, feeds), answers(source, "onnxruntime", card, kept)
+    found: dict[str, Any] = {"clips": len(kept)}
+
+    def write(form: Form, layers: dict[str, Layer] | None) -> Path:
+        return quantize(source, path, ranges, form, layers=layers)
+
+    for name, (engine, form) in WAYS.items():
+        started = time.perf_counter()
+        layers = refine(source, ranges, form, feeds)
+        seconds = time.perf_counter() - started
+        moved = {
+            kind: distance(f32, answers(write(form, chosen), engine, card, kept))
+            for kind, chosen in (("plain", None), ("refined", layers))
+        }
+        found[name] = moved | {"refining_s": round(seconds, 1)}
+    return found
+
+
+def main() -> None:
+    """Measure each network."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="+", metavar="NAME=CHECKPOINT[:CLIPS]")
+    parser.add_argument("--judge", type=int, default=96, help="clips to compare on")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    before, results = environment(), {}
+    for network in given.networks:
+        name, _, place = network.partition("=")
+        checkpoint, _, where = place.partition(":")
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = measure(Path(checkpoint), where, given.judge, Path(folder))
+    report(results, before, given.out)
+    if given.out:
+        panels = {
+            name: {
+                f"{kind}, {way}": 1000 * found[way][kind]["mean_dp"]
+                for way in WAYS
+                for kind in ("plain", "refined")
+            }
+            for name, found in results.items()
+        }
+        bars(panels, given.out.with_suffix(".png"), unit="mean |Δp| / 1000", strong=["refined"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Refined weights answer nearer to f32 than rounded ones; the harm of each layer in one pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.quantization.observer import Feed, Ranges
+from converters.quantization.qdq import Form, calibrate, quantize
+from converters.quantization.refine import refine
+from converters.quantization.sensitivity import harm
+
+CHANNELS = 16
+LAYERS = ("a", "b", "c", "head")
+
+
+def inputs(seed: int, count: int) -> list[Feed]:
+    """Pictures whose channels depend on each other, as those of a trained network do."""
+    generator = np.random.default_rng(seed)
+    mixing = np.random.default_rng(1).normal(size=(CHANNELS, 3))
+    sources = generator.normal(1, 1, (count, 3, 9, 9))
+    mixed = np.einsum("cs,nshw->nchw", mixing, sources)
+    noise = generator.normal(0, 0.05, mixed.shape)
+    return [{"clip": clip[None].astype(np.float32)} for clip in mixed + noise]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pointwise, a depthwise and a full strided convolution, and a classifier."""
+    generator = np.random.default_rng(2)
+    shapes = {"a": (CHANNELS, CHANNELS, 1, 1), "b": (CHANNELS, 1, 3, 3)}
+    shapes |= {"c": (CHANNELS, CHANNELS, 3, 3), "head": (5, CHANNELS)}
+    tensors, nodes = [], []
+    for name, shape in shapes.items():
+        weight = generator.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+        if name == "c":
+            weight[:, 0, 0, 0] = 4  # a large weight makes the steps of the others coarse
+        tensors.append(numpy_helper.from_array(weight.astype(np.float32), f"w_{name}"))
+        bias = generator.normal(0, 0.1, shape[0]).astype(np.float32)
+        tensors.append(numpy_helper.from_array(bias, f"b_{name}"))
+    for name, read, more in (
+        ("a", "clip", {}),
+        ("b", "a_", {"group": CHANNELS, "pads": [1] * 4}),
+        ("c", "b_", {"strides": [2, 2], "pads": [1] * 4}),
+    ):
+        given = [read, f"w_{name}", f"b_{name}"]
+        nodes.append(helper.make_node("Conv", given, [name], f"/{name}/Conv", **more))
+        nodes.append(helper.make_node("Relu", [name], [f"{name}_"], f"/{name}/Relu"))
+    nodes.append(helper.make_node("GlobalAveragePool", ["c_"], ["pooled"], "/pool"))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"], "/flat"))
+    given = ["flat", "w_head", "b_head"]
+    nodes.append(helper.make_node("Gemm", given, ["logits"], "/head/Gemm", transB=1))
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, (1, CHANNELS, 9, 9))],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 5))],
+        tensors,
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    path = tmp_path_factory.mktemp("small") / "f32.onnx"
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def ranges(source: Path) -> Ranges:
+    return calibrate(source, inputs(3, 24))
+
+
+def run(path: Path) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, feed)[0] for feed in inputs(4, 40)])
+
+
+# Weights of 5 bits: what they lose then stands out from what activations lose.
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_refined_layers_answer_nearer_on_clips_not_seen(
+    symmetric: bool, source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    form = Form(symmetric, weight_max=15)
+    layers = refine(source, ranges, form, inputs(3, 24))
+    assert tuple(layers) == LAYERS
+    assert all(np.abs(layer.integers).max() <= form.weight_max for layer in layers.values())
+    path, f32 = tmp_path / "int8.onnx", run(source)
+    plain, refined = (
+        np.abs(run(quantize(source, path, ranges, form, layers=given)) - f32).mean()
+        for given in (None, layers)
+    )
+    assert refined < 0.85 * plain, (refined, plain)
+
+
+def test_refining_adds_no_node_and_repeats_itself(
+    source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    layers, again = (refine(source, ranges, Form(), inputs(3, 8)) for _ in range(2))
+    for name in LAYERS:
+        assert np.array_equal(layers[name].integers, again[name].integers)
+        assert np.array_equal(layers[name].bias, again[name].bias)
+    kinds = [
+        [node.op_type for node in onnx.load(str(path)).graph.node]
+        for path in (
+            quantize(source, tmp_path / "plain.onnx", ranges, Form()),
+            quantize(source, tmp_path / "refined.onnx", ranges, Form(), layers=layers),
+        )
+    ]
+    assert kinds[0] == kinds[1]
+
+
+def test_layers_that_stay_float_are_left_out(source: Path, ranges: Ranges) -> None:
+    layers = refine(source, ranges, Form(), inputs(3, 4), keep=("b",))
+    assert tuple(layers) == ("a", "c", "head")
+
+
+def test_progress_is_told_layer_by_layer(source: Path, ranges: Ranges) -> None:
+    told: list[tuple[str, int, int]] = []
+    refine(source, ranges, Form(), inputs(3, 2), count=lambda *step: told.append(step))
+    assert told[0] == ("int8 layers", 0, 4) and told[-1] == ("int8 layers", 3, 4)
+
+
+def test_one_pass_finds_the_harm_that_a_graph_per_layer_finds(
+    source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    feeds, path = inputs(3, 2), tmp_path / "alone.onnx"
+    layers = refine(source, ranges, Form(), inputs(3, 24))
+    found = harm(source, ranges, Form(), feeds, layers)
+    for name in LAYERS:
+        others = [other for other in LAYERS if other != name]
+        quantize(source, path, ranges, Form(), keep=others, layers=layers)
+        sessions = [onnxruntime.InferenceSession(str(p)) for p in (source, path)]
+        f32, int8 = (np.concatenate([s.run(None, f)[0] for f in feeds]) for s in sessions)
+        assert found[name] == pytest.approx(np.mean((f32 - int8) ** 2), rel=0.5), name
