@@ -51,6 +51,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
 # --- the files of the shared data ----------------------------------------------------------------
 
 REFUSED = {
+    "classes1.pth": r"one class.*--activation sigmoid",
     "ema_beside.pth": r"holds 2 networks.*--weights",
     "functional_shift_noname.pth": r"nothing shows whether.*--shift-place",
     "gray.pth": "takes 1 channels: a grayscale network",
@@ -58,7 +59,7 @@ REFUSED = {
     "lfs.pth": "is a git-lfs pointer.*git lfs pull",
     "whole_module.pth": r"whole pickled module \(__main__\.Whole\).*state_dict",
 }
-CLASSES, SEGMENTS = {"classes1.pth": 1}, {"args_namespace.pth": 16}
+SEGMENTS = {"args_namespace.pth": 16}
 
 
 def test_every_shared_case_is_read_right_or_refused_with_the_way_out(
@@ -75,7 +76,7 @@ def test_every_shared_case_is_read_right_or_refused_with_the_way_out(
         recipe = plan(path, Options()).recipe
         assert recipe.facts.shifted_blocks.value == "8 of 8", path.name
         assert recipe.shift.segments == SEGMENTS.get(path.name, 8)
-        assert recipe.classes == CLASSES.get(path.name, 5)
+        assert recipe.classes == 5
         assert recipe.warnings == []
         path.unlink()
 
