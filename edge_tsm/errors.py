@@ -43,8 +43,10 @@ class DamageError(CardError):
     """A file of a bundle is missing, or not the one that was proven at conversion.
 
     >>> issubclass(DamageError, CardError), DamageError.exit_code
-    (True, 3)
+    (True, 12)
     """
+
+    exit_code = 12
 
 
 class SourceError(EdgeTsmError, OSError):
@@ -71,8 +73,10 @@ class AnswerError(BackendError):
     """An engine answers with numbers that are no answer: NaN or infinity.
 
     >>> issubclass(AnswerError, BackendError), AnswerError.exit_code
-    (True, 5)
+    (True, 13)
     """
+
+    exit_code = 13
 
 
 class SinkError(EdgeTsmError, OSError):

@@ -19,7 +19,7 @@ from edge_tsm.bundle.card import Activation, Card, File, Verification
 from edge_tsm.bundle.golden import measure
 from edge_tsm.datatypes import Image, Logits
 from edge_tsm.errors import VerificationError
-from edge_tsm.inference.postprocess import softmax
+from edge_tsm.inference.postprocess import probabilities
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import Processor
@@ -157,13 +157,19 @@ class Holdout:
             top5_agreement=result.top5_agreement,
             cosine=result.cosine,
             max_abs_diff=result.max_abs_diff,
-            mean_probability_diff=_probability_diff(self._logits["kept back"], logits),
+            mean_probability_diff=self._probability_diff(logits),
             accuracy=None if labels is None else _share(logits, labels),
             bytes=sum((path.parent / name).stat().st_size for name in (file.path, *file.parts)),
             latency_ms=self._known[path.name, engine, "kept back"].latency_ms,
             status=judgment.outcome if judgment else Outcome.PROVEN,
             judgment=judgment,
         )
+
+    def _probability_diff(self, logits: Logits) -> float:
+        """Return the mean change of probabilities on the clips kept back."""
+        pairs = (self._logits["kept back"], logits)
+        reference, shares = (probabilities(x, self._activation) for x in pairs)
+        return float(np.abs(reference - shares).mean())
 
     @property
     def _activation(self) -> Activation:
@@ -252,10 +258,6 @@ def _generated(card: Card) -> Image:
     segments, size_px = card.sampling.segments, card.preprocess.crop_px
     seeds = range(_FIRST_SEED, _FIRST_SEED + GENERATED_CLIPS)
     return np.stack([generated_clip(seed, segments, size_px) for seed in seeds])
-
-
-def _probability_diff(reference: Logits, logits: Logits) -> float:
-    return float(np.abs(softmax(reference) - softmax(logits)).mean())
 
 
 def _share(logits: Logits, labels: NDArray[np.int64]) -> float:

@@ -254,8 +254,16 @@ _OPTIONS: tuple[Decorator, ...] = (
         is_flag=True,
         help="Go on though no camera is there yet. [default: under systemd]",
     ),
-    click.option("--frozen-after", type=_POSITIVE, help="Same picture for so long: reconnect."),
-    click.option("--black-after", type=_POSITIVE, help="Black pictures for so long: reconnect."),
+    click.option(
+        "--frozen-after",
+        type=_POSITIVE,
+        help="Same picture for so long: reconnect; else a warning.",
+    ),
+    click.option(
+        "--black-after",
+        type=_POSITIVE,
+        help="Black pictures for so long: reconnect; else a warning.",
+    ),
 )
 
 

@@ -106,8 +106,17 @@ def read_annotation(
 
 
 def foreign_format(path: Path, lines: Lines) -> str | None:
-    """Return the format of a file that is an annotation and no list of clips, else None."""
+    """Return the format of a file that is an annotation and no list of clips, else None.
+
+    Raises:
+        InputError: JSON that is none of the annotations known here.
+    """
     kind = _recognize(path, lines)
+    key = {"kinetics-json": '"annotations"', "something-v2": '"id"'}.get(kind, "")
+    if key not in lines.content[:100_000]:
+        raise InputError(
+            f"{path} is JSON of no known form; write a line `path class` for each clip"
+        )
     return kind if kind in _FOREIGN else None
 
 

@@ -211,7 +211,7 @@ def _repeated(samples: Sequence[Sample], path: Path) -> tuple[str, ...]:
     first: dict[Path, Sample] = {}
     again = []
     for sample in samples:
-        before = first.setdefault(sample.path, sample)
+        before = first.setdefault(Path(os.path.normpath(sample.path)), sample)
         if before.label != sample.label:
             raise InputError(
                 f"{path} line {sample.line}: {clip(sample.name)} is of another class in line "

@@ -198,7 +198,9 @@ def _a_name(line: Line) -> Row | None:
     else:
         cells = tuple(words) if len(words) == 2 else ("", "")
     path, name = tidy(cells[0]), unquote(tidy(cells[1]))
-    if not name or _NUMBER.fullmatch(name.split()[-1]) or _PATH_LIKE.search(name):
+    # `1 0`, `1,0` or `1 # note` are no names, though one may begin with a number: quote it.
+    bare = cells[1] == name and re.match(r"[+-]?\d", name)
+    if not name or bare or _NUMBER.fullmatch(name.split()[-1]) or _PATH_LIKE.search(name):
         return None
     return Row((path, name), line.number)
 
@@ -232,6 +234,8 @@ def _by_content(rows: Sequence[Row]) -> Iterator[Roles]:
         fits = "frames" not in roles or numeric[roles.index("frames")]
         if fits and (paths[path] or not any(paths)) and not paths[label]:
             yield roles
+            if len(roles) == 3 and not numeric[label]:  # the number may be the class's own
+                yield tuple(IGNORED if role == "frames" else role for role in roles)
 
 
 def _mostly_paths(cells: Iterable[str]) -> bool:

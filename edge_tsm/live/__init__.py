@@ -1,3 +1,17 @@
 """From live sources to answers: threads, windows, reconnects."""
 
-__all__ = ["assembler", "capture", "forms", "online", "pipeline", "timing", "worker"]
+__all__ = [
+    "arrivals",
+    "assembler",
+    "asynchronous",
+    "capture",
+    "forms",
+    "health",
+    "lifecycle",
+    "online",
+    "pipeline",
+    "reader",
+    "scheduler",
+    "timing",
+    "worker",
+]

@@ -12,7 +12,7 @@ from edge_tsm.system.jsontext import to_json
 class JsonLines:
     """One JSON object per answer and line.
 
-    >>> import io, edge_tsm, edge_tsm.demo
+    >>> import io, json, edge_tsm, edge_tsm.demo
     >>> from edge_tsm.demo.synthetic import generate
     >>> answer = edge_tsm.load(edge_tsm.demo.bundle())(list(generate(0)))
     >>> stream = io.StringIO()

@@ -71,6 +71,9 @@ def test_dialects(text: str, expected: Told, encoding: str, tmp_path: Path) -> N
         ("a.mp4 1\nb.mp4 0\na.mp4 0\n", "line 3: 'a.mp4' is of another class in line 1"),
         ("a.mp4,1\nb.mp4,fight\n", "by name|by number"),
         ("a.mp4,53,1,x\nb.mp4,60,0,x\n", "4 columns .comma.*--columns"),
+        ("a.mp4 1 # note\n", "no class"),
+        ("x/../a.mp4 1\na.mp4 0\n", "of another class"),
+        ('[{"path": "a.mp4", "label": 1}]', "JSON of no known form"),
         ("clip,score\na.mp4,1\nb.mp4,0\n", "no header|by n"),
     ],
 )
@@ -111,6 +114,10 @@ def test_columns_that_are_none_are_refused(text: str) -> None:
 def test_classes_by_name(tmp_path: Path) -> None:
     touch(tmp_path, "x/a.mp4", "34870/img_1.jpg", "34871/img_1.jpg")
     path = tmp_path / "val.txt"
+    path.write_text("x/a.mp4,no fight,1\n")
+    assert [(s.label, s.frames) for s in read_dataset(path)] == [(0, None)]
+    path.write_text('x/a.mp4 "3 cups"\n')
+    assert read_dataset(path).labels == ("3 cups",)
     path.write_text("x/a.mp4 no fight\n")
     assert read_dataset(path).labels == ("no fight",)
     path.write_text("34870;Thumb Up\n34871;Drumming Fingers\n")

@@ -154,7 +154,7 @@ def test_a_model_that_answers_nan_ends_in_one_line(bundle: Path, tmp_path: Path)
              "--json", source, str(address), *rate],
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
-        assert (done.returncode, done.stdout) == (5, "")
+        assert (done.returncode, done.stdout) == (13, "")
         assert done.stderr.count("answers NaN or infinity, which is no answer") == count
         assert "Traceback" not in done.stderr
 
