@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 # Operators that move values without computing any: they work on bytes as well as on floats.
 MOVES = frozenset(
@@ -35,11 +36,20 @@ class Graph:
             for n in self.nodes
             if n.op_type == "Constant"
         }
+        self._fold()
         self._producers = {name: node for node in self.nodes for name in node.output}
         self._readers: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+
+    def _fold(self) -> None:
+        """Count what is computed from constants only, as shapes that are not simplified, as one."""
+        for node in self.nodes:
+            if node.op_type != "Constant" and not self.data(node):
+                given = {name: self.constants[name] for name in node.input if name}
+                values = ReferenceEvaluator(node).run(None, given)
+                self.constants |= dict(zip(node.output, values, strict=True))
 
     @cached_property
     def layers(self) -> dict[str, NodeProto]:

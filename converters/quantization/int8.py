@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,8 +29,9 @@ from converters.quantization.observer import Ranges
 from converters.quantization.qdq import Form, Layer, calibrate, layer_names, quantize
 from converters.quantization.refine import refine
 from converters.quantization.sensitivity import harm
+from edge_tsm.backends.onnxruntime import ORT_ERRORS
 from edge_tsm.bundle.card import Card
-from edge_tsm.errors import ConversionError, VerificationError
+from edge_tsm.errors import ConversionError, EdgeTsmError, VerificationError
 
 MAX_DROP = 0.01
 KeepFloat = Literal["auto", "none"] | tuple[str, ...]
@@ -85,7 +87,8 @@ class Quantizer:
         names, keep = layer_names(source), settings.keep_float
         self.float_layers = _known(keep, names) if isinstance(keep, tuple) else ()
         self._feeds = list(Feeds(card, clips.crops, source, count))
-        self._ranges: Ranges = calibrate(source, self._feeds)
+        with _translated():
+            self._ranges: Ranges = calibrate(source, self._feeds)
         self._refined: dict[Form, dict[str, Layer]] = {}
 
     def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
@@ -121,7 +124,9 @@ class Quantizer:
     def _by_harm(self) -> list[str]:
         """Return the layers, first the one whose quantization alone moves the logits most."""
         form, feeds = self._settings.form, self._feeds
-        found = harm(self._source, self._ranges, form, feeds, self._refine(form), count=self._count)
+        layers = self._refine(form)
+        with _translated():
+            found = harm(self._source, self._ranges, form, feeds, layers, count=self._count)
         return sorted(found, key=lambda name: -found[name])
 
     def _worse(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
@@ -136,15 +141,21 @@ class Quantizer:
     def _refine(self, form: Form) -> dict[str, Layer]:
         """Return the refined layers of a form; what was chosen to stay float is left out."""
         if form not in self._refined:
-            self._refined[form] = refine(
-                self._source,
-                self._ranges,
-                form,
-                self._feeds,
-                keep=self.float_layers,
-                count=self._count,
-            )
+            given = (self._source, self._ranges, form, self._feeds)
+            with _translated():
+                layers = refine(*given, keep=self.float_layers, count=self._count)
+            self._refined[form] = layers
         return self._refined[form]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except EdgeTsmError:
+        raise
+    except ORT_ERRORS as error:
+        raise ConversionError(f"the graph cannot be quantized: {error}") from error
 
 
 def _known(names: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:

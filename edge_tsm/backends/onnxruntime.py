@@ -21,7 +21,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 # ONNX Runtime's error classes share no base but Exception.
-_ORT_ERRORS: tuple[type[Exception], ...] = (
+ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     TypeError,
     ValueError,
@@ -49,7 +49,7 @@ class OnnxRuntimeBackend:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=providers
             )
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
         # ORT drops a provider that fails to start and goes on with the CPU.
         if provider not in self._session.get_providers():
@@ -78,7 +78,7 @@ class OnnxRuntimeBackend:
         names = [output.name for output in self._session.get_outputs()]
         try:
             return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
 
     def close(self) -> None:

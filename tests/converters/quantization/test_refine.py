@@ -52,7 +52,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nodes.append(helper.make_node("Conv", given, [name], f"/{name}/Conv", **more))
         nodes.append(helper.make_node("Relu", [name], [f"{name}_"], f"/{name}/Relu"))
     nodes.append(helper.make_node("GlobalAveragePool", ["c_"], ["pooled"], "/pool"))
-    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"], "/flat"))
+    # A shape that the graph computes from a constant, as one that was not simplified does.
+    tensors.append(numpy_helper.from_array(np.array([CHANNELS]), "width"))
+    tensors.append(numpy_helper.from_array(np.array([-1]), "any"))
+    nodes.append(helper.make_node("Concat", ["any", "width"], ["shape"], "/shape", axis=0))
+    nodes.append(helper.make_node("Reshape", ["pooled", "shape"], ["flat"], "/flat"))
     given = ["flat", "w_head", "b_head"]
     nodes.append(helper.make_node("Gemm", given, ["logits"], "/head/Gemm", transB=1))
     graph = helper.make_graph(
