@@ -263,6 +263,7 @@ class _Builder:
             source = self._sources["onnx"]()
             quantizer = Quantizer(source, self._card, calibration, settings, count=self._count)
             quantizer.choose(holdout, work, warn=self._warn)
+        self._progress(f"  weights             {quantizer.choice(settings.form)}")
         self._float_layers = quantizer.float_layers
         self._sources[INT8_GRAPH] = lambda: quantizer.write(work / "int8.onnx")
         self._sources[SYMMETRIC_GRAPH] = lambda: quantizer.write(

@@ -100,6 +100,31 @@ def rounded(rows: NDArray[np.float32], bias: NDArray[np.float32], *, most: int) 
     return Layer(np.rint(rows / _per_output(scale, rows.ndim)).astype(np.int8), scale, bias)
 
 
+def plain(source: Path, ranges: Ranges, form: Form) -> dict[str, Layer]:
+    """Return the layers of the f32 model `source` with rounded weights, by name."""
+    graph = read_graph(source)
+    return {name: _plain(graph, node, ranges, form) for name, node in graph.layers.items()}
+
+
+def _plain(graph: Graph, node: NodeProto, ranges: Ranges, form: Form) -> Layer:
+    rows, bias = graph.weights(node)
+    layer = rounded(rows, bias, most=form.weight_max)
+    means = ranges.means[node.input[0]].reshape(attribute(node, "group", 1), -1)
+    drift = _drift(dequantized(layer) - rows, means)
+    return replace(layer, bias=(bias - drift).astype(np.float32))
+
+
+def _drift(error: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what an error of the weights adds to the mean of each output channel.
+
+    `means` are those of the input channels, (groups, channels of a group).
+    """
+    groups = len(means)
+    summed = error.reshape(groups, len(error) // groups, error.shape[1], -1).sum(3)
+    drift: NDArray[np.float32] = np.einsum("goi,gi->go", summed, means).reshape(-1)
+    return drift
+
+
 def dequantized(layer: Layer) -> NDArray[np.float32]:
     """Return the weights that a layer's integers stand for."""
     weights: NDArray[np.float32] = layer.integers * _per_output(layer.scale, layer.integers.ndim)
@@ -178,7 +203,7 @@ class _Rewriter:
         layers: Mapping[str, Layer],
     ) -> None:
         self._graph, self._form, self._keep, self._layers = graph, form, keep, layers
-        self._means = ranges.means
+        self._ranges = ranges
         self._points = points(graph, keep)
         self._scales = scales(self._points, ranges, form)
         self._nodes: list[NodeProto] = []
@@ -304,7 +329,9 @@ class _Rewriter:
         """Store weights per output channel, and the bias by their product with the input."""
         (root,) = {self._points[r] for r in self._graph.roots(node.input[0])}
         scale_in, _ = self._scales[root]
-        layer = self._layers.get(layer_name(node)) or self._rounded(node)
+        layer = self._layers.get(layer_name(node)) or _plain(
+            self._graph, node, self._ranges, self._form
+        )
         layer = _fitting(layer, float(scale_in))
         integers, scale, bias = layer.integers, layer.scale, layer.bias
         axis = 0 if self._graph.outputs_first(node) else 1
@@ -318,20 +345,6 @@ class _Rewriter:
             copy.input.append(
                 self._stored(f"{stem}:bias", np.rint(bias / step).astype(np.int32), step, 0)
             )
-
-    def _rounded(self, node: NodeProto) -> Layer:
-        rows, bias = self._graph.weights(node)
-        layer = rounded(rows, bias, most=self._form.weight_max)
-        drift = self._drift(node, dequantized(layer) - rows)
-        return replace(layer, bias=(bias - drift).astype(np.float32))
-
-    def _drift(self, node: NodeProto, error: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what an error of the weights adds to the mean of each output channel."""
-        groups = attribute(node, "group", 1)
-        summed = error.reshape(groups, len(error) // groups, error.shape[1], -1).sum(3)
-        means = self._means[node.input[0]].reshape(groups, -1)
-        drift: NDArray[np.float32] = np.einsum("goi,gi->go", summed, means).reshape(-1)
-        return drift
 
     def _stored(
         self, name: str, integers: NDArray[np.generic], scale: NDArray[np.float32], axis: int

@@ -1,0 +1,70 @@
+"""Rounded or refined weights? Whichever answer nearer to f32, on clips used for neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from converters.quantization.judgment import Answers, drift
+from converters.quantization.observer import Feed
+from converters.quantization.qdq import Layer
+from edge_tsm.bundle.card import Activation
+from edge_tsm.datatypes import Logits
+
+Layers = Mapping[str, Layer]
+_LEAST_CLIPS = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The layers chosen, and by how much each way moves the logits, a share of their size."""
+
+    layers: Layers
+    way: str
+    drifts: Mapping[str, float] = field(default_factory=dict)
+    clips: int = 0
+
+    def __str__(self) -> str:
+        if not self.drifts:
+            return f"{self.way}: fewer than {_LEAST_CLIPS} clips to calibrate on"
+        found = ", ".join(f"{way} {moved:.2%}" for way, moved in self.drifts.items())
+        return f"{self.way}; logits move by {found} on {self.clips} clips not refined on"
+
+
+def parted(clips: int) -> tuple[list[int], list[int]]:
+    """Return which of the clips to calibrate on weights are fitted to, and which choose the way.
+
+    >>> parted(6), parted(3)
+    (([0, 1, 2, 4, 5], [3]), ([0, 1, 2], []))
+    """
+    chosen = [i for i in range(clips) if i % _LEAST_CLIPS == _LEAST_CLIPS - 1]
+    return [i for i in range(clips) if i not in chosen], chosen
+
+
+def nearest(
+    ways: Mapping[str, Layers],
+    write: Callable[[Layers], Path],
+    expected: Logits,
+    feeds: Sequence[Feed],
+    activation: Activation,
+) -> Choice:
+    """Return the way whose file, as `write` makes it, answers `feeds` nearest to `expected`."""
+    drifts = {
+        way: drift(Answers(expected, answers(write(layers), feeds), activation))
+        for way, layers in ways.items()
+    }
+    best = min(drifts, key=lambda way: drifts[way])
+    return Choice(ways[best], best, drifts, len(expected))
+
+
+def answers(path: Path, feeds: Iterable[Feed]) -> Logits:
+    """Return the logits of every feed, (K, classes)."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    logits = session.get_outputs()[0].name
+    return np.concatenate([session.run([logits], dict(feed))[0] for feed in feeds])
