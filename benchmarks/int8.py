@@ -2,15 +2,17 @@
 
     python benchmarks/int8.py demo=examples/demo/ckpt.best.pth.tar fight=CKPT:CLIPS --out int8.json
 
-Each NAME=CHECKPOINT[:CLIPS] is a trained network and a folder or list of clips, generated ones by
-default. 32 clips calibrate, the others (at most --judge) are answered by f32, by plain int8 and by
-refined int8, on ONNX Runtime and on OpenVINO, and in TensorRT's form on ONNX Runtime.
+Each NAME=CHECKPOINT[:CLIPS] is a trained network, or a bundle of it, and a folder or list of clips,
+generated ones by default. 32 clips calibrate: 24 refine, 8 choose between rounded and refined
+weights. The others (at most --judge) are answered by f32, by plain int8 and by refined int8, on
+ONNX Runtime and on OpenVINO, and with --tensorrt in TensorRT's form on ONNX Runtime.
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from plots import bars
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from converters import ClipSet, Settings, convert
+from converters.quantization import choice
 from converters.quantization.calibration import Feeds, read_clips, split, thin
-from converters.quantization.qdq import Form, Layer, calibrate, quantize
+from converters.quantization.choice import nearest, parted
+from converters.quantization.judgment import Answers, drift
+from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize
 from converters.quantization.refine import refine
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
@@ -62,30 +67,45 @@ def distance(f32: np.ndarray, int8: np.ndarray) -> dict[str, float]:
     flipped = f32.argmax(1) != int8.argmax(1)
     worst = float(margins[flipped].max(initial=0) / np.median(margins))
     moved = float(np.abs(softmax(f32) - softmax(int8)).mean())
-    return {"mean_dp": moved, "flips": int(flipped.sum()), "worst_flip": worst}
+    logits = drift(Answers(f32, int8))
+    return {"mean_dp": moved, "drift": logits, "flips": int(flipped.sum()), "worst_flip": worst}
 
 
-def measure(checkpoint: Path, where: str, most: int, folder: Path) -> dict[str, Any]:
+def measure(checkpoint: Path, where: str, most: int, ways: list[str]) -> dict[str, Any]:
     """Quantize one network both ways, in every form."""
-    bundle = convert(checkpoint, folder / "f32.bundle", settings=Settings(ir=False))
-    source, card, path = bundle / "model.onnx", Card.read(bundle), folder / "int8.onnx"
-    calibration, kept = clips_of(where, card, most)
-    feeds = Feeds(card, calibration.crops, source)
-    ranges, f32 = calibrate(source, feeds), answers(source, "onnxruntime", card, kept)
-    found: dict[str, Any] = {"clips": len(kept)}
+    with tempfile.TemporaryDirectory() as folder:
+        path, bundle = Path(folder) / "int8.onnx", checkpoint
+        if not bundle.is_dir():
+            bundle = convert(checkpoint, Path(folder) / "x.bundle", settings=Settings(ir=False))
+        source, card = bundle / "model.onnx", Card.read(bundle)
+        calibration, kept = clips_of(where, card, most)
+        fitted, checked = (
+            list(Feeds(card, calibration.crops[chosen], source))
+            for chosen in parted(len(calibration))
+        )
+        ranges = calibrate(source, [*fitted, *checked])
+        expected = choice.answers(source, checked)
+        f32 = answers(source, "onnxruntime", card, kept)
+        found: dict[str, Any] = {"clips": len(kept)}
+        for form in dict.fromkeys(WAYS[way][1] for way in ways):
 
-    def write(form: Form, layers: dict[str, Layer] | None) -> Path:
-        return quantize(source, path, ranges, form, layers=layers)
+            def write(layers: Mapping[str, Layer], form: Form = form) -> Path:
+                return quantize(source, path, ranges, form, layers=layers)
 
-    for name, (engine, form) in WAYS.items():
-        started = time.perf_counter()
-        layers = refine(source, ranges, form, feeds)
-        seconds = time.perf_counter() - started
-        moved = {
-            kind: distance(f32, answers(write(form, chosen), engine, card, kept))
-            for kind, chosen in (("plain", None), ("refined", layers))
-        }
-        found[name] = moved | {"refining_s": round(seconds, 1)}
+            started = time.perf_counter()
+            kinds = {
+                "plain": plain(source, ranges, form),
+                "refined": refine(source, ranges, form, fitted),
+            }
+            seconds = time.perf_counter() - started
+            chosen = nearest(kinds, write, expected, checked, card.output.activation)
+            for way in (way for way in ways if WAYS[way][1] == form):
+                found[way] = {
+                    kind: distance(f32, answers(write(layers), WAYS[way][0], card, kept))
+                    for kind, layers in kinds.items()
+                }
+                found[way] |= {"chosen": chosen.way, "seen_by_choice": dict(chosen.drifts)}
+                found[way]["refining_s"] = round(seconds, 1)
     return found
 
 
@@ -94,20 +114,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="+", metavar="NAME=CHECKPOINT[:CLIPS]")
     parser.add_argument("--judge", type=int, default=96, help="clips to compare on")
+    parser.add_argument("--tensorrt", action="store_true", help="measure TensorRT's form too")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     before, results = environment(), {}
     for network in given.networks:
         name, _, place = network.partition("=")
         checkpoint, _, where = place.partition(":")
-        with tempfile.TemporaryDirectory() as folder:
-            results[name] = measure(Path(checkpoint), where, given.judge, Path(folder))
+        ways = [way for way in WAYS if given.tensorrt or not WAYS[way][1].symmetric]
+        results[name] = measure(Path(checkpoint), where, given.judge, ways)
     report(results, before, given.out)
     if given.out:
         panels = {
             name: {
                 f"{kind}, {way}": 1000 * found[way][kind]["mean_dp"]
-                for way in WAYS
+                for way in filter(found.__contains__, WAYS)
                 for kind in ("plain", "refined")
             }
             for name, found in results.items()

@@ -32,7 +32,7 @@ class Choice:
         if not self.drifts:
             return f"{self.way}: fewer than {_LEAST_CLIPS} clips to calibrate on"
         found = ", ".join(f"{way} {moved:.2%}" for way, moved in self.drifts.items())
-        return f"{self.way}; logits move by {found} on {self.clips} clips not refined on"
+        return f"{self.way}; logits move by {found} on {self.clips} clip(s) not refined on"
 
 
 def parted(clips: int) -> tuple[list[int], list[int]]:

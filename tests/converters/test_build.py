@@ -31,7 +31,7 @@ from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.actions.rules import RULES_FILE, read_rules
 from edge_tsm.bundle.card import METADATA_KEY, Card
-from edge_tsm.errors import ConversionError, InputError, VerificationError
+from edge_tsm.errors import ConversionError, IncompleteError, InputError, VerificationError
 from tests.helpers.upstream import write_checkpoint
 
 
@@ -379,3 +379,19 @@ def test_an_ir_is_not_written_where_it_cannot(bundle: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConversionError, match="could not write"):
         write_ir(bundle / "model.onnx", Card.read(bundle), tmp_path / "file/x.xml", f16=False)
+
+
+def test_weights_beyond_f16_leave_the_bundle_without_f16(checkpoint: Path, tmp_path: Path) -> None:
+    """A weight of 1e6 becomes 65504 there."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"]["module.new_fc.weight"][0, 0] = 1e6
+    huge = tmp_path / "huge.pth.tar"
+    torch.save(content, huge)
+    with pytest.raises(IncompleteError, match=r"no model\.f16\.xml: ") as caught:
+        convert(huge, tmp_path / "huge.bundle", Options(size=112), Settings(f16=True))
+    assert caught.value.exit_code == 11
+    bundle = caught.value.bundle
+    assert list(Card.read(bundle).files) == ["model.onnx", "model.xml"]
+    assert not list(bundle.glob("*f16*"))
+    warnings = json.loads((bundle / "report.json").read_text())["warnings"]
+    assert any("no model.f16.xml: " in warning for warning in warnings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from converters.quantization.choice import answers, nearest
 from converters.quantization.observer import Feed, Ranges
-from converters.quantization.qdq import Form, calibrate, quantize
+from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize
 from converters.quantization.refine import refine
 from converters.quantization.sensitivity import harm
 
@@ -98,6 +101,38 @@ def test_refined_layers_answer_nearer_on_clips_not_seen(
         for given in (None, layers)
     )
     assert refined < 0.85 * plain, (refined, plain)
+
+
+@pytest.mark.parametrize("refinement_helps", [True, False])
+def test_the_way_that_answers_nearer_is_chosen(
+    refinement_helps: bool, source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    form, checked = Form(weight_max=15), inputs(5, 12)
+    refined = refine(source, ranges, form, inputs(3, 24))
+    if not refinement_helps:
+        wrong = {name: replace(layer, bias=layer.bias + 1) for name, layer in refined.items()}
+        refined = wrong
+
+    def write(layers: Mapping[str, Layer]) -> Path:
+        return quantize(source, tmp_path / "way.onnx", ranges, form, layers=layers)
+
+    ways = {"rounded": plain(source, ranges, form), "refined": refined}
+    chosen = nearest(ways, write, answers(source, checked), checked, "softmax")
+    assert chosen.way == ("refined" if refinement_helps else "rounded")
+    assert chosen.layers is ways[chosen.way]
+    assert chosen.drifts[chosen.way] == min(chosen.drifts.values())
+    assert f"{chosen.way}; logits move by rounded" in str(chosen)
+
+
+def test_rounded_layers_are_those_that_a_graph_holds_by_default(
+    source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    layers = plain(source, ranges, Form())
+    files = [
+        quantize(source, tmp_path / "x.onnx", ranges, Form(), layers=given).read_bytes()
+        for given in (None, layers)
+    ]
+    assert files[0] == files[1]
 
 
 def test_refining_adds_no_node_and_repeats_itself(
