@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object], list[str]]] = {
     "ResNet-50, block": ("resnet50", {"shift": "block"}, []),
     "ResNet-50, temporal pool": ("resnet50", {"temporal_pool": True}, []),
     "ResNet-50, non-local": ("resnet50", {"non_local": True}, []),
-    "ResNet-50, TSN": ("resnet50", {"shift": "none"}, []),
+    "ResNet-50, TSN": ("resnet50", {"shift": "none"}, ["--shift-place", "none"]),
     "ResNet-101": ("resnet101", {}, []),
     "MobileNetV2": ("mobilenetv2", {}, []),
     "MobileNetV2, 16 frames": ("mobilenetv2", {}, ["--segments", "16"]),

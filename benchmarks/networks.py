@@ -66,6 +66,8 @@ def make_bundle(
     `kind` is what `tests.helpers.upstream.upstream_state` takes, as shift="none".
     """
     options = options or Options()
+    if kind.get("shift") == "none":  # which nothing in the file shows
+        options = replace(options, shift_place="none")
     name = "-".join(map(str, (arch, options.segments, options.batch, size_px, *kind.values())))
     checkpoint = write_checkpoint(folder, arch, name=f"{name}.pth.tar", **kind)
     bundle = folder / f"{name}.bundle"

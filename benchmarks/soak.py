@@ -4,8 +4,8 @@
 
 Plays 200,000 synthetic frames of two cameras, with hundreds of faults, through the whole pipeline
 and every sink in virtual time, as fast as the machine goes, with an engine that only counts; a real
-HTTP server on this machine refuses every seventh event for now. Then a camera (a file, read as
-OpenCV reads a camera) is lost and opened again 500 times. Memory is sampled along the way:
+HTTP server in a process of its own refuses every seventh event for now. Then a camera (a file, read
+as OpenCV reads a camera) is lost and opened again 500 times. Memory is sampled along the way:
 `slope_kib` is its growth over the second half, per 10,000 frames, by least squares, with its
 standard error.
 """
@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -51,7 +52,7 @@ from edge_tsm.system.clock import VirtualClock
 from tests.helpers.fakes import make_card
 from tests.helpers.videos import write_video
 
-SAMPLES = 400
+SAMPLES, SHOWN = 400, 40
 CAMERAS = ("porch", "hall")
 KEPT_FILES = 50
 
@@ -155,14 +156,25 @@ def camera(number: int, frames: int, clock: VirtualClock) -> FaultySource:
     return FaultySource(pattern, faults, clock=clock)
 
 
-@contextmanager
-def serving(log: Path) -> Iterator[Server]:
-    """Run the server."""
+def serve(log: Path) -> None:
+    """Serve until stdin ends; print the port first."""
     with Server(log) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
+        print(server.server_port, flush=True)
+        sys.stdin.read()
         server.shutdown()
         server.log.close()
+
+
+@contextmanager
+def serving(log: Path) -> Iterator[str]:
+    """Run the server in a process of its own, whose memory is not measured; yield its URL."""
+    command = [sys.executable, __file__, "--serve", str(log)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.communicate()
 
 
 def routes(folder: Path, store: EventStore, url: str, clock: VirtualClock) -> list[Route]:
@@ -202,10 +214,9 @@ def soak(frames: int, folder: Path) -> dict[str, object]:
             sources[name].close()
 
     with (
-        serving(folder / "taken") as server,
+        serving(folder / "taken") as url,
         EventStore(folder / "events.db", limits=Limits(10**6), clock=clock) as store,
     ):
-        url = f"http://127.0.0.1:{server.server_port}"
         pipeline = Pipeline(
             [SourceInput(s, partial(look, name), name=name) for name, s in sources.items()],
             Recognizer(make_card(), Turning()),
@@ -227,6 +238,7 @@ def soak(frames: int, folder: Path) -> dict[str, object]:
         "lost_by_sink": {name: count for name, count in lost.items() if count},
         **missing(folder),
         "resident_mib": [round(sizes[i][1] / 1024, 1) for i in (0, len(sizes) // 2, -1)],
+        "resident_mib_at": {n: round(kib / 1024, 2) for n, kib in sizes[:: SAMPLES // SHOWN]},
         "slope_kib": round(slope, 2),
         "slope_error_kib": round(error, 2),
         "threads_more": threading.active_count() - before[0],
@@ -283,19 +295,34 @@ def reconnect(times: int) -> dict[str, object]:
         }
 
 
+def draw(mib_at: Mapping[int, float], out: Path) -> None:
+    """Draw the memory over the frames."""
+    from plots import lines  # loads matplotlib, whose memory is not to be measured
+
+    title, points = "two cameras, every sink", list(mib_at.items())[::4]
+    curve = {frames // 1000: mib for frames, mib in points}
+    lines({title: {"resident": curve}}, out, unit="MiB", across={title: "thousand frames"})
+
+
 def main() -> None:
     """Soak, then reconnect."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=200_000)
     parser.add_argument("--reconnects", type=int, default=500)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.serve:
+        serve(given.serve)
+        return
     logging.disable(logging.WARNING)  # of every loss
     before = environment()
     with tempfile.TemporaryDirectory() as folder:
         results = {"soak": soak(given.frames, Path(folder))}
     results["reconnect"] = reconnect(given.reconnects)
     report(results, before, given.out)
+    if given.out:
+        draw(results["soak"]["resident_mib_at"], given.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

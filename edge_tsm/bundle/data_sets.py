@@ -11,6 +11,7 @@ from edge_tsm.system.tables import read_lines
 
 DATA_SETS = {  # name: classes; the names, in the data set's own order, are in label_sets/NAME.txt
     "kinetics400": 400,
+    "kinetics600": 600,
     "kinetics700": 700,
     "something-v1": 174,
     "something-v2": 174,
@@ -21,6 +22,7 @@ DATA_SETS = {  # name: classes; the names, in the data set's own order, are in l
 }
 _ALIASES = {
     "k400": "kinetics400",
+    "k600": "kinetics600",
     "k700": "kinetics700",
     "kinetics": "kinetics400",
     "sthv1": "something-v1",

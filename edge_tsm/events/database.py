@@ -14,6 +14,7 @@ from edge_tsm.errors import SinkError
 
 SCHEMA = 1
 APPLICATION = 0x4554534D  # "ETSM", what `file` shows too
+CACHE_KIB = 256  # SQLite's own 2 MiB fill over days, which looks like a leak, and save little
 _FULL = ("database or disk is full", "disk I/O error")  # the second for its shared memory
 _TABLES = """
 CREATE TABLE events (
@@ -116,6 +117,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     # FULL: what was committed outlasts a power cut. Events are too rare for its fsync to matter.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     if is_new:
         with transaction(connection):
             for statement in _TABLES.split(";\n"):

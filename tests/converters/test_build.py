@@ -97,7 +97,7 @@ def test_every_artifact_carries_the_same_card(bundle: Path) -> None:
         ("resnet50", {"temporal_pool": True}, Options()),
         ("resnet50", {"shift": "block", "temporal_pool": True}, Options(batch=2)),
         ("resnet50", {"non_local": True}, Options(segments=4, batch=2)),
-        ("mobilenetv2", {"shift": "none"}, Options(segments=5)),
+        ("mobilenetv2", {"shift": "none"}, Options(segments=5, shift_place="none")),
         ("resnet18", {}, Options(segments=8, shift_segments=4)),
         ("mobilenetv2", {"classes": 400}, Options(segments=16, batch=3)),
         ("resnet18", {"classes": 2}, Options(shift_div=4, color="bgr")),

@@ -30,7 +30,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client was killed: no server takes half a post
+            return
         self.server.posts.append((self.path, dict(self.headers), body))
         self.server.before_answer()
         self.send_response(self.server.codes.pop(0) if self.server.codes else 204)
@@ -80,7 +83,18 @@ def talking(talk: Callable[[socket.socket], object]) -> Iterator[str]:
     thread.join(5)
 
 
+_reserved = list[socket.socket]()
+
+
 def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port where nobody listens, and nobody else will.
+
+    It stays bound until the tests end: a port that is let go may become that of another test's
+    server, or of a client, which may even be connected to itself. A server that sets SO_REUSEADDR
+    can listen on it.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _reserved.append(held)
+    return int(held.getsockname()[1])
