@@ -133,7 +133,12 @@ def main() -> None:
             }
             for name, found in results.items()
         }
-        bars(panels, given.out.with_suffix(".png"), unit="mean |Δp| in thousandths", strong=["refined"])
+        bars(
+            panels,
+            given.out.with_suffix(".png"),
+            unit="mean |Δp| in thousandths",
+            strong=["refined"],
+        )
 
 
 if __name__ == "__main__":
