@@ -26,13 +26,15 @@ class Choice:
     layers: Layers
     way: str
     drifts: Mapping[str, float] = field(default_factory=dict)
-    clips: int = 0
+    answers: int = 0
 
     def __str__(self) -> str:
         if not self.drifts:
             return f"{self.way}: fewer than {_LEAST_CLIPS} clips to calibrate on"
         found = ", ".join(f"{way} {moved:.2%}" for way, moved in self.drifts.items())
-        return f"{self.way}; logits move by {found} on {self.clips} clip(s) not refined on"
+        return (
+            f"{self.way}; logits move by {found} in {self.answers} answers to other clips"
+        )
 
 
 def parted(clips: int) -> tuple[list[int], list[int]]:
