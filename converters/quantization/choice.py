@@ -32,9 +32,7 @@ class Choice:
         if not self.drifts:
             return f"{self.way}: fewer than {_LEAST_CLIPS} clips to calibrate on"
         found = ", ".join(f"{way} {moved:.2%}" for way, moved in self.drifts.items())
-        return (
-            f"{self.way}; logits move by {found} in {self.answers} answers to other clips"
-        )
+        return f"{self.way}; logits move by {found} in {self.answers} answers to other clips"
 
 
 def parted(clips: int) -> tuple[list[int], list[int]]:
