@@ -331,7 +331,7 @@ def _sampling() -> object:
 
 def test_a_list_with_more_classes_than_labels_is_refused(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "mobilenetv2", classes=2)
-    data = Dataset((Sample(tmp_path, 4, "a"),))
+    data = Dataset((Sample(write_video(tmp_path / "a.avi", 8), 4, "a"),))
     with pytest.raises(InputError, match="is of class 4, the model has 0 to 1"):
         trainer(start_from(path, "xy"), data, data, QUICK)
 
