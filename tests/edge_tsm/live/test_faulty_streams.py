@@ -187,7 +187,7 @@ def test_a_process_that_was_stopped_goes_on_with_what_is_live(camera: FaultyCame
         newest = camera.sent
         after = list(islice(frames, 20))
         process.kill()
-    assert time_s - before[-1][1] > 1.8
+    assert time_s - before[-1][1] > 1.0
     assert newest - level < 50
     assert not any(gap for _, _, gap in after)
     assert after[-1][1] - time_s > 19 / 50 - 0.1  # at their pace
