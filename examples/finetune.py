@@ -33,13 +33,7 @@ from edge_tsm.errors import EdgeTsmError
 @click.option("--partial-bn/--no-partial-bn", default=None, help="[default: if shifts are kept]")
 @click.option("--online", is_flag=True, help="Shift from the past; the checkpoint is the teacher.")
 @click.option("--size", "size_px", type=int, help="Side of the pictures, if not the checkpoint's.")
-@click.option(
-    "--activation",
-    type=click.Choice(["softmax", "sigmoid"]),
-    default="softmax",
-    show_default=True,
-    help="sigmoid: one class, or clips with several (`path 1,4`).",
-)
+@click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), default="softmax")
 @click.option("--balance/--no-balance", default=True, help="Show rare classes as often as others.")
 @click.option("--int8", is_flag=True, help="Quantization-aware: let the weights get used to int8.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
@@ -49,21 +43,17 @@ def main(checkpoint: Path, train: Path, val: Path, **options) -> None:
     clips, held_out = read_sets(train), read_sets(val)
     names = options["labels"].split(",") if options["labels"] else clips.labels
     labels = names or [f"class_{i}" for i in range(clips.classes)]
-    start = start_from(
-        checkpoint, labels, **{key: options[key] for key in ("segments", "size_px", "online")}
-    )
+    form = {key: options[key] for key in ("segments", "size_px", "online")}
+    start = start_from(checkpoint, labels, **form)
     found = f"head {start.head}, shifts {start.shifts}"
     click.echo(f"{start.network.name}, {len(labels)} classes, {found}")
     bn = options["partial_bn"]  # norms of pictures' statistics do not fit frames newly shifted
     keys = ("epochs", "batch", "device", "workers", "activation", "balance")
     settings = TrainingSettings(
         learning_rate=options["rate"], frozen_backbone=options["frozen"],
-        partial_bn=start.shifts == "kept" if bn is None else bn,
-        **{key: options[key] for key in keys},
+        partial_bn=start.shifts == "kept" if bn is None else bn, **{k: options[k] for k in keys},
     )  # fmt: skip
-    teacher = (
-        start_from(checkpoint, labels, size_px=options["size_px"]) if options["online"] else None
-    )
+    teacher = start_from(checkpoint, labels, size_px=form["size_px"]) if form["online"] else None
     training = trainer(start, clips, held_out, settings, teacher=teacher)
     if options["int8"]:
         simulate_int8(training.model)

@@ -22,7 +22,7 @@ from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.inference.preprocess import Preprocessor
 
 HERE = Path(__file__).parent / "demo"
-CALIBRATION, HELD_OUT = range(3_000_000, 3_000_090), range(3_100_000, 3_100_180)
+CALIBRATION, HELD_OUT = range(3_000_000, 3_000_032), 3_100_000
 RUNS = {"clip": "demo_224px", "online": "demo_online_224px"}
 CHECKPOINTS = {"clip": HERE / "ckpt.best.pth.tar", "online": HERE / "online.best.pth.tar"}
 
@@ -47,8 +47,10 @@ def clips(seeds: range) -> ClipSet:
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("target", type=Path)
 parser.add_argument("--trained", type=Path, help="the folder of train_demo.py")
+parser.add_argument("--held-out", type=int, default=180, help="clips that int8 is judged by")
 arguments = parser.parse_args()
-int8 = Int8(clips(CALIBRATION), clips(HELD_OUT))
+held_out = range(HELD_OUT, HELD_OUT + arguments.held_out)
+int8 = Int8(clips(CALIBRATION), clips(held_out))
 for form, checkpoint in CHECKPOINTS.items():
     if arguments.trained is not None:
         store(arguments.trained / RUNS[form], form)

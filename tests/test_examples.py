@@ -192,7 +192,7 @@ def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> N
     from edge_tsm.bundle.card import Card
     from edge_tsm.bundle.golden import Golden
 
-    run("package_demo.py", tmp_path)
+    run("package_demo.py", tmp_path, "--held-out", "12")
     for form in ("clip", "online"):
         packaged = demo.bundle(form)
         made = tmp_path / packaged.name
