@@ -132,7 +132,8 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(bundle: Path, tmp_path: Path) -> 
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert told == "edge-tsm: interrupted\n"
+    assert told.endswith("edge-tsm: interrupted\n")
+    assert "Traceback" not in told
     assert all(map(json.loads, results.read_text().splitlines()))
     assert {p.name for p in tmp_path.iterdir()} == {"x.avi", "many.txt", "r.jsonl"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -56,9 +57,11 @@ def opened(*options: str, live: bool = True, bundle: Path = Path("nowhere")) -> 
         chosen = rules.chosen(bundle, LABELS, requests)
         source = FakeCamera([])
         source.live = live
-        store = outputs.store(requests, SYSTEM_CLOCK)
-        context = outputs.context([source], SYSTEM_CLOCK, store=store, on_close=lambda: None)
-        routes = open_routes(requests, context)
+        with ExitStack() as opened:
+            store = opened.enter_context(outputs.store(requests, SYSTEM_CLOCK))
+            context = outputs.context([source], SYSTEM_CLOCK, store=store, on_close=lambda: None)
+            routes = open_routes(requests, context)
+            opened.pop_all()
         return Run(Dispatcher(routes), ActionTracker(chosen, LABELS) if chosen else None, store)
 
     result = command.main([*options], standalone_mode=False)
