@@ -263,7 +263,7 @@ def test_mistakes_are_told_in_a_line(
 
 
 def test_ctrl_c_leaves_whole_folders_only(tmp_path: Path) -> None:
-    write_clips(tmp_path / "v", one=5, two=4000)
+    write_clips(tmp_path / "v", one=5, two=12000)
     process = subprocess.Popen(
         [sys.executable, "-m", "edge_tsm", "frames", "v", "out", "--workers", "1"],
         cwd=tmp_path,
@@ -277,4 +277,4 @@ def test_ctrl_c_leaves_whole_folders_only(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (130, "edge-tsm: interrupted\n")
     assert not (tmp_path / "out" / SCRATCH).exists()
-    assert {len(list(folder.iterdir())) for folder in tmp_path.glob("out/*/*")} <= {5, 4000}
+    assert {len(list(folder.iterdir())) for folder in tmp_path.glob("out/*/*")} <= {5, 12000}
