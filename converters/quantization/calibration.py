@@ -22,6 +22,7 @@ from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
 from edge_tsm.sources import ImageFolder, VideoFile, list_videos
+from edge_tsm.system.printable import printable
 
 log = logging.getLogger(__name__)
 # Ranges converge and refinement levels off before that many (docs/int8.md has the figures); 299
@@ -137,15 +138,11 @@ def read_clips(
             warn(f"left out of int8: {error}")
             continue
         labels.append(label)
-        names.append(_printable(f"{clip.parent.name}/{clip.name}"))
+        names.append(printable(f"{clip.parent.name}/{clip.name}"))
     if not crops:
         raise ConversionError(f"{path} holds no readable clip to quantize by")
     known = all(0 <= label < len(card.labels) for label in labels)
     return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None, tuple(names))
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _reader(card: Card) -> Callable[[Path], Image]:

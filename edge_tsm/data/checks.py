@@ -9,7 +9,7 @@ from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.data.sets import classes_of
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources import Pictures, pictures_of
-from edge_tsm.system.tables import clip, count
+from edge_tsm.system.tables import are, clip, count
 
 MOST_NAMED = 3
 
@@ -26,7 +26,7 @@ def check_files(dataset: Dataset, *, skip_missing: bool = False) -> tuple[str, .
     missing = [sample for sample in dataset if not sample.path.exists()]
     if missing and not skip_missing:
         raise SourceError(
-            f"{len(missing)} of {count(len(dataset), 'clip')} {_are(missing)} missing: "
+            f"{len(missing)} of {count(len(dataset), 'clip')} {are(len(missing))} missing: "
             f"{_named(missing)}; looked for {missing[0].path}: pass --root FOLDER where paths "
             "start, or --skip-missing to go on without"
         )
@@ -121,10 +121,6 @@ def _other_counts(counts: Sequence[tuple[Sample, int]]) -> Iterator[str]:
 def _some(classes: Sequence[int]) -> str:
     shown = ", ".join(map(str, classes[:MOST_NAMED]))
     return shown + (", …" if len(classes) > MOST_NAMED else "")
-
-
-def _are(missing: Sequence[Sample]) -> str:
-    return "is" if len(missing) == 1 else "are"
 
 
 def _named(samples: Sequence[Sample]) -> str:

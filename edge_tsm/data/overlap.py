@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.sources import pictures_of
-from edge_tsm.system.tables import clip, count
+from edge_tsm.system.tables import are, clip, count
 
 _EDGE_BYTES = 1 << 16
 # What the data sets call parts of one recording: UCF101 by group, Kinetics by YouTube's id.
@@ -39,7 +39,7 @@ def overlap(train: Dataset, val: Dataset) -> tuple[str, ...]:
     if copies:
         first, second = copies[0]
         notes.append(
-            f"{count(len(copies), 'clip')} to validate by {_are(len(copies))} also trained on "
+            f"{count(len(copies), 'clip')} to validate by {are(len(copies))} also trained on "
             f"under another name, as {clip(first.name)} = {clip(second.name)}: the validation "
             "flatters"
         )
@@ -77,7 +77,7 @@ def _recordings(train: Dataset, val: Iterable[Sample]) -> Iterator[str]:
     if shared:
         name = recording_of(shared[0].name, generic=generic)
         yield (
-            f"{count(len(shared), 'clip')} to validate by {_are(len(shared))} of recordings that "
+            f"{count(len(shared), 'clip')} to validate by {are(len(shared))} of recordings that "
             f"are trained on, as {clip(shared[0].name)} ({clip(str(name))}): the validation "
             "flatters; keep all clips of a recording in one list"
         )
@@ -115,7 +115,3 @@ def _digest(path: Path, known: dict[Path, str]) -> str:
                 digest.update(stream.read(_EDGE_BYTES))
         known[path] = digest.hexdigest()
     return known[path]
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"

@@ -36,6 +36,8 @@ CREATE TABLE messages (
     event_id TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,  -- of kind state: no event
     UNIQUE (event_id, kind)
 );
+CREATE INDEX changes_of_state ON messages (number)  -- counted at every event
+    WHERE kind = 'state';
 CREATE TABLE destinations (  -- each has all messages up to `cursor` behind it
     name TEXT PRIMARY KEY, cursor INTEGER NOT NULL,
     delivered INTEGER NOT NULL, parked INTEGER NOT NULL, lost INTEGER NOT NULL

@@ -22,15 +22,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _log = logging.getLogger("edge_tsm")
 
 
-def is_reference(text: str) -> bool:
-    """Return whether `text` names a secret and is none.
-
-    >>> is_reference("env:PORCH_URL"), is_reference("file:///clips/a.mp4")
-    (True, False)
-    """
-    return _REFERENCE.fullmatch(text) is not None
-
-
 def resolve(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return what `env:NAME` or `file:PATH` refers to, and any other text as it is.
 
@@ -41,8 +32,8 @@ def resolve(text: str, environment: Mapping[str, str] = os.environ) -> str:
 
     >>> resolve("env:PORCH_URL", {"PORCH_URL": "rtsp://u:p@camera/1\\n"})
     'rtsp://u:p@camera/1'
-    >>> resolve("rtsp://camera/1")
-    'rtsp://camera/1'
+    >>> resolve("rtsp://camera/1"), resolve("file:///clips/a.mp4")
+    ('rtsp://camera/1', 'file:///clips/a.mp4')
     """
     reference = _REFERENCE.fullmatch(text)
     if reference is None:

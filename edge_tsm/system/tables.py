@@ -215,3 +215,8 @@ def count(number: int, noun: str) -> str:
     """
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
+
+
+def are(number: int) -> str:
+    """Return the verb that goes with a count."""
+    return "is" if number == 1 else "are"

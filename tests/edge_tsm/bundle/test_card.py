@@ -52,13 +52,17 @@ def _paths(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def _place(data: Any, path: tuple[str, ...]) -> Any:
+    """Return the mapping that holds the last key of a path."""
+    for key in path[:-1]:
+        data = data[key]
+    return data
+
+
 @pytest.mark.parametrize("path", _paths(json.loads(CARD.to_json())), ids=".".join)
 def test_every_missing_key_is_named(path: tuple[str, ...]) -> None:
     data = json.loads(CARD.to_json())
-    inner = data
-    for key in path[:-1]:
-        inner = inner[key]
-    del inner[path[-1]]
+    del _place(data, path)[path[-1]]
     with pytest.raises(
         CardError, match="schema" if path == ("schema",) else rf"{path[-1]} is missing"
     ):
@@ -99,10 +103,7 @@ def test_every_missing_key_is_named(path: tuple[str, ...]) -> None:
 )
 def test_wrong_values_are_named(path: tuple[str, ...], value: Any, message: str) -> None:
     data = json.loads(CARD.to_json())
-    inner = data
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    _place(data, path)[path[-1]] = value
     with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
 
@@ -179,10 +180,8 @@ def test_a_backbone_tells_the_family(backbone: str, family: str) -> None:
 def test_wrong_values_of_schema_1_are_named(
     path: tuple[str, ...], value: Any, message: str
 ) -> None:
-    data = inner = before()
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    data = before()
+    _place(data, path)[path[-1]] = value
     with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
 
@@ -229,10 +228,7 @@ def test_wrong_values_of_schema_2_are_named(
     path: tuple[str, ...], value: Any, message: str
 ) -> None:
     data = _schema_2()
-    inner = data
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    _place(data, path)[path[-1]] = value
     with pytest.raises(CardError, match=message):
         Card.from_json(json.dumps(data), where="x")
 

@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import logging
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -20,6 +19,7 @@ from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.live.capture import CaptureOptions, LiveCapture, Retry
 from edge_tsm.sources import SourceOptions, open_source
+from tests.helpers.http_servers import free_port
 
 pytestmark = [
     pytest.mark.timeout(170),
@@ -41,13 +41,6 @@ RTSP_SERVER = textwrap.dedent(
     GLib.MainLoop().run()
     """
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def system_python_with_rtsp() -> str | None:
