@@ -59,7 +59,9 @@ def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
             "consensus": "avg",
             **({"forced_online": True} if recipe.facts.forced_online else {}),
         },
-        sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
+        sampling=Sampling(
+            recipe.sampling, segments, recipe.window_s, every_s=0.5, interval=None, fps=None
+        ),
         preprocess=recipe.preprocess,
         input=_input(recipe),
         output=Output("logits", recipe.facts.activation.value),

@@ -149,7 +149,7 @@ def trainer(
     preprocess = start.preprocess
     classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px
-    sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
+    sampling = Sampling(CONVENTION.sampling, start.shift.segments, 1, 1, interval=None, fps=None)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
     plain = Augmentation(size_px, multiscale=False)
     return Trainer(

@@ -12,7 +12,7 @@ from edge_tsm.bundle.card import Sampling
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.sampling import index_rule
+from edge_tsm.inference.sampling import Sampler
 from edge_tsm.sources import VideoFile, list_videos
 
 MOST_REAL_CLIPS = 64
@@ -55,10 +55,11 @@ def real_clips(
     """
     files = list_videos(folder) if folder.is_dir() else []
     step = max(1, -(-len(files) // MOST_REAL_CLIPS))
-    rule, tensors = index_rule(sampling.rule), []
+    sampler, tensors = Sampler(sampling), []
     for path in files[::step]:
         try:
-            frames = VideoFile(path).sample(lambda count: rule(count, sampling.segments))
+            video = VideoFile(path)
+            frames = video.sample(sampler.at(video.fps))
         except SourceError as error:
             warn(f"left out of the check: {error}")
             continue
