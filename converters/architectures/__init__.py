@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from converters.architectures.base import Network
 from converters.architectures.efficientnet import EfficientNet
 from converters.architectures.lcnet import LcNet
 from converters.architectures.mobilenet import MobileNet
 from converters.architectures.mobileone import MobileOne
+from converters.architectures.network import Network
 from converters.architectures.regnet import RegNet
 from converters.architectures.resnet import ResNet
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from torch import Tensor
 
-from converters.architectures.base import Network, ShiftPlace
+from converters.architectures.base import FrameNetwork, ShiftPlace
 from converters.architectures.efficientnet import EFFICIENTNETS, EfficientNet, efficientnet
 from converters.architectures.layers import Habits
 from converters.architectures.mobilenet import (
@@ -38,7 +38,7 @@ from converters.checkpoints.keys import (
 )
 from edge_tsm.errors import CheckpointError
 
-Find = Callable[[Tensors], tuple[Network, Tensors]]
+Find = Callable[[Tensors], tuple[FrameNetwork, Tensors]]
 HEADS = ("classifier.1", "classifier.3", "head.fc", "_fc", "last_linear")
 """Classifiers of the backbones here by their own names, besides `fc` and `classifier`."""
 
@@ -61,7 +61,7 @@ def find(names: Collection[str]) -> Backbone | None:
     return next((backbone for backbone in BACKBONES if backbone.recognizes(names)), None)
 
 
-def read(names: Tensors) -> tuple[Network, Tensors]:
+def read(names: Tensors) -> tuple[FrameNetwork, Tensors]:
     """Return the network that names and shapes describe, and its weights under canonical names.
 
     Raises:
