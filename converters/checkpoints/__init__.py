@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from converters.architectures.classifier import few
-from converters.checkpoints import foreign, mmaction2, paddle, upstream
+from converters.checkpoints import foreign, mmaction2, paddle, pyslowfast, pytorchvideo, upstream
 from converters.checkpoints.inert import Inert
 from converters.checkpoints.keys import Reader, Tensors
 from converters.checkpoints.safe_load import read_file
@@ -21,7 +21,12 @@ from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError, InputError
 
 READERS: dict[str, Reader] = {
-    reader.name: reader for reader in (paddle.READER, mmaction2.READER, upstream.READER)
+    reader.name: reader
+    for reader in (
+        *(paddle.READER, mmaction2.READER),
+        *(pyslowfast.READER, pyslowfast.CAFFE2, pytorchvideo.READER),
+        upstream.READER,
+    )
 }
 """By name; the first that recognizes a network's names, and in which it is whole, reads it."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
+from converters.checkpoints import mmaction2_volumes
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -74,6 +75,9 @@ def read(
         for name, tensor in tensors.items()
         if not name.startswith("data_preprocessor.")
     }
+    if mmaction2_volumes.recognizes(plain):
+        own = [(source, values) for source, values in _hints(outer) if "labels" in values]
+        return mmaction2_volumes.read(plain, _config(outer), own, path)
     stem = plain.get("conv1.conv.weight")
     if stem is not None and stem.ndim == 4:
         refuse_stem("conv1.conv.weight", stem.shape[1])
@@ -205,14 +209,22 @@ def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(meta, Mapping):
         return []
     hints: list[tuple[str, dict[str, Any]]] = []
-    config = meta.get("cfg") or meta.get("config")
-    if isinstance(config, str) and len(config) < _MOST_CONFIG_CHARS:
-        hints.append(("config in `meta`", _config_hints(_assignments(config))))
+    if config := _config(outer):
+        hints.append(("config in `meta`", _config_hints(config)))
     known = meta.get("dataset_meta")
     names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
         hints.append(("`meta`", {"labels": tuple(names)}))
     return hints
+
+
+def _config(outer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the assignments of the config in `meta`, none where there is none."""
+    meta = outer.get("meta")
+    text = (meta.get("cfg") or meta.get("config")) if isinstance(meta, Mapping) else None
+    if not isinstance(text, str) or len(text) >= _MOST_CONFIG_CHARS:
+        return {}
+    return _assignments(text)
 
 
 def _name_hints(
