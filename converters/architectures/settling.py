@@ -168,10 +168,21 @@ def _refuse_contradiction(claims: Iterable[Fact[ShiftPlace]], other: Fact[ShiftP
 def _segments(network: FrameNetwork, sources: Sequence[Hints]) -> Fact[int]:
     fewest = 1 if shift_place(network) == "none" else 2
     claim = first((hints.segments for hints in sources), UNKNOWN)
+    _refuse_other_name(claim, [hints.segments for hints in sources if hints.segments])
     segments = integer("segments", claim, fewest, MOST_SEGMENTS)
     if network.temporal_pool and segments.value % 2:
         raise CheckpointError(f"temporal pooling halves the segments; {segments.value} is odd")
     return segments
+
+
+def _refuse_other_name(claim: Fact[object], claims: Sequence[Fact[object]]) -> None:
+    """Refuse a file whose name says other segments than what is in it, unless the user decides."""
+    for other in claims if not claim.source.startswith("option") else ():
+        if "in the name of" in other.source and other.value != claim.value:
+            raise CheckpointError(
+                f"{other.source} says {other.value} segments, {claim.source} says {claim.value}; "
+                "the answers depend on it: decide with --segments"
+            )
 
 
 def _consensus(sources: Sequence[Hints]) -> Fact[str]:

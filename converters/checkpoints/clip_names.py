@@ -11,6 +11,7 @@ from typing import Any
 from converters.checkpoints.beside import Hint
 
 _CLIP = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})(?:x(\d{1,3}))?(?![\dxA-Za-z])")
+_SEGMENTS = re.compile(r"(?:^|[_.-])(?:num_?)?segments?_?(\d{1,3})(?![\dA-Za-z])")
 # Of the slow pathway: what the papers' and all model zoos' names mean. 32x2 is the fast pathway's.
 _ALPHAS = {(4, 16): 8, (8, 8): 4, (16, 8): 4}
 
@@ -38,6 +39,21 @@ def clip_names(path: Path) -> Iterator[ClipName]:
             frames, interval, clips = (int(n) if n else None for n in match.groups())
             if frames and interval:
                 yield ClipName(match[0], where, frames, interval, clips)
+
+
+def segment_names(path: Path) -> list[Hint]:
+    """Return what a name says of single frames, one a segment: 1x1x16 or segment16."""
+    hints: list[Hint] = [
+        (name.source, {"segments": name.clips})
+        for name in clip_names(path)
+        if name.frames == 1 and name.clips
+    ]
+    for where, text in (("file", path.name), ("folder", path.absolute().parent.name)):
+        hints += [
+            (f"{match[0].strip('_-.')} in the name of the {where}", {"segments": int(match[1])})
+            for match in _SEGMENTS.finditer(text)
+        ]
+    return hints
 
 
 def single_pathway(path: Path) -> list[Hint]:

@@ -19,6 +19,7 @@ from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
 from converters.checkpoints import mmaction2_volumes
+from converters.checkpoints.clip_names import clip_names, segment_names
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -55,7 +56,6 @@ _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
 _MOST_CONFIG_CHARS = 1 << 20
-_FRAMES = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})x(\d{1,3})(?![\dx])")
 _MOBILEONE_SEGMENTS = 8
 _CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
@@ -89,9 +89,7 @@ def read(
     else:
         network, canonical = _resnet(rest)
     warnings: list[str] = []
-    hints = _hints(outer)
-    if not any("segments" in values for _, values in hints):
-        hints += _name_hints(path, network, warnings)
+    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
     return Topology(
         network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
     ), canonical
@@ -230,24 +228,20 @@ def _config(outer: Mapping[str, Any]) -> dict[str, Any]:
 def _name_hints(
     path: Path, network: Network, warnings: list[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Read `CLIPxINTERVALxCLIPS` in a model zoo's name of the file, else of its folder.
+    """Read `CLIPxINTERVALxCLIPS` in a model zoo's names of the file and its folder.
 
     A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
     """
-    for which, name in (("file", path.name), ("folder", path.absolute().parent.name)):
-        match = _FRAMES.search(name)
-        if match is None:
-            continue
-        length, _, clips = map(int, match.groups())
-        if length != 1:
-            warnings.append(f"{match[0]} in {name} is no TSM's, whose clips have one frame each")
+    for name in clip_names(path):
+        if name.frames != 1 and name.clips:
+            warnings.append(f"{name.source} is no TSM's, whose clips have one frame each")
             return []
-        hints: dict[str, Any] = {"segments": clips}
-        if isinstance(network, MobileOne) and clips % _MOBILEONE_SEGMENTS == 0:
+    found = segment_names(path)
+    for _, hints in found:
+        if isinstance(network, MobileOne) and hints["segments"] % _MOBILEONE_SEGMENTS == 0:
             # The published config sets the head's segments only; its backbone shifts 8 together.
             hints["shift_segments"] = _MOBILEONE_SEGMENTS
-        return [(f"{match[0]} in the name of the {which}", hints)]
-    return []
+    return found
 
 
 def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:

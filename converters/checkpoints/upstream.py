@@ -12,6 +12,7 @@ from typing import Any
 
 from converters.checkpoints import backbones
 from converters.checkpoints.beside import hints_beside
+from converters.checkpoints.clip_names import segment_names
 from converters.checkpoints.keys import Reader, Tensors, search_head, split_backbone
 from converters.checkpoints.wrappers import read_wrapped
 from converters.recipe import COMMON_DEFAULTS, PIL_RESIZE, Convention, Topology
@@ -52,6 +53,8 @@ def read(
     source = f"{head}.weight" + ("" if f"{head}.bias" in biased else ", no bias")
     warnings: list[str] = []
     hints = hints_beside(outer, path, warnings)
+    if not path.absolute().parent.name.startswith("TSM_"):  # which `hints_beside` reads
+        hints += segment_names(path)
     if online and shift_source is None and head != "new_fc":  # which only the clip form has
         hints.append(("--online", {"shift": "blockres", "shift_direction": "past"}))
         if backbones.find(list(tensors)) is backbones.OFFICIAL_MOBILENET:

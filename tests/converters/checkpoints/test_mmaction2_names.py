@@ -8,7 +8,9 @@ import pytest
 
 from converters.architectures.mobileone import MobileOne
 from converters.architectures.topologies import topology
-from converters.checkpoints.mmaction2 import _name_hints
+from converters.checkpoints.mmaction2 import CONVENTION, _name_hints
+from converters.recipe import Options, Topology, resolve
+from edge_tsm.errors import CheckpointError
 
 RESNET = topology("resnet50")
 
@@ -38,7 +40,25 @@ def test_other_names_say_nothing(name: str) -> None:
 def test_clips_of_several_frames_are_no_tsms() -> None:
     warnings: list[str] = []
     assert _name_hints(Path("x_4x16x1_y.pth"), RESNET, warnings) == []
-    assert warnings == ["4x16x1 in x_4x16x1_y.pth is no TSM's, whose clips have one frame each"]
+    told = "4x16x1 in the name of the file is no TSM's, whose clips have one frame each"
+    assert warnings == [told]
+
+
+@pytest.mark.parametrize("name", ["tsm_r50_segment16_k400.pth", "TSM_x_avg_segment16_e50.pth"])
+def test_segments_are_read_in_upstreams_words_too(name: str) -> None:
+    ((source, hints),) = _name_hints(Path(name), RESNET, [])
+    assert (hints, source) == ({"segments": 16}, "segment16 in the name of the file")
+
+
+def test_a_name_that_contradicts_the_file_is_refused_unless_the_user_decides() -> None:
+    hints = [
+        ("config in `meta`", {"segments": 8}),
+        *_name_hints(Path("t_1x1x16_e.pth"), RESNET, []),
+    ]
+    read = Topology(RESNET, 5, "cls_head.fc_cls.weight", hints, CONVENTION)
+    with pytest.raises(CheckpointError, match=r"1x1x16 .* says 16 segments, config .* says 8"):
+        resolve(read, Options())
+    assert resolve(read, Options(segments=16)).segments == 16
 
 
 def test_the_published_mobileone_shifts_eight_frames_together() -> None:
