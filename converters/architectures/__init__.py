@@ -9,9 +9,11 @@ from converters.architectures.mobileone import MobileOne
 from converters.architectures.network import Network
 from converters.architectures.regnet import RegNet
 from converters.architectures.resnet import ResNet
+from converters.architectures.timesformer import TimeSformer
 
 FAMILIES: dict[str, type[Network]] = {
-    family.family: family for family in (MobileNet, ResNet, MobileOne, LcNet, EfficientNet, RegNet)
+    family.family: family
+    for family in (MobileNet, ResNet, MobileOne, LcNet, EfficientNet, RegNet, TimeSformer)
 }
 """The spec class of each family, by the name that a bundle's card gives it."""
 
