@@ -1,4 +1,4 @@
-"""TimeSformer (Bertasius et al., 2021, "Is Space-Time Attention All You Need for Video Understanding?").
+"""TimeSformer: "Is Space-Time Attention All You Need for Video Understanding?" (Bertasius, 2021).
 
 A vision transformer whose tokens are patches of frames. What attends to what has three kinds:
 divided (over the frames of one patch, then over the patches of one frame), joint (all tokens) and

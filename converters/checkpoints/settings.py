@@ -1,4 +1,4 @@
-"""The configuration that PySlowFast and TimeSformer save with the weights: YAML text or an object."""
+"""The configuration that PySlowFast and TimeSformer save with weights: YAML text or an object."""
 
 from __future__ import annotations
 
