@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from converters.architectures.network import (
     Blueprint,
+    Classifier,
     ClipNetwork,
     Evidence,
     Settled,
@@ -164,7 +165,7 @@ class TimeSformer(ClipNetwork):
         return TimeSformerClassifier(self, blueprint.classes, frames=frames, heads=heads)
 
 
-class TimeSformerClassifier(nn.Module):
+class TimeSformerClassifier(Classifier):
     """(N, T*3, S, S), channel `t*3 + c`, to logits (N, classes)."""
 
     def __init__(self, spec: TimeSformer, classes: int, *, frames: int, heads: int) -> None:
@@ -183,14 +184,18 @@ class TimeSformerClassifier(nn.Module):
         self.norm = nn.LayerNorm(width, eps=spec.epsilon)
         self.head = nn.Linear(width, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits of N clips."""
+    def features(self, x: Tensor) -> Tensor:
+        """Return the normalized class token of N clips, (N, D)."""
         cls, tokens = self.tokens(x)
         for block in self.blocks:
             cls, tokens = block(cls, tokens)
         # Where frames did not meet, there is a class token for each.
-        result: Tensor = self.head(self.norm(cls.mean(1)))
+        result: Tensor = self.norm(cls.mean(1))
         return result
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits as they are: there is one row for each clip."""
+        return logits
 
     def tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return class tokens (N, 1 or T, D) and the patches' (N, T, P, D), with their places.
@@ -366,3 +371,13 @@ class Mlp(nn.Module):
         rows = F.gelu(self.fc1(x.reshape(-1, x.shape[-1])))
         result: Tensor = self.fc2(rows)
         return result.reshape(-1, *x.shape[1:])
+
+
+def initialize_tokens(model: TimeSformerClassifier, *, seed: int) -> None:
+    """Give linear layers and tables of places fresh weights, as vision transformers begin with."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1:
+            nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)

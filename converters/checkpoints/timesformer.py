@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from converters.architectures.timesformer import Attention, TimeSformer
+from converters.architectures.timesformer import Attention, TimeSformer, TimeSformerClassifier
 from converters.checkpoints.keys import Reader, Tensors, find_head, numbers
 from converters.checkpoints.settings import configuration, setting, triple
 from converters.picture import TRAINED_PX
@@ -261,3 +261,24 @@ READER = Reader(
     read,
     "model.blocks.0.temporal_attn.qkv.weight, model.time_embed, model.head.weight",
 )
+
+
+def facebook_state(model: TimeSformerClassifier) -> Tensors:
+    """Return a network's weights under Facebook's names, as `model_state` of its files holds them.
+
+    What the reader has joined is apart again: `temporal_fc` is the identity.
+    """
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    found: Tensors = {}
+    for name, tensor in state.items():
+        layer, part, kind = ("", "", "") if name.count(".") < 2 else name.rsplit(".", 2)
+        if part == "q":
+            rows = [state[f"{layer}.{each}.{kind}"] for each in "qkv"]
+            found[f"model.{layer}.qkv.{kind}"] = torch.cat(rows)
+        elif part not in ("k", "v"):
+            found[f"model.{name.replace('patch_embed.', 'patch_embed.proj.')}"] = tensor
+    width = model.head.in_features
+    for block in {n.rpartition(".temporal_norm1.")[0] for n in found if ".temporal_norm1." in n}:
+        found[f"{block}.temporal_fc.weight"] = torch.eye(width)
+        found[f"{block}.temporal_fc.bias"] = torch.zeros(width)
+    return found
