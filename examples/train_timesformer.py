@@ -24,7 +24,7 @@ from converters.training.trainer import Trainer, TrainingSettings
 from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL, FRAMES, SIZE_PX, SIDE_PX = 2_000_000, 1_000_000, 8, 64, 80
-CFG = "DATA:\n  NUM_FRAMES: 8\n  SAMPLING_RATE: 4\nTIMESFORMER:\n  ATTENTION_TYPE: divided_space_time\n"
+CFG = "DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 4}\nTIMESFORMER: {ATTENTION_TYPE: divided_space_time}"
 SPEC = TimeSformer(
     "divided",
     depth=4,
@@ -65,10 +65,10 @@ def save(trainer: Trainer) -> None:
 model = TimeSformerClassifier(SPEC, len(LABELS), frames=FRAMES, heads=3)
 initialize_tokens(model, seed=1)
 view = Augmentation(SIZE_PX, multiscale=True, mirrored=MIRRORED, reversed=REVERSED)
-train = clips(TRAIN, round(6000 * scale), view)
+train = clips(TRAIN, round(4000 * scale), view)
 val = clips(VAL, max(18, round(450 * scale)), Augmentation(SIZE_PX, multiscale=False))
 settings = TrainingSettings(
-    max(1, round(40 * scale)), 64, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
+    max(1, round(20 * scale)), 64, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
     dropout=0, partial_bn=False, patience=None,
 )  # fmt: skip
 trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from converters.architectures.network import Classifier
 from converters.training.balance import (
     BalancedOrder,
     class_counts,
