@@ -101,6 +101,15 @@ class ShiftedNetwork:
         """See `Network`."""
         return self
 
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """See `Network`."""
+        return {}
+
+    def formed(self, model: nn.Module, form: str) -> nn.Module:
+        """See `Network`."""
+        return model
+
     def settle(self: FrameNetwork, evidence: Evidence) -> Settled:
         """See `Network`."""
         return settle_shifted(self, evidence)

@@ -140,6 +140,15 @@ class Network(Protocol):
         """
         ...
 
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """By engine the form of the graph that it runs best; none where all run one alike."""
+        ...
+
+    def formed(self, model: nn.Module, form: str) -> nn.Module:
+        """Return what `classifier` made, with its weights, in a form: it answers the same."""
+        ...
+
     def classifier(self, blueprint: Blueprint) -> nn.Module:
         """Return the network: (N, T*3, H, W), channel `t*3 + c`, to logits (N, classes).
 
@@ -260,6 +269,15 @@ class ClipNetwork:
     def variants(self) -> Mapping[str, Network]:
         """See `Network`."""
         return {}
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """See `Network`."""
+        return {}
+
+    def formed(self, model: nn.Module, form: str) -> nn.Module:
+        """See `Network`."""
+        return model
 
 
 def refuse_online(network: Network, evidence: Evidence) -> None:

@@ -16,6 +16,8 @@ from converters.checkpoints import (
     mmaction2_timesformer,
     paddle,
     paddle_timesformer,
+    pyslowfast,
+    pytorchvideo,
     timesformer,
     transformers,
     upstream,
@@ -32,12 +34,10 @@ from edge_tsm.errors import CheckpointError, InputError
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
-        paddle_timesformer.READER,
-        mmaction2_timesformer.READER,
-        timesformer.READER,
-        transformers.READER,
-        paddle.READER,
-        mmaction2.READER,
+        *(paddle.READER, mmaction2.READER),
+        *(pyslowfast.READER, pyslowfast.CAFFE2, pytorchvideo.READER),
+        *(paddle_timesformer.READER, mmaction2_timesformer.READER),
+        *(timesformer.READER, transformers.READER),
         upstream.READER,
     )
 }

@@ -18,6 +18,7 @@ from torch import Tensor
 from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
+from converters.checkpoints import mmaction2_volumes
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -74,6 +75,8 @@ def read(
         for name, tensor in tensors.items()
         if not name.startswith("data_preprocessor.")
     }
+    if mmaction2_volumes.recognizes(plain):
+        return mmaction2_volumes.read(plain, config_in(outer), class_hints(outer), path)
     stem = plain.get("conv1.conv.weight")
     if stem is not None and stem.ndim == 4:
         refuse_stem("conv1.conv.weight", stem.shape[1])
