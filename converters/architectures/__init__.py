@@ -11,12 +11,13 @@ from converters.architectures.regnet import RegNet
 from converters.architectures.resnet import ResNet
 from converters.architectures.resnet3d import ResNet3d
 from converters.architectures.slowfast import SlowFast
+from converters.architectures.timesformer import TimeSformer
 
 FAMILIES: dict[str, type[Network]] = {
     family.family: family
     for family in (
         *(MobileNet, ResNet, MobileOne, LcNet, EfficientNet, RegNet),
-        *(ResNet3d, SlowFast),
+        *(ResNet3d, SlowFast, TimeSformer),
     )
 }
 """The spec class of each family, by the name that a bundle's card gives it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from converters.architectures.network import Blueprint, FrameNetwork
+from converters.architectures.network import Blueprint, Classifier, FrameNetwork
 from converters.architectures.online import OnlineClassifier
 from converters.architectures.shift import Shift
 from edge_tsm.errors import CheckpointError
@@ -15,7 +15,7 @@ from edge_tsm.errors import CheckpointError
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
 
 
-class VideoClassifier(nn.Module):
+class VideoClassifier(Classifier):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames.
 
     With fewer segments in `shift` than in the clip, the clip is shifted in that many parts, each

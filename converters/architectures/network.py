@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from converters.architectures.non_local import NonLocalMode
 from converters.architectures.shift import Shift
@@ -156,6 +156,24 @@ class Network(Protocol):
         settled yet is built too, to compare names and shapes with.
         """
         ...
+
+
+class Classifier(nn.Module):
+    """A network in two parts, which a training takes apart: features, and a linear `head`."""
+
+    head: nn.Linear
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the rows that the head answers, of N clips."""
+        raise NotImplementedError
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits of N clips from those of the rows."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of N clips."""
+        return self.average(self.head(self.features(x)), clips=x.shape[0])
 
 
 class FrameNetwork(Network, Protocol):

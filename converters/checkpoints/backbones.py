@@ -88,7 +88,6 @@ STRANGERS: dict[str, re.Pattern[str]] = {
         "a SlowFast network": r"slow_path\.|fast_path\.|s1\.pathway1_stem\.|multipathway_blocks\.",
         "an MViT": r"attn\.(?:pool_[qkv]|norm_[qkv])\.|cls_positional_embedding",
         "a Swin Transformer": r".*relative_position_bias_table$",
-        "a TimeSformer": r".*(?:temporal_attn|temporal_norm1|time_embed|attentions\.0\.temporal_)",
         "a vision transformer (ViT)": r"cls_token$|class_token$|class_embedding$|pos_embed$"
         r"|blocks\.0\.attn\.qkv\.|encoder_layer_0\.|position_embeddings$",
         "a ConvNeXt": r"downsample_layers\.|stages\.0\.blocks\.0\.conv_dw\.|.*layer_scale$",

@@ -27,7 +27,6 @@ from edge_tsm.sources.files import (
     VideoFile,
     count_frames,
     is_images,
-    list_videos,
     open_recording,
     rate_of,
     remark,
@@ -78,7 +77,6 @@ __all__ = [
     "ignored",
     "is_hidden",
     "is_video",
-    "list_videos",
     "open_recording",
     "open_source",
     "pictures_of",
@@ -137,7 +135,8 @@ def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
 
 def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
     """Open a stream through PyAV where it is installed, for its times and sizes, else OpenCV."""
-    from edge_tsm.sources.pyav import has_pyav, open_av
+    from edge_tsm.sources.pyav import open_av
+    from edge_tsm.system.pyav import has_pyav
 
     return (open_av if has_pyav() else open_with_opencv)(uri, options, clock)
 

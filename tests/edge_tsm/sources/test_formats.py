@@ -14,9 +14,9 @@ from edge_tsm.sources import (
     VideoFile,
     count_frames,
     is_video,
-    list_videos,
     remark,
 )
+from edge_tsm.sources.decoding import OpenCvDecoder
 from edge_tsm.sources.formats import pictures_of
 from edge_tsm.sources.transform import TransformedSource
 from tests.helpers.paths import touch
@@ -60,9 +60,9 @@ def test_several_clips_in_one_folder_are_refused(
 
 def test_videos_without_a_known_suffix_are_found_by_content(tmp_path: Path) -> None:
     write_video(tmp_path / "x.avi", 3).rename(tmp_path / "recording")
-    touch(tmp_path, "b.h264", "c.m2ts", "d.doc", "._e.mp4")
+    touch(tmp_path, "b.h264", "c.m2ts", "d.doc")
     (tmp_path / "ts.part").write_bytes((b"\x47" + bytes(187)) * 2)
-    found = [path.name for path in list_videos(tmp_path)]
+    found = sorted(path.name for path in tmp_path.iterdir() if is_video(path))
     assert found == ["b.h264", "c.m2ts", "recording", "ts.part"]
     assert not is_video(tmp_path / "nowhere")
 
@@ -94,8 +94,16 @@ def test_a_codec_that_cannot_be_decoded_is_named_with_the_way_out(shared: Path) 
         pytest.skip(f"no case at {path}")
     if cv2.VideoCapture(str(path)).grab():
         pytest.skip("this OpenCV decodes AV1")
-    with pytest.raises(SourceError, match=r"codec is AV1.*av:.*-c:v libx264"):
-        VideoFile(path).sample(range)
+    with pytest.raises(SourceError, match=r"codec is AV1.*edge-tsm\[av\].*-c:v libx264"):
+        VideoFile(path, decoder=OpenCvDecoder).sample(range)
+
+
+def test_a_codec_that_pyav_knows_is_read(shared: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    path = shared / "cases/videos/av1.mp4"
+    if not path.is_file():
+        pytest.skip(f"no case at {path}")
+    assert len(VideoFile(path).sample(lambda count: [0, count - 1])) == 2
 
 
 def test_flow_beside_pictures_is_left(shared: Path) -> None:
