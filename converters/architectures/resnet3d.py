@@ -31,6 +31,7 @@ from converters.architectures.volumes import (
     Kernel,
     PicturePool,
     TimePool,
+    Volume,
     VolumeForms,
 )
 from converters.facts import Fact, one_of
@@ -214,6 +215,10 @@ class VideoResNet(nn.Module):
         self.frames = Frames(segments)
         self.stem = Convolution(path.stem, segments, stride=spec.stem_stride, step=2)
         self.pool = PicturePool(stem, spec.pool_stride)
+        early = path.stem.time == spec.stem_stride == spec.pool_stride == 1
+        for layer in (self.frames, self.stem, self.pool):
+            layer.early = early
+        self.volume = Volume(pooled, early=early)
         self.pairs: nn.Module = TimePool(pooled) if spec.pairs else nn.Identity()
         counts = (pooled, last, last, last)
         self.stages = nn.ModuleList(
@@ -224,7 +229,7 @@ class VideoResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of N clips."""
-        x = self.pool(self.stem(self.frames(x)))
+        x = self.volume(self.pool(self.stem(self.frames(x))))
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number == 0:

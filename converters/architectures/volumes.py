@@ -67,7 +67,17 @@ class Kernel:
     side: int
 
 
-class Frames(nn.Module):
+class Layer(nn.Module):
+    """A layer in two forms; one that is `early` works on planes in both, before `Volume`."""
+
+    early = False
+
+    def plane(self, form: str) -> bool:
+        """Return whether the layer works on planes in a form."""
+        return form == "planes" or self.early
+
+
+class Frames(Layer):
     """A clip (N, T*3, H, W), channel `t*3 + c`, as a volume (N, 3, T, H, W)."""
 
     def __init__(self, count: int) -> None:
@@ -81,7 +91,7 @@ class Frames(nn.Module):
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
-        return _PlaneFrames(self.count) if form == "planes" else self
+        return _PlaneFrames(self.count) if self.plane(form) else self
 
 
 class _PlaneFrames(Frames):
@@ -93,7 +103,35 @@ class _PlaneFrames(Frames):
         return frames.reshape(-1, 3, height, width)
 
 
-class Pick(nn.Module):
+class Volume(nn.Module):
+    """Where early layers end: planes become a volume, in the form of volumes.
+
+    OpenVINO runs a 3-D convolution of what has a zero point, as pictures have, in f32 (measured: a
+    tenth of Slow's time in int8), and a 2-D one in int8.
+    """
+
+    def __init__(self, frames: int, *, early: bool) -> None:
+        super().__init__()
+        self.frames, self.early = frames, early
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the volume as it is."""
+        return x
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        between = form == "volumes" and self.early
+        return _Stacked(self.frames, early=True) if between else self
+
+
+class _Stacked(Volume):
+    def forward(self, x: Tensor) -> Tensor:
+        rows, *inner = x.shape
+        stacked = x.reshape(self.frames, rows // self.frames, *inner)  # (T, N, C, H, W)
+        return stacked.permute(1, 2, 0, 3, 4)
+
+
+class Pick(Layer):
     """Some frames of a volume, in order, by runs of equal steps."""
 
     def __init__(self, frames: int, chosen: Sequence[int]) -> None:
@@ -107,7 +145,7 @@ class Pick(nn.Module):
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
         chosen = [t for run in self.runs for t in run]
-        return _PlanePick(self.frames, chosen) if form == "planes" else self
+        return _PlanePick(self.frames, chosen) if self.plane(form) else self
 
 
 class _PlanePick(Pick):
@@ -139,7 +177,7 @@ def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), axis)
 
 
-class Convolution(nn.Module):
+class Convolution(Layer):
     """Convolution over time and picture, batch norm, ReLU; `frames` come in.
 
     Zeros are around both; every `stride`-th frame and every `step`-th pixel is kept.
@@ -185,7 +223,7 @@ class Convolution(nn.Module):
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
-        return _Planes(self) if form == "planes" else _Folded(self)
+        return _Planes(self) if self.plane(form) else _Folded(self)
 
 
 class _Folded(nn.Module):
@@ -248,7 +286,7 @@ class _Planes(nn.Module):
         return x
 
 
-class PicturePool(nn.Module):
+class PicturePool(Layer):
     """Max over 3 x 3 pixels, every second one kept, and every `stride`-th frame."""
 
     def __init__(self, frames: int, stride: int = 1) -> None:
@@ -261,7 +299,7 @@ class PicturePool(nn.Module):
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
-        return _PlanePicturePool(self.frames, self.stride) if form == "planes" else self
+        return _PlanePicturePool(self.frames, self.stride) if self.plane(form) else self
 
 
 class _PlanePicturePool(PicturePool):
@@ -272,7 +310,7 @@ class _PlanePicturePool(PicturePool):
         return F.max_pool2d(x, 3, 2, 1)
 
 
-class TimePool(nn.Module):
+class TimePool(Layer):
     """Max over pairs of frames: T becomes T // 2."""
 
     def __init__(self, frames: int) -> None:
@@ -285,7 +323,7 @@ class TimePool(nn.Module):
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
-        return _PlaneTimePool(self.frames) if form == "planes" else self
+        return _PlaneTimePool(self.frames) if self.plane(form) else self
 
 
 class _PlaneTimePool(TimePool):

@@ -195,7 +195,7 @@ def array(value: Any) -> Array | None:
         fortran = order == "F"
     else:
         return None
-    kind = _dtype(dtype)
+    kind, data = _dtype(dtype), _plain_bytes(data)
     if kind is None or not isinstance(data, bytes | bytearray):
         return None
     flat = np.frombuffer(bytes(data), kind)
@@ -212,7 +212,12 @@ def _dtype(value: Any) -> np.dtype[Any] | None:
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
     kind = _dtype(dtype)
-    return None if kind is None else np.frombuffer(data, kind, 1)[0].item()
+    return None if kind is None else np.frombuffer(_plain_bytes(data), kind, 1)[0].item()
+
+
+def _plain_bytes(data: Any) -> Any:
+    """Return bytes that Python 2 wrote, whose texts and bytes are one kind of string."""
+    return data.encode("latin1") if isinstance(data, str) else data
 
 
 def _latin1(text: str, encoding: str) -> bytes:

@@ -1,0 +1,183 @@
+"""SlowFast and its relatives answer as upstream's code, in torch and in both forms of graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from converters.architectures.classifier import build_reference
+from converters.architectures.volumes import FORMS, Head, Pick, formed, join
+from converters.builder import Settings, build
+from converters.bundling import card_of
+from converters.export.onnx import export_onnx
+from converters.planning import Plan, plan
+from converters.quantization.calibration import ClipSet
+from converters.quantization.int8 import Int8
+from converters.recipe import Options
+from converters.verification.clips import generated_clip
+from edge_tsm import load
+from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.golden import Golden
+from tests.helpers.goldens import load_golden
+from tests.helpers.video_resnets import narrow, whole, write
+
+GOLDENS = [
+    *("fb_slow_r50_4x16", "fb_slow_r50_8x8", "fb_i3d_r50_8x8", "fb_slowfast_r50_4x16"),
+    *("fb_slowfast_r50_8x8", "fb_slowfast_r50_4x16_256"),
+    *("ptv_slow_r50", "ptv_i3d_r50", "ptv_slowfast_r50"),
+    *("mmaction2_slowonly_r50_8x8", "mmaction2_slowfast_r50_4x16"),
+    "paddlevideo_slowfast_r50_4x16",
+]
+# One of each kind of graph: exporting takes longer than all else here.
+EXPORTED = [
+    (name, form)
+    for name in ("fb_slow_r50_4x16", "mmaction2_slowfast_r50_4x16")
+    for form in ("planes", "volumes")
+]
+
+
+def options_for(golden: dict[str, Any]) -> Options:
+    """What a user has to say: Paddle's file tells neither alpha nor frames."""
+    size = golden["config"]["size"]
+    if golden["framework"] != "PaddlePaddle/PaddleVideo":
+        return Options(size=size)
+    return Options(size=size, segments=32, interval=2, own={"alpha": golden["config"]["alpha"]})
+
+
+def allowed(golden: dict[str, Any]) -> float:
+    """A thousandth of the range, and a tenth of what reversed frames change."""
+    most = 1e-3 * np.abs(golden["logits"]).max()
+    return float(min(most, 0.1 * min(golden["sensitivity"]["max_abs_diff_if_time_reversed"])))
+
+
+def clip_of(golden: dict[str, Any], recipe: ModuleType) -> np.ndarray:
+    config = golden["config"]
+    clip: np.ndarray = recipe.clip(0, config["num_segments"], config["size"])
+    return clip
+
+
+def read(golden: dict[str, Any], recipe: ModuleType, folder: Path) -> tuple[Plan, nn.Module]:
+    planned = plan(write(golden, whole(golden, recipe), folder), options_for(golden))
+    return planned, build_reference(planned.recipe, planned.checkpoint.tensors)
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_torch_answers_as_upstream(
+    name: str, shared: Path, golden_recipe: ModuleType, tmp_path: Path
+) -> None:
+    golden = load_golden(name, shared)
+    _, model = read(golden, golden_recipe, tmp_path)
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(clip_of(golden, golden_recipe)))[0]
+    assert np.abs(logits.numpy() - golden["logits"][0]).max() <= allowed(golden)
+    if "probabilities" in golden:
+        shares = torch.softmax(logits, 0).numpy()
+        assert np.abs(shares - golden["probabilities"][0]).max() < 1e-6
+
+
+@pytest.mark.parametrize(("name", "form"), EXPORTED)
+def test_graphs_answer_as_upstream(
+    name: str, form: str, shared: Path, golden_recipe: ModuleType, tmp_path: Path
+) -> None:
+    golden = load_golden(name, shared)
+    planned, model = read(golden, golden_recipe, tmp_path)
+    card = card_of(planned.recipe, "x", checkpoint_sha256="0" * 64)
+    path = export_onnx(formed(model, form), card, tmp_path / "x.onnx")
+    for engine in (name for name, own in FORMS.items() if own == form):
+        backend = open_backend(engine, path, RuntimeOptions())
+        answer = backend.run({card.input.name: clip_of(golden, golden_recipe)})[card.output.name]
+        backend.close()
+        assert np.abs(answer[0] - golden["logits"][0]).max() <= allowed(golden), engine
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(shared: Path, golden_recipe: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Networks with an eighth of the channels, by the golden's name."""
+    folder = tmp_path_factory.mktemp("small")
+
+    def get(name: str, **options: Any) -> tuple[Plan, nn.Module]:
+        golden = load_golden(name, shared)
+        path = write(golden, narrow(golden, golden_recipe), folder)
+        planned = plan(path, Options(size=64, **options))
+        return planned, build_reference(planned.recipe, planned.checkpoint.tensors)
+
+    return get
+
+
+@pytest.mark.parametrize(
+    "name", ["fb_i3d_r50_8x8", "fb_slowfast_r50_8x8", "mmaction2_slowfast_r50_4x16", "ptv_slow_r50"]
+)
+@pytest.mark.parametrize("form", ["planes", "volumes"])
+def test_each_form_answers_the_same_for_one_clip_and_for_several(
+    name: str, form: str, small: Any
+) -> None:
+    planned, model = small(name)
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.randn(3, planned.recipe.segments * 3, 64, 64, generator=generator)
+    other = formed(model, form)
+    with torch.inference_mode():
+        expected = model(clips)
+        assert torch.allclose(other(clips), expected, atol=1e-5)
+        assert torch.allclose(other(clips[:1]), expected[:1], atol=1e-5)
+
+
+def test_slow_frames_are_picked_where_each_code_base_picks_them(small: Any) -> None:
+    spread, _ = small("fb_slowfast_r50_8x8")
+    strided, _ = small("mmaction2_slowfast_r50_4x16")
+    assert spread.recipe.network.chosen(32) == [0, 4, 8, 13, 17, 22, 26, 31]
+    assert strided.recipe.network.chosen(32) == [0, 8, 16, 24]
+    frames = torch.arange(32.0).reshape(1, 1, 32, 1, 1)
+    assert Pick(32, [0, 10, 20, 31])(frames).flatten().tolist() == [0, 10, 20, 31]
+
+
+def test_a_mean_of_probabilities_is_given_as_logits_near_the_mean_of_logits() -> None:
+    logits = torch.randn(2, 4, 9, generator=torch.Generator().manual_seed(1))
+    joined = join(logits, "softmax")
+    assert torch.allclose(torch.softmax(joined, 1), torch.softmax(logits, 2).mean(1), atol=1e-6)
+    off = joined - logits.mean(1)
+    assert torch.allclose(off.amax(1), -off.amin(1), atol=1e-6)
+    apart = join(logits, "sigmoid")
+    assert torch.allclose(torch.sigmoid(apart), torch.sigmoid(logits).mean(1), atol=1e-6)
+    assert torch.equal(join(logits, "logits"), logits.mean(1))
+
+
+def test_a_larger_map_is_seen_in_windows_and_not_as_a_whole() -> None:
+    windowed, whole_map = (Head([8], 5, window, "softmax", [2]) for window in (3, 0))
+    for head in (windowed, whole_map):
+        for value in head.parameters():
+            nn.init.normal_(value, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(1, 8, 2, 4, 4, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        assert torch.allclose(windowed(x[..., :3, :3]), whole_map(x[..., :3, :3]), atol=1e-5)
+        assert not torch.allclose(windowed(x), whole_map(x), atol=1e-2)
+
+
+# --- a bundle -------------------------------------------------------------------------------------
+
+
+def test_a_bundle_has_each_engines_form_and_int8_of_both(small: Any, tmp_path: Path) -> None:
+    planned, _ = small("fb_slowfast_r50_4x16", segments=16)
+    crops = np.stack([generated_clip(seed, 16, 64) for seed in range(8)])
+    int8 = Int8(ClipSet(crops), keep_float="none", max_drop=1 - 1e-9)
+    bundle = build(planned, tmp_path / "x.bundle", Settings(int8=int8))
+    card = Card.read(bundle)
+    assert (card.family, card.arch["backbone"]) == ("slowfast", "slowfast_r50")
+    assert (card.arch["alpha"], card.arch["slow_frames"]) == (8, "linspace")
+    assert (card.sampling.interval, card.sampling.rule) == (2, "start")
+    assert set(card.files) == {"model.onnx", "model.xml", "model.int8.onnx", "model.int8.xml"}
+    golden = Golden.read(bundle)
+    for name, file in card.files.items():
+        with load(bundle / name, engine=file.engine) as recognizer:
+            answers = golden.answers(recognizer)
+        far = np.abs(answers - golden.logits).max() / np.ptp(golden.logits)
+        assert far < (0.25 if file.precision == "int8" else 1e-4), name
