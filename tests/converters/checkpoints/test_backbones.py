@@ -111,7 +111,6 @@ def test_a_shift_elsewhere_is_refused(name: str, old: str, new: str) -> None:
         ("layer1.0.conv1.0.0.weight", (144, 64, 1, 3, 3), r"an R\(2\+1\)D network"),
         ("Conv3d_1a_7x7.conv3d.weight", (64, 3, 7, 7, 7), "an I3D network"),
         ("conv3a.weight", (256, 128, 3, 3, 3), "a C3D"),
-        ("slow_path.conv1.conv.weight", (64, 3, 1, 7, 7), "a SlowFast network"),
         ("conv1.weight", (64, 3, 5, 7, 7), r"conv1\.weight is a 3-D convolution"),
         ("conv1.weight", (64, 15, 7, 7), "15 channels: an RGBDiff network"),
         ("features.0.0.weight", (32, 10, 3, 3), "10 channels: an optical-flow network"),
