@@ -32,7 +32,18 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 def default_bundle(checkpoint: Path) -> Path:
     """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
     name = checkpoint.name
-    for suffix in (".tar", ".pth", ".pt", ".ckpt", ".best", ".pdparams", ".safetensors", ".npz"):
+    for suffix in (
+        ".tar",
+        ".pth",
+        ".pt",
+        ".ckpt",
+        ".best",
+        ".pyth",
+        ".pkl",
+        ".pdparams",
+        ".safetensors",
+        ".npz",
+    ):
         name = name.removesuffix(suffix)
     parent = checkpoint.absolute().parent.name
     return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")

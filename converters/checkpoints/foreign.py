@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 STATE_DICT = "torch.save(model.state_dict(), 'weights.pth')"
-_CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".pdparams", ".npz", ".bin", ".pkl")
+_CHECKPOINTS = (
+    ".pth",
+    ".pyth",
+    ".pt",
+    ".tar",
+    ".ckpt",
+    ".safetensors",
+    ".pdparams",
+    ".npz",
+    ".bin",
+    ".pkl",
+)
 _START_BYTES = 512
 # By the first bytes.
 _MAGIC: dict[bytes, str] = {

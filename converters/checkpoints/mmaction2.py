@@ -62,7 +62,9 @@ _CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 def recognizes(keys: Iterable[str]) -> bool:
     """Return whether keys are named as mmaction2 names them."""
-    pattern = re.compile(r"^backbone\.(conv1\.conv|conv1\.bn|stage0)\.|^cls_head\.fc_cls\.")
+    pattern = re.compile(
+        r"^backbone\.((slow_path\.)?conv1\.conv|conv1\.bn|stage0)\.|^cls_head\.fc_cls\."
+    )
     return any(pattern.match(name) for name in keys)
 
 

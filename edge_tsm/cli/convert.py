@@ -110,7 +110,7 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         "--from",
         "kind",
         metavar="NAME",
-        help="Code base of the checkpoint: mit, mmaction2, paddle, slowfast, … [default: by its keys]",
+        help="Code base of the checkpoint: mit, mmaction2, paddle, … [default: by its keys]",
     ),
     click.option(
         "--batch",

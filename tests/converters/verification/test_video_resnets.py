@@ -167,7 +167,7 @@ def test_a_larger_map_is_seen_in_windows_and_not_as_a_whole() -> None:
 
 def test_a_bundle_has_each_engines_form_and_int8_of_both(small: Any, tmp_path: Path) -> None:
     planned, _ = small("fb_slowfast_r50_4x16", segments=16)
-    crops = np.stack([generated_clip(seed, 16, 64) for seed in range(8)])
+    crops = np.stack([generated_clip(seed, 16, 64) for seed in range(6)])
     int8 = Int8(ClipSet(crops), keep_float="none", max_drop=1 - 1e-9)
     bundle = build(planned, tmp_path / "x.bundle", Settings(int8=int8))
     card = Card.read(bundle)
