@@ -108,7 +108,7 @@ function paintPicture(card, context, width, height) {
 
 function waiting(one) {
   if (one.state !== "live") return condition(one.state, (Date.now() - one.since_ms) / 1000).words;
-  return state.paused ? "paused" : "waiting for a picture";
+  return state.paused ? "paused" : "no picture yet";
 }
 
 function contained(bitmap, width, height) {
@@ -118,14 +118,15 @@ function contained(bitmap, width, height) {
 }
 
 function paintWords(context, width, height, words) {
-  context.font = `600 ${width < 160 ? 12 : 16}px ${FONT}`;
+  const small = width < 160;
+  context.font = `600 ${small ? 11.5 : 16}px ${FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  const shown = fitted(context, words, width - 28);
-  const wide = context.measureText(shown).width + 24;
+  const shown = fitted(context, words, width - (small ? 10 : 28));
+  const wide = context.measureText(shown).width + (small ? 10 : 28);
   context.fillStyle = "rgb(11 13 17 / 75%)";
   context.beginPath();
-  context.roundRect((width - wide) / 2, height / 2 - 16, wide, 32, 16);
+  context.roundRect((width - wide) / 2, height / 2 - (small ? 10 : 16), wide, small ? 20 : 32, small ? 10 : 16);
   context.fill();
   context.fillStyle = "#ffffff";
   context.fillText(shown, width / 2, height / 2 + 1);

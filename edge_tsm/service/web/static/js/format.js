@@ -21,8 +21,11 @@ function parts(...pairs) {
   return pairs.filter(([value]) => value).map(([value, unit]) => `${value} ${unit}`).join(" ");
 }
 
-/** As `duration`, in whole seconds: for what counts up while it is looked at. */
-export const counting = (seconds) => (seconds < 10 ? `${Math.max(0, Math.floor(seconds))} s` : duration(Math.floor(seconds)));
+/** 12.7 -> "12 s", 106 -> "1 min": one unit, for what counts up while it is looked at. */
+export function counting(seconds) {
+  const [size, unit] = [[86_400, "d"], [3600, "h"], [60, "min"]].find(([one]) => seconds >= one) ?? [1, "s"];
+  return `${Math.max(0, Math.floor(seconds / size))} ${unit}`;
+}
 
 /** 570 -> "9:30". */
 export function countdown(seconds) {
@@ -57,9 +60,9 @@ export function megabytes(size) {
 const WORDS = {
   opening: ["opening", "idle"],
   live: ["live", "good"],
-  silent: ["no pictures", "warn"],
-  frozen: ["picture frozen", "warn"],
-  black: ["picture black", "warn"],
+  silent: ["silent", "warn"],
+  frozen: ["frozen", "warn"],
+  black: ["black", "warn"],
   lost: ["lost", "bad"],
   ended: ["ended", "idle"],
 };

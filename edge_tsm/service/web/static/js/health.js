@@ -32,7 +32,7 @@ function table(name, columns, rows) {
   if (!rows.length) return h("p", { class: "muted small" }, "None.");
   const cells = (row) => row.map((cell, i) => (i ? h("td", { "data-name": columns[i], class: "figure-cell" }, cell) : h("th", { scope: "row" }, cell)));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, h("table", {},
-    h("thead", {}, h("tr", {}, ...columns.map((column, i) => h("th", { scope: "col", class: i ? "figure-cell" : null }, column)))),
+    h("thead", {}, h("tr", {}, ...columns.map((column, i) => h("th", { scope: "col", class: [i ? "figure-cell" : "", column === "State" ? "words" : ""].join(" ") }, column)))),
     h("tbody", {}, ...rows.map((row) => h("tr", {}, ...cells(row))))));
 }
 

@@ -12,7 +12,7 @@ const REDRAW_MS = 100;
 
 const canvas = h("canvas", { class: "strip", role: "img", "aria-label": "Probability of the best classes over time" });
 const legend = h("ul", { class: "legend", "aria-label": "Classes; press to keep one in sight" });
-const title = h("span", { class: "muted clip-text" });
+const title = h("span", { class: "muted clip-text of-camera" });
 const readout = h("p", { class: "small muted readout" });
 let span_s = Number(localStorage.getItem("span")) || 60;
 let frozen_ms = null;
@@ -29,7 +29,7 @@ export const strip = h(
   "article",
   { class: "card", "aria-label": "Probability strip" },
   h("div", { class: "head" }, h("h2", {}, "Probability"), h("div", { class: "grow row" }, title),
-    choice("Time span", [[60, "1 min"], [120, "2"], [300, "5"], [600, "10"]], span_s, (chosen) => {
+    choice("Time span", [[60, "1"], [120, "2"], [300, "5"], [600, "10 min"]], span_s, (chosen) => {
       span_s = chosen;
       localStorage.setItem("span", chosen);
       refresh();
@@ -44,7 +44,6 @@ canvas.addEventListener("pointerleave", () => { hover_ms = null; refresh(); });
 export const shownClasses = () => shown;
 
 function look() {
-  if (!state.selected) return null;
   const trace = traceOf(state.selected);
   const to = frozen_ms ?? now_ms();
   const from = to - span_s * 1000;
@@ -89,20 +88,22 @@ function choose() {
 }
 
 function refresh() {
-  if (state.tab !== "live" || document.hidden || !state.selected) return;
-  choose();
+  if (state.tab !== "live" || document.hidden) return;
+  if (state.selected) choose();
   const latest = traceOf(state.selected).points.at(-1)?.scores;
-  text(title, state.selected);
+  text(title, state.selected ?? "");
   reconcile(legend, shown, { key: (index) => index, make: entry, update: (element, index) => update(element, index, latest) });
   text(readout, readoutOf(latest));
   surface.draw();
 }
 
 function readoutOf(latest) {
-  if (hover_ms) return `At ${localTime(hover_ms - state.ahead_ms)}`;
+  if (hover_ms) return [`At ${localTime(hover_ms - state.ahead_ms)}`, ...eventsAt(hover_ms)].join(" · ");
   if (!latest) return "No answer yet.";
   return state.paused ? "Paused." : "Dashed: on and off. Press a class to keep it in sight.";
 }
+
+const eventsAt = (t) => view.lanes[0].bars.filter((bar) => bar.from <= t && t <= bar.to).map((bar) => bar.label);
 
 function entry(index) {
   return h("li", {}, h("button", { type: "button", onclick: () => pins.toggle(state.selected, index) },

@@ -7,7 +7,7 @@ import { openDialog, toast } from "./dialog.js";
 import { attribute, choice, empty, h, icon, text } from "./dom.js";
 import { changed, changesOf, discard, pairOf, setNumber, setPair, setThreshold, valueOf } from "./draft.js";
 import { countdown, duration, plural } from "./format.js";
-import { assignColors, now_ms, on, scopeOf, state, tell, writable } from "./state.js";
+import { assignColors, colorOf, now_ms, on, scopeOf, state, tell, writable } from "./state.js";
 import { traceOf } from "./trace.js";
 
 const LANES = 2;
@@ -44,15 +44,12 @@ function look() {
 }
 
 function seriesShown(from) {
-  const own = preview?.cameras.find((one) => one.camera === camera)?.scores;
-  const index = state.labels.indexOf(label);
-  if (own && own.label === label) {
-    const points = (values) => own.utc.map((utc, i) => [Date.parse(utc), values[i]]);
-    return [{ index, points: points(own.before), faint: changed(scope()) }, { index, points: points(own.after) }];
-  }
-  const trace = traceOf(camera);
-  const shown = index >= 0 ? [index] : trace.best(from, 3);
-  return shown.map((one) => ({ index: one, points: trace.points.map(({ t, scores }) => [t, scores.get(one) ?? null]) })).reverse();
+  const scores = preview?.cameras.find((one) => one.camera === camera)?.scores;
+  if (!scores) return [];
+  const times = scores.utc.map((utc) => Date.parse(utc));
+  const line = (name, values, rest) => ({ index: state.labels.indexOf(name), points: times.map((t, i) => [t, values[i]]), ...rest });
+  const before = changed(scope()) ? scores.series.map((one) => line(one.label, one.before, { faint: true, dash: [3, 3] })) : [];
+  return [...before, ...scores.series.map((one) => line(one.label, one.after)).reverse()].filter(({ points }) => points.at(-1)?.[0] >= from);
 }
 
 function ghosts(part, from, to) {
@@ -152,10 +149,10 @@ const seconds = (name, words) => number(`tune-${name}`, words, {
 const fields = {
   on: threshold("on", "Starts at (on)"),
   off: threshold("off", "Ends below (off)"),
-  mean_answers: number("tune-mean_answers", "Mean of so many answers", {
-    step: 1, unit: "answers", read: () => valueOf(scope(), "mean_answers"), write: (value) => setNumber(scope(), "mean_answers", Math.max(1, value)), origin: () => fromOf("mean_answers"),
+  mean_answers: number("tune-mean_answers", "Mean over answers", {
+    step: 1, unit: "", read: () => valueOf(scope(), "mean_answers"), write: (value) => setNumber(scope(), "mean_answers", Math.max(1, value)), origin: () => fromOf("mean_answers"),
   }),
-  decay_s: seconds("decay_s", "Or exponential mean over"),
+  decay_s: seconds("decay_s", "Or exponential mean"),
   min_duration_s: seconds("min_duration_s", "Shortest action"),
   cool_down_s: seconds("cool_down_s", "Pause before the same again"),
 };
@@ -165,6 +162,7 @@ const fields = {
 const cameraBox = h("select", { id: "tune-camera", onchange: () => { camera = cameraBox.value; label = labelBox.value; refresh(); } });
 const labelBox = h("select", { id: "tune-label", onchange: () => { label = labelBox.value; refresh(); } });
 const verdict = h("p", { class: "verdict", role: "status" });
+const legend = h("ul", { class: "legend plain", "aria-label": "Lines" });
 const evidence = h("p", { class: "small muted" });
 const holds = h("p", { class: "small muted" });
 const general = h("button", { class: "link small", type: "button", onclick: () => setPair(scope(), label, null) }, "Use the thresholds of all classes");
@@ -172,8 +170,8 @@ const fixed = h("dl", { class: "facts" });
 const reason = h("p", { class: "small muted" });
 const buttons = {
   discard: h("button", { class: "button", type: "button", onclick: () => discard(scope()) }, "Discard"),
-  undo: h("button", { class: "button", type: "button", onclick: undo }, icon("undo"), "Undo last save"),
-  attempt: h("button", { class: "button", type: "button", onclick: attempt }, "Try for 10 minutes"),
+  undo: h("button", { class: "button", type: "button", onclick: undo, title: "Undo last save", "aria-label": "Undo last save" }, icon("undo"), h("span", {}, "Undo last save")),
+  attempt: h("button", { class: "button", type: "button", onclick: attempt }, "Try 10 min"),
   save: h("button", { class: "button main", type: "button", onclick: save }, "Save…"),
 };
 const content = h("div", { class: "tune" },
@@ -184,7 +182,8 @@ const content = h("div", { class: "tune" },
         h("div", { class: "field" }, h("label", { for: "tune-label" }, "Class"), labelBox)),
       verdict,
       h("div", { class: "plot" }, canvas, ...handles.map(({ element }) => element)),
-      h("div", { class: "row wrap between" }, evidence, choice("Hours", [[1, "1 h"], [3, "3 h"], [6, "6 h"]], 1, (chosen) => { hours = chosen; refresh(); })))),
+      legend,
+      h("div", { class: "row wrap between" }, evidence, choice("Time span", [[1 / 6, "10 min"], [1, "1 h"], [6, "6 h"]], 1, (chosen) => { hours = Number(chosen); refresh(); })))),
   h("div", { class: "stack" },
     h("section", { class: "card", "aria-label": "Thresholds" }, h("div", { class: "head" }, h("h2", { class: "grow" }, "Thresholds"), general),
       h("div", { class: "body filters two" }, fields.on.element, fields.off.element)),
@@ -193,8 +192,8 @@ const content = h("div", { class: "tune" },
     h("section", { class: "card", "aria-label": "Durations" }, h("div", { class: "head" }, h("h2", {}, "Durations")),
       h("div", { class: "body filters two" }, fields.min_duration_s.element, fields.cool_down_s.element)),
     h("details", { class: "card" }, h("summary", {}, "Also in force"), h("div", { class: "body" }, fixed)),
-    holds),
-  h("div", { class: "card actions-bar" }, reason, h("div", { class: "row wrap grow end" }, buttons.discard, buttons.undo, buttons.attempt, buttons.save)));
+    holds, reason),
+  h("div", { class: "card actions-bar" }, buttons.undo, h("span", { class: "grow" }), buttons.discard, buttons.attempt, buttons.save));
 const nothing = empty("tune", "No rules to tune", "Start the run with --actions or --rules: then its answers become events, and this page tunes them.");
 
 export function build(panel) {
@@ -251,12 +250,20 @@ function renderButtons() {
   buttons.attempt.disabled = !some || !writable();
   buttons.save.disabled = !some || !writable() || !target.writable;
   buttons.undo.disabled = !history || !writable();
-  text(reason, writable() ? (target.writable ? `Saved to ${target.file}` : `Cannot be saved: ${target.reason}`) : "Read only: nothing can be tried or saved here.");
+  text(reason, writable() ? (target.writable ? `Save writes to ${target.file}.` : `Cannot be saved: ${target.reason}`) : "Read only: nothing can be tried or saved here.");
 }
 
 // --- what it would have changed ------------------------------------------------------------------
 
 let waiting = null;
+
+/** The classes whose lines are drawn: the chosen one, or those with most events. */
+function drawnLabels() {
+  if (label) return [label];
+  const counts = new Map(traceOf(camera).best(0, 3).map((index) => [state.labels[index], 0]));
+  for (const ghost of preview?.cameras.find((one) => one.camera === camera)?.before ?? []) counts.set(ghost.label, (counts.get(ghost.label) ?? 0) + 1);
+  return [...counts].sort((one, other) => other[1] - one[1]).slice(0, 3).map(([name]) => name);
+}
 
 /** Asks for a new preview, at most one at a time; the newest wins. */
 function refresh() {
@@ -268,17 +275,26 @@ function refresh() {
 
 async function ask() {
   const number = (asked += 1);
-  const wanted = { camera: scope().camera, changes: changesOf(scope()), hours: Number(hours), ...(label ? { label } : {}) };
+  const wanted = { camera: scope().camera, changes: changesOf(scope()), hours, labels: drawnLabels() };
   try {
     const answer = await post("rules/preview", wanted);
     if (number !== asked) return;
     preview = answer;
-    if (!label) assignColors([...new Set(answer.cameras.flatMap((one) => [...one.before, ...one.after].map(({ index }) => index)))].slice(0, 8));
+    assignColors(wanted.labels.map((name) => state.labels.indexOf(name)));
     renderVerdict();
+    renderLegend(wanted.labels);
   } catch (error) {
     if (number === asked) text(verdict, error.message);
   }
   surface.draw();
+}
+
+function renderLegend(labels) {
+  legend.replaceChildren(...labels.map((name) => {
+    const swatch = h("span", { class: "swatch" });
+    swatch.style.background = `var(--series-${colorOf(state.labels.indexOf(name))})`;
+    return h("li", { class: "row small" }, swatch, h("span", { class: "clip-text" }, name));
+  }));
 }
 
 function renderVerdict() {
