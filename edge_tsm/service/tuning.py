@@ -1,0 +1,505 @@
+"""Rules changed while a run goes on: tried on the past, for a while, and for good."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+from edge_tsm.actions.replay import replay
+from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold
+from edge_tsm.bundle.schema import decode
+from edge_tsm.datatypes import Event, iso
+from edge_tsm.errors import InputError
+from edge_tsm.events import EventQuery
+from edge_tsm.events.logits import StoredTrack
+from edge_tsm.events.query import Verdict
+from edge_tsm.service.rule_file import difference, edited, replace_text, text_of
+from edge_tsm.service.rule_layers import (
+    SCALARS,
+    Origin,
+    RuleLayers,
+    Ruling,
+    Target,
+    check_source,
+    threshold_key,
+)
+from edge_tsm.service.running import Running
+from edge_tsm.system.files import temporary_beside
+
+MOST_GHOSTS = 500
+MOST_HISTORY = 20
+MOST_JUDGED = 10_000
+CACHE_S = 10.0
+NEAR_S = 1.0  # an event and its ghost differ by what two clocks do
+SHOWN = ("background", "ignored", "held", "settle_answers", "gap_s")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is changed of rules, each value written out; a threshold of None goes."""
+
+    scalars: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, Threshold | None] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], start: Rules) -> Changes:
+        """Read what someone asks for, of the rules that are to be changed.
+
+        Raises:
+            InputError: a key that is unknown, ill-typed or out of range.
+
+        >>> Changes.parse({"on": 0.3}, Rules()).scalars
+        {'on': 0.3, 'off': 0.3}
+        """
+        data = dict(data)
+        pairs = data.pop("thresholds", {})
+        if not isinstance(pairs, dict):
+            raise InputError("changes: thresholds is a table of labels")
+        dropped = dict.fromkeys(label for label, pair in pairs.items() if pair is None)
+        kept = {label: pair for label, pair in pairs.items() if pair is not None}
+        if unknown := set(data) - set(SCALARS):
+            raise InputError(f"changes: {min(unknown)!r:.40} is unknown")
+        given = decode(RuleOverrides, {**data, "thresholds": kept}, "changes", InputError)
+        after = given.apply(start)
+        scalars = {k: getattr(after, k) for k in SCALARS}
+        wanted = {k: v for k, v in scalars.items() if k in data or v != getattr(start, k)}
+        return cls(wanted, {**given.thresholds, **dropped})
+
+    @property
+    def keys(self) -> list[str]:
+        """What is changed; of thresholds by label."""
+        return [*self.scalars, *map(threshold_key, self.thresholds)]
+
+    def of_rules(self, rules: Rules) -> Rules:
+        """Return rules with the changes."""
+        return replace(rules, **self.scalars, thresholds=self._merged(rules.thresholds))
+
+    def of_overrides(self, own: RuleOverrides) -> RuleOverrides:
+        """Return what differs for a source, with the changes."""
+        return replace(own, **self.scalars, thresholds=self._merged(own.thresholds))
+
+    def of_ruling(self, ruling: Ruling, source: str | None) -> Ruling:
+        """Return all rules, those of one source, or of those without their own, changed."""
+        if source is None:
+            return replace(ruling, shared=self.of_rules(ruling.shared))
+        own = self.of_overrides(ruling.own.get(source, RuleOverrides()))
+        return replace(ruling, own={**ruling.own, source: own})
+
+    def _merged(self, thresholds: Mapping[str, Threshold]) -> dict[str, Threshold]:
+        merged = {**thresholds, **self.thresholds}
+        return {label: pair for label, pair in merged.items() if pair is not None}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a save, or an undo, did to a file."""
+
+    file: Path
+    backup: Path
+    diff: str
+    overridden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One save that can be undone: what was before, and what the file says since."""
+
+    ruling: Ruling
+    saved_keys: frozenset[tuple[str | None, str]]
+    text_before: str
+    text_after: str
+
+
+@dataclass(frozen=True)
+class _Trial:
+    ruling: Ruling
+    source: str | None
+    keys: tuple[str, ...]
+    until_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """Stored answers, and what rules made of them; kept while someone moves a slider."""
+
+    tracks: list[StoredTrack]
+    hours: float
+    read_s: float
+    decided: dict[str, dict[int, list[Event]]] = field(default_factory=dict)
+
+
+class ConflictError(InputError):
+    """It cannot be done as things are now."""
+
+
+class RuleBook:
+    """The rules of a run as people operate them; for any thread.
+
+    Args:
+        layers: where they come from.
+        running: the run, with the answers of the past and what was said of events.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        layers: RuleLayers,
+        running: Running,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._layers, self._running, self._store = layers, running, running.store
+        self._labels = running.labels
+        self._activation = running.recognizer.card.output.activation
+        self._now, self._lock = now, threading.RLock()
+        self._ruling, self._origins = layers.read(), layers.origins()
+        self._saved_keys = frozenset[tuple[str | None, str]]()
+        self._trial: _Trial | None = None
+        self._history: list[_Step] = []
+        self._past: _Past | None = None
+
+    def rules_of(self, source: str | None) -> Rules:
+        """Return the rules that a source is decided by now; None: those of all the others."""
+        with self._lock:
+            return (self._trial.ruling if self._trial else self._ruling).of(source)
+
+    def record(self) -> dict[str, Any]:
+        """Return the rules, where they come from, and what can be done, JSON-ready."""
+        with self._lock:
+            named, target = self._sources(), self._layers.target()
+            shared = [name for name in named if name not in self._singles()]
+            scopes = [self._scope(None, shared)]
+            scopes += [self._scope(name, [name]) for name in named if name in self._singles()]
+            return {
+                "scopes": scopes,
+                "history": len(self._history),
+                "target": {
+                    "kind": target.kind,
+                    "file": target.path.name if target.path else "",
+                    "writable": target.kind != "none",
+                    "reason": target.reason,
+                },
+                "limits": self._limits(),
+            }
+
+    def _sources(self) -> list[str]:
+        return [counts.source for counts in self._running.counts()]
+
+    def _singles(self) -> dict[str, Rules]:
+        return (self._trial.ruling if self._trial else self._ruling).singles()
+
+    def _limits(self) -> dict[str, Any]:
+        log = self._store.logits
+        oldest = log.oldest_utc_s()
+        since = None if oldest is None else datetime.fromtimestamp(oldest, timezone.utc)
+        return {"hours": log.limits.most_age_s / 3600, "since_utc": iso(since)}
+
+    # --- what would be ---
+
+    def preview(
+        self, source: str | None, data: Mapping[str, Any], *, hours: float = 1.0
+    ) -> dict[str, Any]:
+        """Decide stored answers by the rules that hold, and by changed ones; JSON-ready.
+
+        Raises:
+            InputError: changes that cannot be.
+        """
+        started = time.perf_counter()
+        with self._lock:
+            ruling, past = self._ruling, self._read(hours)
+        changed = self._changes(source, data).of_ruling(ruling, source)
+        names = {t.source for t in past.tracks}
+        hit = sorted(n for n in names if ruling.of(n) != changed.of(n) or source in (None, n))
+        before, after = (self._decide(past, rules, hit) for rules in (ruling, changed))
+        up, down = self._lost(before, after, past)
+        return {
+            "before": sum(map(len, before.values())),
+            "after": sum(map(len, after.values())),
+            "answers": sum(len(t.answers) for t in past.tracks if t.source in hit),
+            "since_utc": iso(_since(past.tracks)),
+            "lost_up": up,
+            "lost_down": down,
+            "cameras": [
+                {
+                    "camera": name,
+                    "before": before[name][-MOST_GHOSTS:],
+                    "after": after[name][-MOST_GHOSTS:],
+                }
+                for name in hit
+            ],
+            "took_ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+
+    def _changes(self, source: str | None, data: Mapping[str, Any]) -> Changes:
+        if source is not None and source not in self._sources():
+            raise InputError(f"there is no camera {source!r:.80}")
+        start = self._ruling.of(source)
+        changes = Changes.parse(data, start)
+        changes.of_rules(start).check(self._labels)
+        return changes
+
+    def _read(self, hours: float) -> _Past:
+        past = self._past
+        if past is None or past.hours != hours or self._now() - past.read_s > CACHE_S:
+            past = _Past(self._store.logits.tracks(hours * 3600), hours, self._now())
+            self._past = past
+        return past
+
+    def _decide(
+        self, past: _Past, ruling: Ruling, sources: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Return the events of each source."""
+        found: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
+        for number, track in enumerate(past.tracks):
+            if track.source in found:
+                rules = ruling.of(track.source)
+                of_rules = past.decided.setdefault(repr(rules), {})
+                if number not in of_rules:
+                    of_rules[number] = self._replayed(track, rules)
+                while len(past.decided) > 2:  # the rules that hold, and those of the last move
+                    past.decided.pop(next(iter(past.decided)))
+                found[track.source] += _ghosts(track, of_rules[number])
+        return found
+
+    def _replayed(self, track: StoredTrack, rules: Rules) -> list[Event]:
+        pairs = ((answer.time_s, answer.logits) for answer in track.answers)
+        return replay(pairs, rules, self._labels, activation=self._activation)
+
+    def _lost(
+        self,
+        before: Mapping[str, list[dict[str, Any]]],
+        after: Mapping[str, list[dict[str, Any]]],
+        past: _Past,
+    ) -> tuple[int, int]:
+        """Return how many events with a thumb up, and down, would not be there any more."""
+        lost = {"up": 0, "down": 0}
+        since = _since(past.tracks)
+        for verdict in get_args(Verdict):
+            query = EventQuery(since=since, verdict=verdict)
+            for event in self._store.events(query, most=MOST_JUDGED):
+                was = _overlaps(event, before.get(event.source or "", []))
+                lost[verdict] += was and not _overlaps(event, after.get(event.source or "", []))
+        return lost["up"], lost["down"]
+
+    # --- what is done ---
+
+    def attempt(self, source: str | None, data: Mapping[str, Any], *, seconds: float) -> None:
+        """Decide by changed rules for so many seconds; `expire` ends that.
+
+        Raises:
+            InputError: changes that cannot be.
+        """
+        with self._lock:
+            changes = self._changes(source, data)
+            ruling = changes.of_ruling(self._ruling, source)
+            self._rule(ruling)
+            keys = tuple(changes.keys)
+            self._trial = _Trial(ruling, source, keys, self._now() + seconds)
+
+    def revert(self) -> bool:
+        """End what is tried; return whether there was anything."""
+        with self._lock:
+            if self._trial is None:
+                return False
+            self._trial = None
+            self._rule(self._ruling)
+            return True
+
+    def expire(self) -> bool:
+        """End what is tried, if its time is over; return whether it was."""
+        with self._lock:
+            over = self._trial is not None and self._now() >= self._trial.until_s
+            return over and self.revert()
+
+    def save(self, source: str | None, data: Mapping[str, Any]) -> Saved:
+        """Decide by changed rules from now on, and after a restart; what is tried ends.
+
+        Raises:
+            ConflictError: there is no file to save them in.
+            InputError: changes that cannot be.
+            SinkError: the file cannot be written.
+        """
+        with self._lock:
+            changes, target = self._changes(source, data), self._target(source)
+            assert target.path is not None
+            before = text_of(target.path)
+            wanted = changes.of_ruling(self._ruling, source)
+            text = self._text(before, source, changes, wanted)
+            overridden = self._overridden(text, source, changes, wanted)
+            saved = self._write(target.path, before, text)
+            step = _Step(self._ruling, self._saved_keys, before, text)
+            self._history = [*self._history, step][-MOST_HISTORY:]
+            self._saved_keys |= {(source, key) for key in changes.keys}
+            self._ruling, self._trial = wanted, None
+            self._rule(wanted)
+            return replace(saved, overridden=overridden)
+
+    def undo(self) -> Saved:
+        """Take back the last save of this run.
+
+        Raises:
+            ConflictError: there is none, or someone else has changed the file since.
+            SinkError: the file cannot be written.
+        """
+        with self._lock:
+            if not self._history:
+                raise ConflictError("there is nothing to undo")
+            step, path = self._history[-1], self._layers.target().path
+            if path is None or text_of(path) != step.text_after:
+                raise ConflictError("the file was changed by someone else since; nothing is undone")
+            saved = self._write(path, step.text_after, step.text_before)
+            self._history.pop()
+            self._ruling, self._saved_keys, self._trial = step.ruling, step.saved_keys, None
+            self._rule(self._ruling)
+            return saved
+
+    def _target(self, source: str | None) -> Target:
+        target = self._layers.target()
+        if target.path is None or target.kind == "none":
+            raise ConflictError(target.reason)
+        try:
+            check_source(self._ruling, source, self._layers)
+        except InputError as error:
+            raise ConflictError(str(error)) from error
+        return target
+
+    def _text(self, before: str, source: str | None, changes: Changes, wanted: Ruling) -> str:
+        """Return what the file is to say; a threshold of a lower layer is written over."""
+        table = self._table(source)
+        text = edited(before, table, changes.scalars, changes.thresholds)
+        rules, reread = wanted.of(source), self._reread(text).of(source)
+        general = Threshold(rules.on, rules.off)
+        kept = {
+            label: general
+            for label, pair in changes.thresholds.items()
+            if pair is None and label in reread.thresholds
+        }
+        return edited(text, table, {}, kept) if kept else text
+
+    def _overridden(
+        self, text: str, source: str | None, changes: Changes, wanted: Ruling
+    ) -> tuple[str, ...]:
+        """Return what the next start would decide by others, as options go before a file."""
+        then, now = self._reread(text).of(source), wanted.of(source)
+        then.check(self._labels)
+        return tuple(key for key in changes.scalars if getattr(then, key) != getattr(now, key))
+
+    def _reread(self, text: str) -> Ruling:
+        """Return the rules of a start with such a file."""
+        target = self._layers.target()
+        assert target.path is not None
+        temporary = temporary_beside(target.path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            return self._layers.in_place(temporary).read()
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _table(self, source: str | None) -> tuple[str, ...]:
+        if self._layers.config is None:
+            return ()
+        return ("actions",) if source is None else ("sources", source, "rules")
+
+    def _write(self, path: Path, before: str, after: str) -> Saved:
+        backup = path.with_name(f"{path.name}.bak")
+        if path.exists():
+            replace_text(backup, before)
+        replace_text(path, after)
+        return Saved(path, backup, difference(before, after, path.name))
+
+    def _rule(self, ruling: Ruling) -> None:
+        self._running.pipeline.change_rules(ruling.shared, ruling.singles())
+
+    # --- what is shown ---
+
+    def _scope(self, source: str | None, cameras: list[str]) -> dict[str, Any]:
+        rules, trial = self.rules_of(source), self._trial
+        trying = None
+        if trial is not None and trial.source == source:
+            left_s = max(trial.until_s - self._now(), 0.0)
+            until = datetime.now(timezone.utc) + timedelta(seconds=left_s)
+            trying = {"until_utc": iso(until), "left_s": round(left_s, 1)}
+
+        def value(key: str, content: Any) -> dict[str, Any]:
+            origin = self._origin(source, key)
+            where = Path(origin.where).name if origin.kind != "option" else origin.where
+            return {"value": content, "origin": origin.kind, "where": where}
+
+        values = {key: value(key, getattr(rules, key)) for key in (*SCALARS, *SHOWN)}
+        thresholds = {
+            label: value(threshold_key(label), {"on": pair.on, "off": pair.off})
+            for label, pair in rules.thresholds.items()
+        }
+        return {
+            "camera": source,
+            "cameras": cameras,
+            "values": {**values, "thresholds": thresholds},
+            "trying": trying,
+        }
+
+    def _origin(self, source: str | None, key: str) -> Origin:
+        for scope in dict.fromkeys((source, None)):
+            if self._trial and self._trial.source == scope and key in self._trial.keys:
+                return Origin("trying")
+            if (scope, key) in self._saved_keys:
+                return Origin("page", str(self._layers.target().path or ""))
+            if scope is not None and self._is_own(scope, key):
+                return Origin("config", str(self._layers.config or ""))
+        return self._origins.get(key, Origin())
+
+    def _is_own(self, source: str, key: str) -> bool:
+        own = self._ruling.own.get(source)
+        if own is None:
+            return False
+        label = key.removeprefix(threshold_key(""))
+        if label != key:
+            return label in own.thresholds
+        return getattr(own, key, None) not in (None, ())
+
+
+def _since(tracks: Sequence[StoredTrack]) -> datetime | None:
+    times = [t.answers[0].utc_s for t in tracks if t.answers and t.answers[0].utc_s is not None]
+    return datetime.fromtimestamp(min(times), timezone.utc) if times else None
+
+
+def _ghosts(track: StoredTrack, events: Sequence[Event]) -> list[dict[str, Any]]:
+    utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
+
+    def utc(time_s: float) -> str | None:
+        known_s = utc_s.get(time_s)
+        return None if known_s is None else iso(datetime.fromtimestamp(known_s, timezone.utc))
+
+    return [
+        {
+            "index": event.index,
+            "label": event.label,
+            "score": round(event.score, 6),
+            "start_s": round(event.start_s, 4),
+            "end_s": round(event.told_s, 4),
+            "start_utc": utc(event.start_s),
+            "end_utc": utc(event.told_s),
+        }
+        for event in events
+    ]
+
+
+def _overlaps(event: Event, ghosts: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether one of the ghosts is the event: of its class, at its time of day."""
+    if event.start_utc is None:
+        return False
+    end = event.end_utc or event.start_utc
+    near = timedelta(seconds=NEAR_S)
+    first, last = iso(event.start_utc - near), iso(end + near)
+    assert first is not None and last is not None
+    return any(
+        ghost["index"] == event.index
+        and ghost["start_utc"] is not None
+        and ghost["start_utc"] <= last
+        and (ghost["end_utc"] or last) >= first
+        for ghost in ghosts
+    )
