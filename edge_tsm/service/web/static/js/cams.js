@@ -170,6 +170,9 @@ function paintActions(context, width, height, one) {
     context.beginPath();
     context.arc(margin + high / 2, y + high / 2, small ? 4 : 5, 0, 7);
     context.fill();
+    context.strokeStyle = "#ffffff"; // the colors of the light theme are dark
+    context.lineWidth = 1.5;
+    context.stroke();
     context.fillStyle = "#ffffff";
     context.fillText(shown, margin + high / 2 + (small ? 8 : 11), y + high / 2 + 1);
     context.fillStyle = "rgb(255 255 255 / 75%)";

@@ -47,7 +47,7 @@ function update(element, event) {
   text(what.querySelector(".label"), event.label);
   attribute(what.querySelector(".label"), "title", event.label);
   text(what.querySelector(".score"), percent(event.score));
-  text(what.querySelector(".facts"), [event.source, lasted(event)].filter(Boolean).join(" · "));
+  text(what.querySelector(".facts"), [lasted(event), event.source].filter(Boolean).join(" · "));
   text(what.querySelector(".times"), event.start_utc ? `${localTime(event.start_utc)} · ${utcTime(event.start_utc)}` : `at ${duration(event.start_s)} of the recording`);
   attribute(element, "data-on", event.duration_s === null);
   updateThumb(element.querySelector(".thumb"), event);

@@ -28,12 +28,13 @@ function card(title, content, extra = "") {
   return h("section", { class: `card ${extra}`, "aria-label": title }, h("div", { class: "head" }, h("h2", {}, title)), h("div", { class: "body" }, content));
 }
 
-function table(name, columns, rows) {
+/** A table; `stacked`: on a phone each row is a block, so its roles are said, as the layout hides them. */
+function table(name, columns, rows, stacked = false) {
   if (!rows.length) return h("p", { class: "muted small" }, "None.");
-  const cells = (row) => row.map((cell, i) => (i ? h("td", { "data-name": columns[i], class: "figure-cell" }, cell) : h("th", { scope: "row" }, cell)));
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, h("table", {},
-    h("thead", {}, h("tr", {}, ...columns.map((column, i) => h("th", { scope: "col", class: [i ? "figure-cell" : "", column === "State" ? "words" : ""].join(" ") }, column)))),
-    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...cells(row))))));
+  const cells = (row) => row.map((cell, i) => (i ? h("td", { "data-name": columns[i], class: "figure-cell", role: "cell" }, cell) : h("th", { scope: "row", role: "rowheader" }, cell)));
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, h("table", { role: "table", class: stacked ? "stacked" : null },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...columns.map((column, i) => h("th", { scope: "col", role: "columnheader", class: [i ? "figure-cell" : "", column === "State" ? "words" : ""].join(" ") }, column)))),
+    h("tbody", { role: "rowgroup" }, ...rows.map((row) => h("tr", { role: "row" }, ...cells(row))))));
 }
 
 function cameras({ sources }) {
@@ -46,7 +47,7 @@ function cameras({ sources }) {
       count(one.dropped), count(one.skipped), count(one.breaks),
     ];
   });
-  return card("Cameras", table("Cameras", ["Camera", "State", "Frames/s", "Answers/s", "Dropped", "Skipped", "Breaks"], rows), "full");
+  return card("Cameras", table("Cameras", ["Camera", "State", "Frames/s", "Answers/s", "Dropped", "Skipped", "Breaks"], rows, true), "full");
 }
 
 const count = (value) => (value ?? 0).toLocaleString("en-US");

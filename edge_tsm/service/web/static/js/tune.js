@@ -165,7 +165,7 @@ const verdict = h("p", { class: "verdict", role: "status" });
 const legend = h("ul", { class: "legend plain", "aria-label": "Lines" });
 const evidence = h("p", { class: "small muted" });
 const holds = h("p", { class: "small muted" });
-const general = h("button", { class: "link small", type: "button", onclick: () => setPair(scope(), label, null) }, "Use the thresholds of all classes");
+const general = h("button", { class: "link small", type: "button", onclick: () => setPair(scope(), label, null) }, "As all classes");
 const fixed = h("dl", { class: "facts" });
 const reason = h("p", { class: "small muted" });
 const buttons = {
