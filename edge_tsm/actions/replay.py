@@ -57,4 +57,4 @@ def replay(
             scores.append(decision.scores[chosen])
     events += decider.finish()
     ended = tuple(event for event in events if event.kind == "end")
-    return Replayed(ended, np.array(scores, np.float32).reshape(-1, len(chosen)))
+    return Replayed(ended, np.array(scores, np.float32).reshape(len(scores), len(chosen)))
