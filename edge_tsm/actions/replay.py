@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_tsm.actions.decider import DECIDERS
 from edge_tsm.actions.rules import Rules
 from edge_tsm.datatypes import Activation, Event, Logits, Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """Actions, each as its end, and the smoothed scores of some classes, (answers, classes)."""
+
+    events: tuple[Event, ...]
+    scores: NDArray[np.float32]
 
 
 def replay(
@@ -15,29 +27,34 @@ def replay(
     labels: tuple[str, ...],
     *,
     activation: Activation = "softmax",
-) -> list[Event]:
-    """Return the actions that a decider finds in the answers of one source, each as its end.
+    watched: Sequence[int] = (),
+) -> Replayed:
+    """Return what a decider finds in the answers of one source.
 
     Args:
         answers: time by the source's clock, and logits (classes,), in their order; what is on
             after the last one ends with it.
         rules, labels, activation: as of a `Decider`.
+        watched: classes whose scores are returned.
 
     Raises:
         InputError: the rules name a label that the model does not have.
 
-    >>> import numpy as np
     >>> logits = [np.array(row, np.float32) for row in ([5, 0], [0, 5], [0, 5], [5, 0])]
     >>> rules = Rules(on=0.9, off=0.5, background=("idle",))
-    >>> for event in replay(enumerate(logits), rules, ("idle", "wave")):
+    >>> for event in replay(enumerate(logits), rules, ("idle", "wave")).events:
     ...     print(event.label, event.start_s, event.told_s)
     wave 1 3
     """
-    decider = DECIDERS[activation](rules, labels)
-    events = list[Event]()
+    decider, chosen = DECIDERS[activation](rules, labels), list(watched)
+    events, scores = list[Event](), list[NDArray[np.float32]]()
     for time_s, logits in answers:
         # Deciders look at logits alone: nobody needs the probabilities of each answer again.
         answer = Prediction(labels, logits, logits, 0.0, activation=activation)
-        events += decider.update(answer, time_s=time_s).events
+        decision = decider.update(answer, time_s=time_s)
+        events += decision.events
+        if chosen:
+            scores.append(decision.scores[chosen])
     events += decider.finish()
-    return [event for event in events if event.kind == "end"]
+    ended = tuple(event for event in events if event.kind == "end")
+    return Replayed(ended, np.array(scores, np.float32).reshape(len(scores), len(chosen)))

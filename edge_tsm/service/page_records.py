@@ -239,8 +239,19 @@ class _Changed(TypedDict):
     changes: ChangesRecord
 
 
-class SaveBody(_Changed):
+DryRun = Annotated[bool, Note(description="change nothing: say what would be")]
+
+
+class SaveBody(_Changed, total=False):
     """What is saved."""
+
+    dry_run: DryRun
+
+
+class UndoBody(TypedDict, total=False):
+    """The last save is taken back."""
+
+    dry_run: DryRun
 
 
 class TryBody(_Changed, total=False):
@@ -253,6 +264,7 @@ class PreviewBody(_Changed, total=False):
     """What is tried on stored logits, of so many hours."""
 
     hours: Annotated[float, Note(exclusive_minimum=0)]
+    labels: Annotated[tuple[str, ...], Note(description="classes whose scores are returned: 3")]
 
 
 class GhostRecord(TypedDict):
@@ -267,12 +279,29 @@ class GhostRecord(TypedDict):
     end_utc: Utc
 
 
+class PreviewSeriesRecord(TypedDict):
+    """Smoothed scores of one class by the rules that hold, and by the changed ones."""
+
+    index: int
+    label: str
+    before: tuple[Share, ...]
+    after: tuple[Share, ...]
+
+
+class PreviewScoresRecord(TypedDict):
+    """Scores over time: 600 points at most, each the highest of its time."""
+
+    utc: tuple[Utc, ...]
+    series: tuple[PreviewSeriesRecord, ...]
+
+
 class CameraPreviewRecord(TypedDict):
     """The events of one camera by the rules that hold, and by the changed ones; the newest 500."""
 
     camera: str
     before: tuple[GhostRecord, ...]
     after: tuple[GhostRecord, ...]
+    scores: PreviewScoresRecord
 
 
 class PreviewRecord(TypedDict):

@@ -8,16 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from edge_tsm.actions.replay import replay
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold
 from edge_tsm.bundle.schema import decode
-from edge_tsm.datatypes import Event, iso
+from edge_tsm.datatypes import iso
 from edge_tsm.errors import InputError
-from edge_tsm.events import EventQuery
-from edge_tsm.events.logits import StoredTrack
-from edge_tsm.events.query import Verdict
+from edge_tsm.service.preview import Past
 from edge_tsm.service.rule_file import difference, edited, replace_text, text_of
 from edge_tsm.service.rule_layers import (
     SCALARS,
@@ -31,11 +28,7 @@ from edge_tsm.service.rule_layers import (
 from edge_tsm.service.running import Running
 from edge_tsm.system.files import temporary_beside
 
-MOST_GHOSTS = 500
 MOST_HISTORY = 20
-MOST_JUDGED = 10_000
-CACHE_S = 10.0
-NEAR_S = 1.0  # an event and its ghost differ by what two clocks do
 SHOWN = ("background", "ignored", "held", "settle_answers", "gap_s")
 
 
@@ -123,16 +116,6 @@ class _Trial:
     until_s: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Past:
-    """Stored answers, and what rules made of them; kept while someone moves a slider."""
-
-    tracks: list[StoredTrack]
-    hours: float
-    read_s: float
-    decided: dict[str, dict[int, list[Event]]] = field(default_factory=dict)
-
-
 class ConflictError(InputError):
     """It cannot be done as things are now."""
 
@@ -155,13 +138,14 @@ class RuleBook:
     ) -> None:
         self._layers, self._running, self._store = layers, running, running.store
         self._labels = running.labels
-        self._activation = running.recognizer.card.output.activation
         self._now, self._lock = now, threading.RLock()
         self._ruling, self._origins = layers.read(), layers.origins()
         self._saved_keys = frozenset[tuple[str | None, str]]()
         self._trial: _Trial | None = None
         self._history: list[_Step] = []
-        self._past: _Past | None = None
+        self._past = Past(
+            running.store, self._labels, running.recognizer.card.output.activation, now=now
+        )
 
     def rules_of(self, source: str | None) -> Rules:
         """Return the rules that a source is decided by now; None: those of all the others."""
@@ -202,38 +186,31 @@ class RuleBook:
     # --- what would be ---
 
     def preview(
-        self, source: str | None, data: Mapping[str, Any], *, hours: float = 1.0
+        self,
+        source: str | None,
+        data: Mapping[str, Any],
+        *,
+        hours: float = 1.0,
+        labels: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Decide stored answers by the rules that hold, and by changed ones; JSON-ready.
 
+        Args:
+            source: whose rules; None: of all without some of their own.
+            data: what is changed.
+            hours: of answers.
+            labels: classes whose smoothed scores are returned.
+
         Raises:
-            InputError: changes that cannot be.
+            InputError: changes or labels that cannot be.
         """
-        started = time.perf_counter()
-        with self._lock:
-            ruling, past = self._ruling, self._read(hours)
-        changed = self._changes(source, data).of_ruling(ruling, source)
-        names = {t.source for t in past.tracks}
-        hit = sorted(n for n in names if ruling.of(n) != changed.of(n) or source in (None, n))
-        before, after = (self._decide(past, rules, hit) for rules in (ruling, changed))
-        up, down = self._lost(before, after, past)
-        return {
-            "before": sum(map(len, before.values())),
-            "after": sum(map(len, after.values())),
-            "answers": sum(len(t.answers) for t in past.tracks if t.source in hit),
-            "since_utc": iso(_since(past.tracks)),
-            "lost_up": up,
-            "lost_down": down,
-            "cameras": [
-                {
-                    "camera": name,
-                    "before": before[name][-MOST_GHOSTS:],
-                    "after": after[name][-MOST_GHOSTS:],
-                }
-                for name in hit
-            ],
-            "took_ms": round((time.perf_counter() - started) * 1000, 1),
-        }
+        unknown = [label for label in labels if label not in self._labels]
+        if unknown:
+            raise InputError(f"labels: the model has no label {unknown[0]!r:.80}")
+        with self._lock:  # of one at a time: each takes a core for a while
+            changed = self._changes(source, data).of_ruling(self._ruling, source)
+            watched = [self._labels.index(label) for label in labels]
+            return self._past.compare(self._ruling, changed, hours=hours, watched=watched)
 
     def _changes(self, source: str | None, data: Mapping[str, Any]) -> Changes:
         if source is not None and source not in self._sources():
@@ -242,49 +219,6 @@ class RuleBook:
         changes = Changes.parse(data, start)
         changes.of_rules(start).check(self._labels)
         return changes
-
-    def _read(self, hours: float) -> _Past:
-        past = self._past
-        if past is None or past.hours != hours or self._now() - past.read_s > CACHE_S:
-            past = _Past(self._store.logits.tracks(hours * 3600), hours, self._now())
-            self._past = past
-        return past
-
-    def _decide(
-        self, past: _Past, ruling: Ruling, sources: Sequence[str]
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Return the events of each source."""
-        found: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
-        for number, track in enumerate(past.tracks):
-            if track.source in found:
-                rules = ruling.of(track.source)
-                of_rules = past.decided.setdefault(repr(rules), {})
-                if number not in of_rules:
-                    of_rules[number] = self._replayed(track, rules)
-                while len(past.decided) > 2:  # the rules that hold, and those of the last move
-                    past.decided.pop(next(iter(past.decided)))
-                found[track.source] += _ghosts(track, of_rules[number])
-        return found
-
-    def _replayed(self, track: StoredTrack, rules: Rules) -> list[Event]:
-        pairs = ((answer.time_s, answer.logits) for answer in track.answers)
-        return replay(pairs, rules, self._labels, activation=self._activation)
-
-    def _lost(
-        self,
-        before: Mapping[str, list[dict[str, Any]]],
-        after: Mapping[str, list[dict[str, Any]]],
-        past: _Past,
-    ) -> tuple[int, int]:
-        """Return how many events with a thumb up, and down, would not be there any more."""
-        lost = {"up": 0, "down": 0}
-        since = _since(past.tracks)
-        for verdict in get_args(Verdict):
-            query = EventQuery(since=since, verdict=verdict)
-            for event in self._store.events(query, most=MOST_JUDGED):
-                was = _overlaps(event, before.get(event.source or "", []))
-                lost[verdict] += was and not _overlaps(event, after.get(event.source or "", []))
-        return lost["up"], lost["down"]
 
     # --- what is done ---
 
@@ -316,8 +250,10 @@ class RuleBook:
             over = self._trial is not None and self._now() >= self._trial.until_s
             return over and self.revert()
 
-    def save(self, source: str | None, data: Mapping[str, Any]) -> Saved:
+    def save(self, source: str | None, data: Mapping[str, Any], *, dry_run: bool = False) -> Saved:
         """Decide by changed rules from now on, and after a restart; what is tried ends.
+
+        With `dry_run` nothing is changed: what is returned is what would be.
 
         Raises:
             ConflictError: there is no file to save them in.
@@ -331,16 +267,19 @@ class RuleBook:
             wanted = changes.of_ruling(self._ruling, source)
             text = self._text(before, source, changes, wanted)
             overridden = self._overridden(text, source, changes, wanted)
-            saved = self._write(target.path, before, text)
+            saved = replace(_saved(target.path, before, text), overridden=overridden)
+            if dry_run:
+                return saved
+            _write(saved, before, text)
             step = _Step(self._ruling, self._saved_keys, before, text)
             self._history = [*self._history, step][-MOST_HISTORY:]
             self._saved_keys |= {(source, key) for key in changes.keys}
             self._ruling, self._trial = wanted, None
             self._rule(wanted)
-            return replace(saved, overridden=overridden)
+            return saved
 
-    def undo(self) -> Saved:
-        """Take back the last save of this run.
+    def undo(self, *, dry_run: bool = False) -> Saved:
+        """Take back the last save of this run; see `save`.
 
         Raises:
             ConflictError: there is none, or someone else has changed the file since.
@@ -352,7 +291,10 @@ class RuleBook:
             step, path = self._history[-1], self._layers.target().path
             if path is None or text_of(path) != step.text_after:
                 raise ConflictError("the file was changed by someone else since; nothing is undone")
-            saved = self._write(path, step.text_after, step.text_before)
+            saved = _saved(path, step.text_after, step.text_before)
+            if dry_run:
+                return saved
+            _write(saved, step.text_after, step.text_before)
             self._history.pop()
             self._ruling, self._saved_keys, self._trial = step.ruling, step.saved_keys, None
             self._rule(self._ruling)
@@ -405,13 +347,6 @@ class RuleBook:
             return ()
         return ("actions",) if source is None else ("sources", source, "rules")
 
-    def _write(self, path: Path, before: str, after: str) -> Saved:
-        backup = path.with_name(f"{path.name}.bak")
-        if path.exists():
-            replace_text(backup, before)
-        replace_text(path, after)
-        return Saved(path, backup, difference(before, after, path.name))
-
     def _rule(self, ruling: Ruling) -> None:
         self._running.pipeline.change_rules(ruling.shared, ruling.singles())
 
@@ -462,44 +397,12 @@ class RuleBook:
         return getattr(own, key, None) not in (None, ())
 
 
-def _since(tracks: Sequence[StoredTrack]) -> datetime | None:
-    times = [t.answers[0].utc_s for t in tracks if t.answers and t.answers[0].utc_s is not None]
-    return datetime.fromtimestamp(min(times), timezone.utc) if times else None
+def _saved(path: Path, before: str, after: str) -> Saved:
+    backup = path.with_name(f"{path.name}.bak")
+    return Saved(path, backup, difference(before, after, path.name))
 
 
-def _ghosts(track: StoredTrack, events: Sequence[Event]) -> list[dict[str, Any]]:
-    utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
-
-    def utc(time_s: float) -> str | None:
-        known_s = utc_s.get(time_s)
-        return None if known_s is None else iso(datetime.fromtimestamp(known_s, timezone.utc))
-
-    return [
-        {
-            "index": event.index,
-            "label": event.label,
-            "score": round(event.score, 6),
-            "start_s": round(event.start_s, 4),
-            "end_s": round(event.told_s, 4),
-            "start_utc": utc(event.start_s),
-            "end_utc": utc(event.told_s),
-        }
-        for event in events
-    ]
-
-
-def _overlaps(event: Event, ghosts: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether one of the ghosts is the event: of its class, at its time of day."""
-    if event.start_utc is None:
-        return False
-    end = event.end_utc or event.start_utc
-    near = timedelta(seconds=NEAR_S)
-    first, last = iso(event.start_utc - near), iso(end + near)
-    assert first is not None and last is not None
-    return any(
-        ghost["index"] == event.index
-        and ghost["start_utc"] is not None
-        and ghost["start_utc"] <= last
-        and (ghost["end_utc"] or last) >= first
-        for ghost in ghosts
-    )
+def _write(saved: Saved, before: str, after: str) -> None:
+    if saved.file.exists():
+        replace_text(saved.backup, before)
+    replace_text(saved.file, after)

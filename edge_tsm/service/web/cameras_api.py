@@ -25,7 +25,7 @@ from edge_tsm.service.web.pictures import PICTURE, SEEN, Key, Picture
 from edge_tsm.service.web.problems import Refusal
 from edge_tsm.service.web.routes import Route, json_response
 from edge_tsm.service.web.sink import PageSink
-from edge_tsm.service.web.viewers import Viewer
+from edge_tsm.service.web.viewers import MOST_TOP, Viewer
 
 MOST_WATCHERS = 32
 MOST_MESSAGE_BYTES = 16 * 1024
@@ -134,7 +134,7 @@ class CamerasApi:
     async def _scores(self, request: web.Request) -> web.StreamResponse:
         camera = self._counts(request).source
         span_s = number(request, "seconds", 600.0, least=1.0, most=600.0)
-        top = number(request, "top", 3, least=0, most=20)
+        top = number(request, "top", 3, least=0, most=MOST_TOP)
         moments = list(self._hub.view(camera).moments)
         newest_s = moments[-1].time_s if moments else 0.0
         moments = [m for m in moments if newest_s - m.time_s <= span_s]

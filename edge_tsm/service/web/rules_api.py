@@ -15,6 +15,7 @@ from edge_tsm.service.page_records import (
     SaveBody,
     SavedRecord,
     TryBody,
+    UndoBody,
 )
 from edge_tsm.service.tuning import ConflictError, RuleBook, Saved
 from edge_tsm.service.web.asking import body_of
@@ -23,6 +24,7 @@ from edge_tsm.service.web.routes import Route, json_response
 
 TRY_S, SHORTEST_S, LONGEST_S = 600.0, 10.0, 3600.0
 MOST_HOURS = 24.0 * 7
+MOST_LABELS = 3
 
 
 class RulesApi:
@@ -60,7 +62,11 @@ class RulesApi:
                 changes=True,
             ),
             Route("POST", f"{path}/save", self._save, "Keep them", body=SaveBody, **saved),
-            Route("POST", f"{path}/undo", self._undo, "Take back the last save", **saved),
+            Route(
+                *("POST", f"{path}/undo", self._undo, "Take back the last save"),
+                body=UndoBody,
+                **saved,
+            ),
         ]
 
     def tell(self) -> None:
@@ -74,8 +80,13 @@ class RulesApi:
         body = await body_of(request)
         camera, changes = _asked(body)
         hours = _number(body, "hours", 1.0, least=0.01, most=MOST_HOURS)
+        labels = body.get("labels", [])
+        if not isinstance(labels, list) or len(labels) > MOST_LABELS:
+            raise Refusal("bad_request", f"labels: a list of {MOST_LABELS} at most is needed")
         async with self._previewing:
-            found = await asyncio.to_thread(self._book.preview, camera, changes, hours=hours)
+            found = await asyncio.to_thread(
+                self._book.preview, camera, changes, hours=hours, labels=labels
+            )
         return json_response(found)
 
     async def _try(self, request: web.Request) -> web.StreamResponse:
@@ -90,11 +101,14 @@ class RulesApi:
         return self._changed()
 
     async def _save(self, request: web.Request) -> web.StreamResponse:
-        camera, changes = _asked(await body_of(request))
-        return await self._saved(lambda: self._book.save(camera, changes))
+        body = await body_of(request)
+        camera, changes = _asked(body)
+        dry_run = body.get("dry_run") is True
+        return await self._saved(lambda: self._book.save(camera, changes, dry_run=dry_run))
 
-    async def _undo(self, _: web.Request) -> web.StreamResponse:
-        return await self._saved(self._book.undo)
+    async def _undo(self, request: web.Request) -> web.StreamResponse:
+        dry_run = (await body_of(request)).get("dry_run") is True
+        return await self._saved(lambda: self._book.undo(dry_run=dry_run))
 
     async def _saved(self, save: Callable[[], Saved]) -> web.StreamResponse:
         try:

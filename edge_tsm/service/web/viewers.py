@@ -15,7 +15,7 @@ from edge_tsm.system.jsontext import to_json
 MOST_WAITING = 1000  # messages that are never left out
 ACKNOWLEDGED_S = 10.0
 SLOW_S = 0.3  # a picture that takes longer is followed by a pause as long
-MOST_TOP, MOST_PINNED = 20, 50
+MOST_TOP = 64
 
 
 class Watcher(Protocol):
