@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from edge_tsm.errors import InputError
 
 PORT = 8765
-_FORM = re.compile(
-    r"(?:(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.-]*):)?(\d{1,5})|(\[[^\]]+\]|[A-Za-z0-9.-]+)"
-)
+_HOST = r"\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.-]*"
+_ALONE = r"\[[0-9A-Fa-f:.%]+\]|localhost|[0-9]+(?:\.[0-9]+){3}"  # a name needs a port
+_FORM = re.compile(rf"(?:({_HOST}):)?(\d{{1,5}})|({_ALONE})")
 
 
 @dataclass(frozen=True)

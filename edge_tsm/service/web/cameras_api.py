@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 import edge_tsm
 from edge_tsm.datatypes import Counts, iso
@@ -31,6 +31,7 @@ MOST_WATCHERS = 32
 MOST_MESSAGE_BYTES = 16 * 1024
 PICTURE_S = 2.0
 STREAM_S = 10.0
+CLOSE_S = 1.0
 SEND_BUFFER_BYTES = 128 * 1024
 _ID = "{id:[A-Za-z0-9_.-]{1,64}}"
 _BOUNDARY = "edge-tsm-picture"
@@ -197,7 +198,7 @@ class CamerasApi:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         self._check_room()
         socket = web.WebSocketResponse(
-            heartbeat=20.0, compress=False, max_msg_size=MOST_MESSAGE_BYTES
+            heartbeat=20.0, timeout=CLOSE_S, compress=False, max_msg_size=MOST_MESSAGE_BYTES
         )
         await socket.prepare(request)
         _bound_buffers(request)
@@ -229,7 +230,10 @@ class CamerasApi:
             await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
             if not receiving.done():
                 receiving.cancel()
-                await socket.close(code=1008, message=b"too slow")
+                too_slow = viewer.is_stuck
+                await socket.close(
+                    code=WSCloseCode.POLICY_VIOLATION if too_slow else WSCloseCode.GOING_AWAY
+                )
                 return
             message = receiving.result()
             if message.type is not WSMsgType.TEXT:
@@ -237,7 +241,7 @@ class CamerasApi:
             try:
                 self._obey(viewer, json.loads(message.data))
             except (ValueError, TypeError, KeyError, AttributeError, InputError):
-                await socket.close(code=1003, message=b"not understood")
+                await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
                 return
 
     def _obey(self, viewer: Viewer, said: dict[str, Any]) -> None:

@@ -198,6 +198,14 @@ class Hub:
             if viewer.is_stuck:
                 task.cancel()
 
+    def stop(self) -> None:
+        """End every connection."""
+        for task in self._viewers.values():
+            task.cancel()
+        for watcher in self._watchers:
+            if isinstance(watcher, NextPicture):
+                watcher.stop()
+
     def view(self, camera: str) -> CameraView:
         """Return what is known of a camera."""
         return self.views.setdefault(camera, CameraView())

@@ -149,7 +149,8 @@ class _Shown:
         self._task = asyncio.ensure_future(self._look_after())
 
     async def stop(self) -> None:
-        """End it."""
+        """End it, and what waits for pictures."""
+        self._hub.stop()
         if self._task:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -178,6 +178,7 @@ class NextPicture:
     def __init__(self, key: Key, want: Callable[[Key], None]) -> None:
         self._key, self._want = key, want
         self._waiting: asyncio.Future[Picture] | None = None
+        self._stopped = False
 
     def watches(self, key: Key) -> bool:
         """Return whether it watches a camera's pictures of a kind."""
@@ -188,12 +189,21 @@ class NextPicture:
         if picture.key == self._key and self._waiting and not self._waiting.done():
             self._waiting.set_result(picture)
 
+    def stop(self) -> None:
+        """End the wait, now and later."""
+        self._stopped = True
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_exception(ConnectionResetError("the page ends"))
+
     async def take(self, timeout_s: float) -> Picture:
         """Return the next picture.
 
         Raises:
             asyncio.TimeoutError: none comes in time.
+            ConnectionResetError: the page ends.
         """
+        if self._stopped:
+            raise ConnectionResetError("the page ends")
         self._waiting = asyncio.get_running_loop().create_future()
         self._want(self._key)
         return await asyncio.wait_for(self._waiting, timeout_s)
