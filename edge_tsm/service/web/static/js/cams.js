@@ -185,7 +185,7 @@ function paintFilm(card, context, width, height) {
   const { bitmap, facts } = card.latest.sees;
   const columns = columnsFor(facts.count, width);
   const rows = Math.ceil(facts.count / columns);
-  const across = Math.ceil(facts.count / facts.rows);
+  const across = facts.columns;
   const [wide, high] = [width / columns, height / rows];
   context.textBaseline = "alphabetic";
   context.textAlign = "left";

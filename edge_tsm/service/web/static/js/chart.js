@@ -19,7 +19,8 @@ export function areaOf(width, height, lanes) {
  * Paints a strip.
  *
  * `view`: {from, to: ms; series: [{index, dash, points: [[ms, score or null]…]}]; gaps: [{from, to, reason}];
- * thresholds: [{on, off, color}]; lanes: [{name, bars: [{from, to, index, label, faint}]}]; hover: ms or null}
+ * thresholds: [{on, off, color}]; lanes: [{name, bars: [{from, to, index, label, faint, plain}]}]; hover: ms or null}
+ * A bar is plain where its class has no line: colors are those of the legend.
  */
 export function paintStrip(context, width, height, view) {
   const area = areaOf(width, height, view.lanes.length);
@@ -146,10 +147,10 @@ function paintLane(context, area, { name, bars }, top, x) {
   context.restore();
 }
 
-function paintBar(context, { from, to, index, label, faint }, top, x, area) {
+function paintBar(context, { from, to, index, label, faint, plain }, top, x, area) {
   const left = Math.max(area.left, x(from));
   const wide = Math.max(3, Math.min(area.right, x(to)) - left);
-  const ink = color(`series-${colorOf(index)}`);
+  const ink = plain ? color("line-strong") : color(`series-${colorOf(index)}`);
   context.globalAlpha = faint ? 0.28 : 1;
   context.fillStyle = ink;
   context.beginPath();

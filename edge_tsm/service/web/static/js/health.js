@@ -68,13 +68,23 @@ function machine(one) {
   return card("Machine", h("div", { class: "stack" },
     meter("Processor", one.cpu_percent / (100 * one.cores), `${(one.cpu_percent / 100).toFixed(2)} of ${one.cores} cores · load ${one.load_1.toFixed(1)}`),
     meter("Memory", used_mb / one.memory_total_mb, `${megabytes(one.memory_mb)} here · ${megabytes(one.memory_free_mb)} of ${megabytes(one.memory_total_mb)} free`),
-    ...(one.disks ?? []).map((disk) => meter(`Disk of ${disk.what}`, 1 - disk.free_mb / disk.total_mb, `${megabytes(disk.free_mb)} of ${megabytes(disk.total_mb)} free`)),
+    ...disks(one.disks ?? []).map((disk) => meter(`Disk of ${disk.what}`, 1 - disk.free_mb / disk.total_mb, `${megabytes(disk.free_mb)} of ${megabytes(disk.total_mb)} free`)),
     one.temperature_c === null || one.temperature_c === undefined ? h("p", { class: "small muted" }, "Temperature: not told by this machine") : meter("Temperature", one.temperature_c / 100, `${one.temperature_c.toFixed(0)} °C`)));
+}
+
+/** What lies on one disk is told once. */
+function disks(all) {
+  const found = new Map();
+  for (const disk of all) {
+    const key = `${disk.total_mb} ${disk.free_mb}`;
+    found.set(key, { ...disk, what: [found.get(key)?.what, disk.what].filter(Boolean).join(", ") });
+  }
+  return [...found.values()];
 }
 
 function meter(name, share, words) {
   const full = Math.min(1, Math.max(0, share));
-  const fill = h("span", { class: full > 0.9 ? "over" : full > 0.75 ? "high" : "" });
+  const fill = h("span", { class: full > 0.95 ? "over" : full > 0.85 ? "high" : "" });
   fill.style.width = `${full * 100}%`;
   return h("div", { class: "meter" }, h("div", { class: "row between wrap" }, h("span", {}, name), h("span", { class: "small muted" }, words)), h("div", { class: "track", "aria-hidden": "true" }, fill));
 }

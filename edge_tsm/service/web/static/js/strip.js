@@ -73,7 +73,7 @@ function lines(scope) {
 function bars(trace, from, to) {
   return [...trace.bars.values()]
     .filter(({ start_utc }) => start_utc)
-    .map((event) => ({ index: event.index, label: event.label, from: Date.parse(event.start_utc), to: event.end_utc ? Date.parse(event.end_utc) : to }))
+    .map((event) => ({ plain: !shown.includes(event.index), index: event.index, label: event.label, from: Date.parse(event.start_utc), to: event.end_utc ? Date.parse(event.end_utc) : to }))
     .filter((bar) => bar.to >= from && bar.from <= to);
 }
 

@@ -38,9 +38,10 @@ const ready = () => state.rules && camera && scope();
 
 function look() {
   const to = now_ms();
-  const from = to - hours * 3_600_000;
+  const oldest = preview?.since_utc ? Date.parse(preview.since_utc) : 0;
+  const from = Math.max(to - hours * 3_600_000, Math.min(oldest, to - 60_000));
   const series = seriesShown(from);
-  return { from, to, series, gaps: traceOf(camera).gaps, thresholds: [], hover: null, lanes: [{ name: "Now", bars: ghosts("before", from, to) }, { name: "Then", bars: ghosts("after", from, to) }] };
+  return { from, to, series, gaps: traceOf(camera).gaps, thresholds: [], hover: null, lanes: [{ name: "Now", bars: ghosts("before", from, to, series) }, { name: "Then", bars: ghosts("after", from, to, series) }] };
 }
 
 function seriesShown(from) {
@@ -52,10 +53,10 @@ function seriesShown(from) {
   return [...before, ...scores.series.map((one) => line(one.label, one.after)).reverse()].filter(({ points }) => points.at(-1)?.[0] >= from);
 }
 
-function ghosts(part, from, to) {
+function ghosts(part, from, to, series) {
   const found = preview?.cameras.find((one) => one.camera === camera)?.[part] ?? [];
   return found.filter(({ start_utc }) => start_utc).filter((ghost) => !label || ghost.label === label).map((ghost) => ({
-    index: ghost.index, label: ghost.label, faint: part === "after",
+    index: ghost.index, label: ghost.label, faint: part === "after", plain: !series.some(({ index }) => index === ghost.index),
     from: Date.parse(ghost.start_utc), to: ghost.end_utc ? Date.parse(ghost.end_utc) : to,
   })).filter((bar) => bar.to >= from);
 }
@@ -154,7 +155,7 @@ const fields = {
   }),
   decay_s: seconds("decay_s", "Or exponential mean"),
   min_duration_s: seconds("min_duration_s", "Shortest action"),
-  cool_down_s: seconds("cool_down_s", "Pause before the same again"),
+  cool_down_s: seconds("cool_down_s", "Cool-down"),
 };
 
 // --- the page ------------------------------------------------------------------------------------
