@@ -3,8 +3,9 @@
     python benchmarks/page_latency.py [BUNDLE] --out page_latency.json
 
 A camera of 640x480 at 15 frames a second draws the time of day as 20 black and white fields; a
-real Chromium reads it back from the page's canvas and compares it with its own clock, the same machine's.
-So camera, decoder, encoder, socket and browser are in it. Needs playwright and Debian's chromium.
+real Chromium reads it back from the page's canvas and compares it with its own clock, the same
+machine's. So camera, decoder, encoder, socket and browser are in it. Needs playwright and Debian's
+chromium.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import { calm, Surface } from "./canvas.js";
 import { momentAt, nearest, paintStrip } from "./chart.js";
 import { attribute, choice, h, icon, reconcile, text } from "./dom.js";
 import { localTime, percent } from "./format.js";
-import { assignColors, colorOf, now_ms, on, scopeOf, state, tell, thresholds } from "./state.js";
+import { assignColors, colorOf, now_ms, on, scopeOf, selected, state, tell, thresholds } from "./state.js";
 import { pins, traceOf } from "./trace.js";
 
 const TOP = 3;
@@ -55,11 +55,26 @@ function look() {
     to,
     end: frozen_ms ? localTime(frozen_ms - state.ahead_ms) : "now",
     hover: hover_ms,
-    series: shown.map((index) => ({ index, points: points.map(({ t, scores }) => [t, scores.get(index) ?? null]) })).reverse(),
+    series: shown.map((index) => ({ index, points: lineOf(points, index) })).reverse(),
     gaps: trace.gaps,
     thresholds: lines(scope),
     lanes: [{ name: "Events", bars: bars(trace, from, to) }],
   };
+}
+
+const BREAK_MS = 2500;
+
+/** A class's line: it breaks where the stream did, and where nothing was told of the class for long. */
+function lineOf(points, index) {
+  const longest_ms = Math.max(BREAK_MS, 3000 * (selected()?.every_s ?? 0));
+  const line = [];
+  for (const { t, scores } of points) {
+    const score = scores.size ? scores.get(index) : null;
+    if (score === undefined) continue;
+    if (line.length && t - line.at(-1)[0] > longest_ms) line.push([t, null]);
+    line.push([t, score]);
+  }
+  return line;
 }
 
 /** The general thresholds, and those of the classes shown that have their own. */
