@@ -76,6 +76,15 @@ class Changes:
         """Return what differs for a source, with the changes."""
         return replace(own, **self.scalars, thresholds=self._merged(own.thresholds))
 
+    def over(self, shared: Rules, after: Rules) -> Changes:
+        """Return them for one source: what goes there, and all have, is written over."""
+        general = Threshold(after.on, after.off)
+        written = {
+            label: general if pair is None and label in shared.thresholds else pair
+            for label, pair in self.thresholds.items()
+        }
+        return replace(self, thresholds=written)
+
     def of_ruling(self, ruling: Ruling, source: str | None) -> Ruling:
         """Return all rules, those of one source, or of those without their own, changed."""
         if source is None:
@@ -171,8 +180,8 @@ class RuleBook:
                 "limits": self._limits(),
             }
 
-    def _sources(self) -> list[str]:
-        return [counts.source for counts in self._running.counts()]
+    def _sources(self) -> tuple[str, ...]:
+        return self._running.pipeline.sources
 
     def _singles(self) -> dict[str, Rules]:
         return (self._trial.ruling if self._trial else self._ruling).singles()
@@ -217,8 +226,9 @@ class RuleBook:
             raise InputError(f"there is no camera {source!r:.80}")
         start = self._ruling.of(source)
         changes = Changes.parse(data, start)
-        changes.of_rules(start).check(self._labels)
-        return changes
+        after = changes.of_rules(start)
+        after.check(self._labels)
+        return changes if source is None else changes.over(self._ruling.shared, after)
 
     # --- what is done ---
 

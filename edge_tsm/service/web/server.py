@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -55,6 +56,7 @@ class WebServer:
         """Where a browser of this machine, or of another one, finds it."""
         access = self.guard.access
         host = access.address.host
+        host = socket.gethostname() if host in ("0.0.0.0", "::") else host
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if access.secure else 'http'}://{shown}:{self.port}/"
 
