@@ -148,6 +148,7 @@ class RuleBook:
         self._layers, self._running, self._store = layers, running, running.store
         self._labels = running.labels
         self._now, self._lock = now, threading.RLock()
+        self._previewing = threading.Lock()  # one at a time: each takes a core for a while
         self._ruling, self._origins = layers.read(), layers.origins()
         self._saved_keys = frozenset[tuple[str | None, str]]()
         self._trial: _Trial | None = None
@@ -216,10 +217,12 @@ class RuleBook:
         unknown = [label for label in labels if label not in self._labels]
         if unknown:
             raise InputError(f"labels: the model has no label {unknown[0]!r:.80}")
-        with self._lock:  # of one at a time: each takes a core for a while
-            changed = self._changes(source, data).of_ruling(self._ruling, source)
-            watched = [self._labels.index(label) for label in labels]
-            return self._past.compare(self._ruling, changed, hours=hours, watched=watched)
+        with self._lock:
+            ruling = self._ruling
+            changed = self._changes(source, data).of_ruling(ruling, source)
+        watched = [self._labels.index(label) for label in labels]
+        with self._previewing:
+            return self._past.compare(ruling, changed, hours=hours, watched=watched)
 
     def _changes(self, source: str | None, data: Mapping[str, Any]) -> Changes:
         if source is not None and source not in self._sources():

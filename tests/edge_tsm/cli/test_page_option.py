@@ -108,7 +108,8 @@ def test_a_page_for_others_tells_its_token_once(
         with ExitStack() as stack:
             PageOptions(page="0.0.0.0:0").open(stack)
     token = (tmp_path / "page-token").read_text().strip()
-    first, kept, second = capsys.readouterr().err.splitlines()
+    first, kept, clear, second, _ = capsys.readouterr().err.splitlines()
+    assert "go over the network in clear" in clear
     assert first.endswith(f"/#token={token}")
     assert str(tmp_path / "page-token") in kept
     assert token not in second
