@@ -81,7 +81,12 @@ def _open(options: PageOptions) -> tuple[Page, Sequence[str]]:
         address, token, options.page_host, options.page_read_only, options.page_tls is not None
     )
     server = WebServer(access, tls=options.page_tls)
-    return Page(server), _told(server.url, token, made, str(options.page_token or token_path()))
+    told = _told(server.url, token, made, str(options.page_token or token_path()))
+    if not (address.is_loopback or access.secure):
+        told.append(
+            "what is seen there, and the token, go over the network in clear; see --page-tls"
+        )
+    return Page(server), told
 
 
 def _told(url: str, token: str, made: Path | None, kept: str) -> list[str]:

@@ -278,6 +278,11 @@ class Pipeline:
         """Seconds that a live window spans."""
         return self._pace.window_s
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The ids of the sources that there are now."""
+        return tuple(self._inputs)
+
     def pace_of(self, name: str) -> Pace:
         """Return the window and the pace of a source.
 

@@ -163,10 +163,11 @@ def _option(key: str) -> str:
 
 def _writable(kind: TargetKind, path: Path) -> Target:
     """Return a target, if it can be replaced by a new file."""
-    folder = path.parent if path.parent != Path() else Path.cwd()
-    if os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK)):
+    path = path.resolve()  # a link stays one: what it leads to is replaced
+    if os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK)):
         return Target(kind, path)
-    return Target("none", path, f"{path} cannot be written; to save, name a file: --rules FILE")
+    way_out = "" if kind == "config" else "; or name another one: --rules FILE"
+    return Target("none", path, f"to save, {path} and its folder have to be writable{way_out}")
 
 
 def check_source(ruling: Ruling, source: str | None, layers: RuleLayers) -> None:

@@ -76,6 +76,15 @@ class Changes:
         """Return what differs for a source, with the changes."""
         return replace(own, **self.scalars, thresholds=self._merged(own.thresholds))
 
+    def over(self, shared: Rules, after: Rules) -> Changes:
+        """Return them for one source: what goes there, and all have, is written over."""
+        general = Threshold(after.on, after.off)
+        written = {
+            label: general if pair is None and label in shared.thresholds else pair
+            for label, pair in self.thresholds.items()
+        }
+        return replace(self, thresholds=written)
+
     def of_ruling(self, ruling: Ruling, source: str | None) -> Ruling:
         """Return all rules, those of one source, or of those without their own, changed."""
         if source is None:
@@ -139,6 +148,7 @@ class RuleBook:
         self._layers, self._running, self._store = layers, running, running.store
         self._labels = running.labels
         self._now, self._lock = now, threading.RLock()
+        self._previewing = threading.Lock()  # one at a time: each takes a core for a while
         self._ruling, self._origins = layers.read(), layers.origins()
         self._saved_keys = frozenset[tuple[str | None, str]]()
         self._trial: _Trial | None = None
@@ -171,8 +181,8 @@ class RuleBook:
                 "limits": self._limits(),
             }
 
-    def _sources(self) -> list[str]:
-        return [counts.source for counts in self._running.counts()]
+    def _sources(self) -> tuple[str, ...]:
+        return self._running.pipeline.sources
 
     def _singles(self) -> dict[str, Rules]:
         return (self._trial.ruling if self._trial else self._ruling).singles()
@@ -207,18 +217,21 @@ class RuleBook:
         unknown = [label for label in labels if label not in self._labels]
         if unknown:
             raise InputError(f"labels: the model has no label {unknown[0]!r:.80}")
-        with self._lock:  # of one at a time: each takes a core for a while
-            changed = self._changes(source, data).of_ruling(self._ruling, source)
-            watched = [self._labels.index(label) for label in labels]
-            return self._past.compare(self._ruling, changed, hours=hours, watched=watched)
+        with self._lock:
+            ruling = self._ruling
+            changed = self._changes(source, data).of_ruling(ruling, source)
+        watched = [self._labels.index(label) for label in labels]
+        with self._previewing:
+            return self._past.compare(ruling, changed, hours=hours, watched=watched)
 
     def _changes(self, source: str | None, data: Mapping[str, Any]) -> Changes:
         if source is not None and source not in self._sources():
             raise InputError(f"there is no camera {source!r:.80}")
         start = self._ruling.of(source)
         changes = Changes.parse(data, start)
-        changes.of_rules(start).check(self._labels)
-        return changes
+        after = changes.of_rules(start)
+        after.check(self._labels)
+        return changes if source is None else changes.over(self._ruling.shared, after)
 
     # --- what is done ---
 

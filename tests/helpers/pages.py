@@ -78,13 +78,15 @@ def page_run(
     read_only: bool = False,
     store: Path | None = None,
     cameras: Mapping[str, str] | None = None,
+    tls: tuple[Path, Path] | None = None,
 ) -> Iterator[PageRun]:
     """Run cameras beside a page on 127.0.0.1, until the block ends."""
     named = cameras or {"porch": "test://160x120/30"}
     card = dataclasses.replace(make_card(), labels=LABELS)
     answers = list[Prediction]()
     with ExitStack() as stack:
-        server = WebServer(Access(Address(port=0), token, (), read_only))
+        access = Access(Address(port=0), token, (), read_only, secure=tls is not None)
+        server = WebServer(access, tls=tls)
         page = Page(server)
         stack.callback(page.close)
         events = stack.enter_context(EventStore(store))

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from edge_tsm.datatypes import Color, Image
-from edge_tsm.errors import SourceError
+from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.system.opencv import opencv
 
 PICTURE, SEEN = 1, 2  # a camera's picture; the crops that the model saw
@@ -118,6 +118,9 @@ def encode(image: Image, *, color: Color = "bgr", longest_px: int | None = LONG_
 
     OpenCV takes a fifth of Pillow's time, and is there where cameras are; else Pillow does it.
 
+    Raises:
+        SinkError: it is no such picture.
+
     >>> encode(np.zeros((720, 1280, 3), np.uint8))[:2].hex()
     'ffd8'
     """
@@ -128,11 +131,14 @@ def encode(image: Image, *, color: Color = "bgr", longest_px: int | None = LONG_
         cv2 = opencv()
     except SourceError:
         return _encode_by_pillow(image, size, color)
-    if share < 1:
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    if color == "rgb":
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    jpeg: bytes = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    try:
+        if share < 1:
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if color == "rgb":
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        jpeg: bytes = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    except cv2.error as error:
+        raise SinkError(f"a picture of shape {image.shape} cannot be encoded ({error})") from error
     return jpeg
 
 

@@ -37,7 +37,6 @@ class RulesApi:
 
     def __init__(self, book: RuleBook, tell: Callable[[Any], None]) -> None:
         self._book, self._tell = book, tell
-        self._previewing = asyncio.Semaphore(1)  # each takes a core for a while
 
     def routes(self) -> list[Route]:
         """Return what is answered."""
@@ -83,10 +82,9 @@ class RulesApi:
         labels = body.get("labels", [])
         if not isinstance(labels, list) or len(labels) > MOST_LABELS:
             raise Refusal("bad_request", f"labels: a list of {MOST_LABELS} at most is needed")
-        async with self._previewing:
-            found = await asyncio.to_thread(
-                self._book.preview, camera, changes, hours=hours, labels=labels
-            )
+        found = await asyncio.to_thread(
+            self._book.preview, camera, changes, hours=hours, labels=labels
+        )
         return json_response(found)
 
     async def _try(self, request: web.Request) -> web.StreamResponse:

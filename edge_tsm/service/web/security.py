@@ -110,7 +110,7 @@ class Guard:
     def __init__(self, access: Access, *, now: Callable[[], float] = time.monotonic) -> None:
         self.access = access
         self._failures = FailureLimit(now=now)
-        self._names = {"localhost", *access.names, *_own_names(access.address)}
+        self._names = {"localhost", *map(str.lower, access.names), *_own_names(access.address)}
         # Cookies outlast a restart and are worth nothing elsewhere: they are signed, not stored.
         self._key = hashlib.sha256(f"edge-tsm session {access.token}".encode()).digest()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
@@ -22,7 +24,6 @@ from edge_tsm.service.web.security import HEADERS, Access, Guard
 MOST_BODY_BYTES = 64 * 1024
 CLOSE_S = 2.0
 ROUTE: web.AppKey[Route] = web.AppKey("route", Route)
-Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +48,8 @@ class WebServer:
         self._socket = access.address.listen()
         self.port: int = self._socket.getsockname()[1]
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(self._failed)
+        self._is_serving = False
         self._thread: threading.Thread | None = None
         self._stopping: Callable[[], Awaitable[None]] | None = None
 
@@ -55,6 +58,7 @@ class WebServer:
         """Where a browser of this machine, or of another one, finds it."""
         access = self.guard.access
         host = access.address.host
+        host = socket.gethostname() if host in ("0.0.0.0", "::") else host
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if access.secure else 'http'}://{shown}:{self.port}/"
 
@@ -77,17 +81,11 @@ class WebServer:
         self._thread.start()
         started.result()
 
-    def submit(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
-        """Run a coroutine in the server's loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function in the server's loop, from any thread; not after its end."""
-        if not self.loop.is_closed():
-            try:
+        with suppress(RuntimeError):  # it was closed just now
+            if self._is_serving:
                 self.loop.call_soon_threadsafe(function, *arguments)
-            except RuntimeError:  # it was closed just now
-                _log.debug("%s: is closed; what it was told is dropped", self._name)
 
     def close(self) -> None:
         """End every connection, and the thread."""
@@ -120,7 +118,13 @@ class WebServer:
             else:
                 started.set_exception(error)
         finally:
+            self._is_serving = False
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+
+    def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what nobody waits for, in a line."""
+        error = context.get("exception")
+        _log.error("%s: %s (%r)", self._name, context.get("message"), error)
 
     async def _serve(self, started: concurrent.futures.Future[None]) -> None:
         self._ended = asyncio.Event()
@@ -133,6 +137,7 @@ class WebServer:
         )
         await runner.setup()
         await web.SockSite(runner, self._socket, ssl_context=self._context).start()
+        self._is_serving = True
         started.set_result(None)
         await self._ended.wait()
         if self._stopping:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -238,3 +240,17 @@ def test_a_port_in_use_is_told_with_another_one() -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="is no address"):
         Address.parse(text)
+
+
+def test_a_certificate_makes_it_https_and_the_cookie_for_https_alone(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("making a certificate needs openssl")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", *made, *files], check=True, capture_output=True)
+    with page_run(layers=layers_of(tmp_path), token=TOKEN, tls=(certificate, key)) as run:
+        assert run.url.startswith("https://127.0.0.1:")
+        signed = ask(run, "/api/v1/session", "POST", json={"token": TOKEN}, ssl=False)
+        assert "Secure" in signed.headers["Set-Cookie"]
