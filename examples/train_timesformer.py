@@ -28,12 +28,12 @@ CFG = "DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 4}\nTIMESFORMER: {ATTENTION_TYPE: di
 SPEC = TimeSformer(
     "divided",
     depth=4,
-    width=192,
-    hidden=768,
+    width=128,
+    hidden=512,
     patch=16,
     patches=SIZE_PX // 16,
     frames=FRAMES,
-    heads=3,
+    heads=2,
 )
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -62,13 +62,13 @@ def save(trainer: Trainer) -> None:
         (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
 
 
-model = TimeSformerClassifier(SPEC, len(LABELS), frames=FRAMES, heads=3)
+model = TimeSformerClassifier(SPEC, len(LABELS), frames=FRAMES, heads=2)
 initialize_tokens(model, seed=1)
 view = Augmentation(SIZE_PX, multiscale=True, mirrored=MIRRORED, reversed=REVERSED)
 train = clips(TRAIN, round(4000 * scale), view)
 val = clips(VAL, max(18, round(450 * scale)), Augmentation(SIZE_PX, multiscale=False))
 settings = TrainingSettings(
-    max(1, round(20 * scale)), 64, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
+    max(1, round(16 * scale)), 32, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
     dropout=0, partial_bn=False, patience=None,
 )  # fmt: skip
 trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
