@@ -233,8 +233,8 @@ def test_graphs_compute_no_shapes_and_take_their_batch(
     kinds = [node.op_type for node in nodes]
     assert "Tile" not in kinds
     assert {"LayerNormalization", "Erf", "Softmax"} <= set(kinds)
-    if not more.get("dynamic_batch"):
-        assert not {"Shape", "Expand", "Where"} & set(kinds)
+    # The class token is one for each clip: only that asks a batch of any size for its size.
+    assert kinds.count("Shape") <= (2 if more.get("dynamic_batch") else 0)
 
 
 def test_engines_fuse_the_gelu(tmp_path: Path) -> None:
