@@ -101,8 +101,12 @@ class UpstreamTimeSformer(nn.Module):
             _Block(width, size.heads, size.biased) for _ in range(size.depth)
         )
         self.norm, self.head = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, size.classes)
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.5 if parameter.ndim == 3 else 0.2)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim != 1:
+                fan_in = parameter[0].numel() if parameter.ndim != 3 else 4
+                nn.init.normal_(parameter, std=(2 if "qkv" in name else 1) * fan_in**-0.5)
+            elif name.endswith("bias"):
+                nn.init.normal_(parameter, std=0.1)
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
