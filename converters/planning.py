@@ -30,9 +30,28 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
 
 def default_bundle(checkpoint: Path) -> Path:
-    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
+    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder.
+
+    So is what transformers calls `model.safetensors`, whose folder's name may have a dot.
+    """
     name = checkpoint.name
-    for suffix in (".tar", ".pth", ".pt", ".ckpt", ".best", ".pdparams", ".safetensors", ".npz"):
+    for suffix in (
+        ()
+        if checkpoint.is_dir()
+        else (
+            ".tar",
+            ".pth",
+            ".pt",
+            ".ckpt",
+            ".best",
+            ".pdparams",
+            ".safetensors",
+            ".npz",
+            ".pyth",
+            ".bin",
+        )
+    ):
         name = name.removesuffix(suffix)
     parent = checkpoint.absolute().parent.name
-    return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")
+    general = name in ("ckpt", "model", "pytorch_model")
+    return Path(f"{parent if general and parent else name}.bundle")

@@ -23,6 +23,7 @@ from converters.checkpoints.timesformer import facebook_state
 from converters.export.onnx import export_onnx
 from converters.export.openvino import write_ir
 from converters.planning import Plan, plan
+from converters.quantization.qdq import Form, calibrate, quantize
 from converters.recipe import Options
 from converters.verification.reference import run_artifact
 from edge_tsm.backends import RuntimeOptions, open_backend
@@ -267,3 +268,31 @@ def test_what_training_writes_is_read_as_it_was(tmp_path: Path) -> None:
         {n.removeprefix("model."): t for n, t in facebook_state(model).items()}
     )
     assert np.abs(upstream.answers(clips) - answer(model)(clips)).max() < 1e-4
+
+
+def test_all_linear_layers_are_int8_and_sums_that_norms_read_are_not(tmp_path: Path) -> None:
+    size = Size()
+    upstream, planned = converted(size, tmp_path)
+    artifacts(planned, reference(planned), tmp_path)
+    clips = random_clips(size, 6)
+    feeds = [{"clip": clip[None]} for clip in clips]
+    graph, int8 = tmp_path / "x.onnx", tmp_path / "int8.onnx"
+    quantize(graph, int8, calibrate(graph, feeds), Form())
+    model = onnx.load(str(int8))
+    made = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        sources = {made[name].op_type for name in node.input if name in made}
+        places = node.op_type == "Add" and len(sources) < len(node.input)  # of the first layer's
+        if node.op_type in ("Gemm", "Conv"):
+            assert sources == {"DequantizeLinear"}, node.name
+        elif (
+            node.op_type in ("Softmax", "LayerNormalization", "Erf", "Add", "MatMul") and not places
+        ):
+            assert "DequantizeLinear" not in sources, node.name
+    expected, card = upstream.answers(clips), card_of(planned.recipe, "x", checkpoint_sha256="0")
+    for engine in ("onnxruntime", "openvino"):
+        backend = open_backend(engine, int8, RuntimeOptions())
+        found = run_artifact(backend, card, clips)
+        backend.close()
+        assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), engine
+        assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.8
