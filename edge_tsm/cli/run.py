@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -21,18 +21,23 @@ from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
 from edge_tsm.cli.options import Decorator, collect, find_bundle, grouped, runtime_options
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
+from edge_tsm.cli.page import PageOptions, page_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.running import Running
 from edge_tsm.service.supervisor import Supervisor, Watch
-from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import warn_of_visible_secrets
+
+if TYPE_CHECKING:
+    from edge_tsm.service.web.page import Page
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -69,6 +74,7 @@ class RunOptions:
     pace: PaceOptions = field(default_factory=PaceOptions)
     outputs: OutputOptions = field(default_factory=OutputOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)
+    page: PageOptions = field(default_factory=PageOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
 
 
@@ -129,6 +135,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @pace_options
 @output_options
 @rule_options
+@page_options
 @cloup.option_group("Model", _VARIANT)
 @model_options
 @grouped("options", RunOptions, ())
@@ -150,17 +157,18 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
-        if not any(source.live for source in sources.values()):
+        if not (live := any(source.live for source in sources.values())):
             _check_replaced(outputs)
+        page = options.page.open(stack)
         bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
             load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
         )
         if not outputs.as_json:
             _print_model(recognizer)
-        live, labels = any(s.live for s in sources.values()), recognizer.card.labels
-        requests = outputs.requests(live=live)
-        decided = any(own.rules for own in inputs.own.values())
+        labels = recognizer.card.labels
+        requests = [*outputs.requests(live=live), *options.page.requests(live=live)]
+        decided = page is not None or any(own.rules for own in inputs.own.values())
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
         store = stack.enter_context(outputs.store(requests, clock))
@@ -168,13 +176,17 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             list(sources.values()), clock, store=store, on_close=watch.stopped.set
         )
         dispatcher = stack.enter_context(
-            Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
+            Dispatcher(
+                [*open_routes(requests, context), *([Route("page", page)] if page else [])],
+                lossless=not live,
+                clock=clock,
+            )
         )
         messages.lift = dispatcher.lift
         lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
             [
-                _wired(inputs.input(name, source, rules), dispatcher, lines[name])
+                _wired(inputs.input(name, source, rules), dispatcher, lines[name], page)
                 for name, source in sources.items()
             ],
             recognizer,
@@ -183,6 +195,9 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             capture=inputs.capture(clock),
             rules=rules,
         )
+        if page is not None:
+            running = Running(pipeline, dispatcher, recognizer, store, clock, outputs.folders())
+            page.attach(running, options.rules.layers(bundle, inputs))
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
         answers = iter(pipeline)  # from now on the supervisor may close it
@@ -230,10 +245,18 @@ def _check_replaced(outputs: OutputOptions) -> None:
         raise SinkError(f"{outputs.save} exists; pass --force to replace it, or another name")
 
 
-def _wired(given: SourceInput, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+def _wired(
+    given: SourceInput, dispatcher: Dispatcher, line: Progress, page: Page | None
+) -> SourceInput:
     """Return a source whose pictures and states reach the sinks."""
-    on_frame = functools.partial(dispatcher.frame, source=given.name or "")
-    return replace(given, on_frame=on_frame, progress=line, on_state=dispatcher.state)
+    name = given.name or ""
+    return replace(
+        given,
+        on_frame=functools.partial(dispatcher.frame, source=name),
+        progress=line,
+        on_state=dispatcher.state,
+        on_clip=functools.partial(page.clip, source=name) if page else None,
+    )
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

@@ -1,0 +1,203 @@
+"""What other rules would have made of the last hours: events that go, and those that come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tsm.actions.replay import Replayed, replay
+from edge_tsm.actions.rules import Rules
+from edge_tsm.datatypes import Activation, Event, iso
+from edge_tsm.events import EventQuery, EventStore
+from edge_tsm.events.logits import StoredTrack
+from edge_tsm.events.query import Verdict
+from edge_tsm.service.rule_layers import Ruling
+
+MOST_GHOSTS = 500
+MOST_JUDGED = 10_000
+MOST_POINTS = 600
+CACHE_S = 10.0
+NEAR_S = 1.0  # an event and its ghost differ by what two clocks do
+Ghosts = dict[str, list[dict[str, Any]]]  # by source
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Stored answers, and what rules made of them; kept while someone moves a slider."""
+
+    tracks: list[StoredTrack]
+    hours: float
+    read_s: float
+    replayed: dict[tuple[str, int], tuple[str, Replayed]] = field(default_factory=dict)
+
+
+class Past:
+    """The stored answers of a run's model, decided again.
+
+    Args:
+        store: has them, and what was said of events.
+        labels, activation: of the model.
+        now: monotonic seconds, by which what was read is read again.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        labels: tuple[str, ...],
+        activation: Activation,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._labels, self._activation, self._now = store, labels, activation, now
+        self._last: _Read | None = None
+
+    def compare(
+        self, before: Ruling, after: Ruling, *, hours: float, watched: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """Return the events by both rules, JSON-ready, and scores of some classes.
+
+        Counts are of all events, lists of the newest.
+        """
+        started = time.perf_counter()
+        read = self._read(hours)
+        sources = sorted({track.source for track in read.tracks})
+        found = {
+            role: self._decided(read, ruling, role, watched)
+            for role, ruling in (("before", before), ("after", after))
+        }
+        ghosts = {role: _ghosts_of(read.tracks, replayed) for role, replayed in found.items()}
+        lost = self._lost(ghosts["before"], ghosts["after"], _since(read.tracks))
+        return {
+            **{role: sum(map(len, of.values())) for role, of in ghosts.items()},
+            "answers": sum(len(track.answers) for track in read.tracks),
+            "since_utc": iso(_since(read.tracks)),
+            "lost_up": lost["up"],
+            "lost_down": lost["down"],
+            "cameras": [
+                {
+                    "camera": source,
+                    **{role: of.get(source, [])[-MOST_GHOSTS:] for role, of in ghosts.items()},
+                    "scores": self._scores(read.tracks, found, source, watched),
+                }
+                for source in sources
+            ],
+            "took_ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+
+    def _read(self, hours: float) -> _Read:
+        last = self._last
+        if last is None or last.hours != hours or self._now() - last.read_s > CACHE_S:
+            last = _Read(self._store.logits.tracks(hours * 3600), hours, self._now())
+            self._last = last
+        return last
+
+    def _decided(
+        self, read: _Read, ruling: Ruling, role: str, watched: Sequence[int]
+    ) -> list[Replayed]:
+        """Return what rules make of each track; those that hold need it once only."""
+        found = list[Replayed]()
+        for number, track in enumerate(read.tracks):
+            rules = ruling.of(track.source)
+            asked = f"{rules} {watched}"
+            known, replayed = read.replayed.get((role, number), ("", None))
+            if replayed is None or known != asked:
+                replayed = self._replayed(track, rules, watched)
+                read.replayed[role, number] = (asked, replayed)
+            found.append(replayed)
+        return found
+
+    def _replayed(self, track: StoredTrack, rules: Rules, watched: Sequence[int]) -> Replayed:
+        pairs = ((answer.time_s, answer.logits) for answer in track.answers)
+        return replay(pairs, rules, self._labels, activation=self._activation, watched=watched)
+
+    def _lost(self, before: Ghosts, after: Ghosts, since: datetime | None) -> dict[str, int]:
+        """Return how many events with a thumb up, and down, would not be there any more."""
+        lost = dict.fromkeys(get_args(Verdict), 0)
+        for verdict in lost:
+            query = EventQuery(since=since, verdict=verdict)
+            for event in self._store.events(query, most=MOST_JUDGED):
+                was, will = (
+                    _overlaps(event, g.get(event.source or "", [])) for g in (before, after)
+                )
+                lost[verdict] += was and not will
+        return lost
+
+    def _scores(
+        self,
+        tracks: Sequence[StoredTrack],
+        found: Mapping[str, Sequence[Replayed]],
+        source: str,
+        watched: Sequence[int],
+    ) -> dict[str, Any]:
+        """Return the smoothed scores of the watched classes, thinned to the highest of each bin."""
+        own = [number for number, track in enumerate(tracks) if track.source == source]
+        times = [answer.utc_s for number in own for answer in tracks[number].answers]
+        bins = np.array_split(np.arange(len(times)), min(len(times), MOST_POINTS) or 1)
+        scores = {
+            role: np.concatenate([replayed[number].scores for number in own])
+            for role, replayed in found.items()
+        }
+        series = [
+            {
+                "index": index,
+                "label": self._labels[index],
+                **{role: _thinned(of[:, column], bins) for role, of in scores.items()},
+            }
+            for column, index in enumerate(watched)
+        ]
+        return {"utc": [_utc(times[part[0]]) for part in bins if len(part)], "series": series}
+
+
+def _thinned(scores: NDArray[np.float32], bins: list[NDArray[np.int_]]) -> list[float]:
+    return [round(float(scores[part].max()), 4) for part in bins if len(part)]
+
+
+def _since(tracks: Sequence[StoredTrack]) -> datetime | None:
+    times = [t.answers[0].utc_s for t in tracks if t.answers and t.answers[0].utc_s is not None]
+    return datetime.fromtimestamp(min(times), timezone.utc) if times else None
+
+
+def _utc(time_s: float | None) -> str | None:
+    return None if time_s is None else iso(datetime.fromtimestamp(time_s, timezone.utc))
+
+
+def _ghosts_of(tracks: Sequence[StoredTrack], replayed: Sequence[Replayed]) -> Ghosts:
+    found: Ghosts = {}
+    for track, of in zip(tracks, replayed, strict=True):
+        utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
+        ghosts = [_ghost(event, utc_s) for event in of.events]
+        found.setdefault(track.source, []).extend(ghosts)
+    return found
+
+
+def _ghost(event: Event, utc_s: Mapping[float, float | None]) -> dict[str, Any]:
+    return {
+        "index": event.index,
+        "label": event.label,
+        "score": round(event.score, 6),
+        "start_s": round(event.start_s, 4),
+        "end_s": round(event.told_s, 4),
+        "start_utc": _utc(utc_s.get(event.start_s)),
+        "end_utc": _utc(utc_s.get(event.told_s)),
+    }
+
+
+def _overlaps(event: Event, ghosts: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether one of the ghosts is the event: of its class, at its time of day."""
+    if event.start_utc is None:
+        return False
+    near = timedelta(seconds=NEAR_S)
+    first, last = event.start_utc - near, (event.end_utc or event.start_utc) + near
+    return any(
+        ghost["index"] == event.index
+        and ghost["start_utc"] is not None
+        and datetime.fromisoformat(ghost["start_utc"]) <= last
+        and (ghost["end_utc"] is None or datetime.fromisoformat(ghost["end_utc"]) >= first)
+        for ghost in ghosts
+    )
