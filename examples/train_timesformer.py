@@ -68,7 +68,7 @@ view = Augmentation(SIZE_PX, multiscale=True, mirrored=MIRRORED, reversed=REVERS
 train = clips(TRAIN, round(4000 * scale), view)
 val = clips(VAL, max(18, round(450 * scale)), Augmentation(SIZE_PX, multiscale=False))
 settings = TrainingSettings(
-    max(1, round(16 * scale)), 32, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
+    max(1, round(60 * scale)), 32, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
     dropout=0, partial_bn=False, patience=None,
 )  # fmt: skip
 trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
