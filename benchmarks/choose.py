@@ -1,9 +1,10 @@
-"""Writes the table of figures into docs/how-to/choose-a-network.md, and draws accuracy over time.
+"""Which network costs what, and what was published of it?
 
     python benchmarks/choose.py benchmarks/results/video_networks.json [MORE.json …]
 
-The files are those of video_networks.py and timesformer.py. Times are of this machine, accuracies
-are published: each stands with its protocol, and figures of different protocols are not compared.
+Writes the table of figures into docs/how-to/choose-a-network.md, and draws accuracy over time. The
+files are those of video_networks.py and timesformer.py. Times are of this machine, accuracies are
+published: each stands with its protocol, and figures of different protocols are not compared.
 """
 
 from __future__ import annotations
