@@ -9,6 +9,10 @@ from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.recipe import Options, Recipe, resolve
 
 
+_SUFFIXES = (".tar", ".pth", ".pt", ".ckpt", ".best", ".pyth", ".pkl", ".bin")
+_SUFFIXES += (".pdparams", ".safetensors", ".npz")
+
+
 @dataclass(frozen=True)
 class Plan:
     """A checkpoint that was read, and what will be made of it."""
@@ -30,20 +34,13 @@ def plan(checkpoint: Path, options: Options) -> Plan:
 
 
 def default_bundle(checkpoint: Path) -> Path:
-    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder."""
+    """Return NAME.bundle in the current folder; `ckpt.best.pth.tar` is named by its folder.
+
+    So is what transformers calls `model.safetensors`, whose folder's name may have a dot.
+    """
     name = checkpoint.name
-    for suffix in (
-        ".tar",
-        ".pth",
-        ".pt",
-        ".ckpt",
-        ".best",
-        ".pyth",
-        ".pkl",
-        ".pdparams",
-        ".safetensors",
-        ".npz",
-    ):
+    for suffix in () if checkpoint.is_dir() else _SUFFIXES:
         name = name.removesuffix(suffix)
     parent = checkpoint.absolute().parent.name
-    return Path(f"{parent if name == 'ckpt' and parent else name}.bundle")
+    general = name in ("ckpt", "model", "pytorch_model")
+    return Path(f"{parent if general and parent else name}.bundle")

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import torch
 
-from converters.architectures.timesformer import (
-    TimeSformer,
-    TimeSformerClassifier,
-    initialize_tokens,
-)
+from converters.architectures import timesformer
+from converters.architectures.timesformer import TimeSformer
 from converters.checkpoints.timesformer import CONVENTION, facebook_state
 from converters.recipe import preprocess_of
 from converters.training.dataset import Augmentation, GeneratedClips, render_pool
@@ -25,16 +22,8 @@ from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL, FRAMES, SIZE_PX, SIDE_PX = 2_000_000, 1_000_000, 8, 64, 80
 CFG = "DATA: {NUM_FRAMES: 8, SAMPLING_RATE: 4}\nTIMESFORMER: {ATTENTION_TYPE: divided_space_time}"
-SPEC = TimeSformer(
-    "divided",
-    depth=4,
-    width=192,
-    hidden=768,
-    patch=16,
-    patches=SIZE_PX // 16,
-    frames=FRAMES,
-    heads=3,
-)
+SIZES = {"depth": 4, "width": 128, "hidden": 512, "patch": 16, "patches": SIZE_PX // 16}
+SPEC = TimeSformer("divided", frames=FRAMES, heads=2, **SIZES)
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("folder", type=Path)
@@ -62,13 +51,13 @@ def save(trainer: Trainer) -> None:
         (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
 
 
-model = TimeSformerClassifier(SPEC, len(LABELS), frames=FRAMES, heads=3)
-initialize_tokens(model, seed=1)
+model = timesformer.TimeSformerClassifier(SPEC, len(LABELS), frames=FRAMES, heads=2)
+timesformer.initialize_tokens(model, seed=1)
 view = Augmentation(SIZE_PX, multiscale=True, mirrored=MIRRORED, reversed=REVERSED)
 train = clips(TRAIN, round(4000 * scale), view)
 val = clips(VAL, max(18, round(450 * scale)), Augmentation(SIZE_PX, multiscale=False))
 settings = TrainingSettings(
-    max(1, round(20 * scale)), 64, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
+    max(1, round(60 * scale)), 32, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
     dropout=0, partial_bn=False, patience=None,
 )  # fmt: skip
 trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)

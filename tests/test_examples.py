@@ -186,6 +186,17 @@ def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
     assert recipe.shift.direction == "past"
 
 
+def test_a_timesformer_is_trained_on_a_small_scale_and_read_again(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    assert "epoch   1/1" in run("train_timesformer.py", tmp_path, "--scale", 0.016)
+    from converters.planning import plan
+    from converters.recipe import Options
+
+    recipe = plan(tmp_path / "timesformer_8x4.pyth", Options()).recipe
+    assert (recipe.network.name, recipe.segments) == ("timesformer_divided", 8)
+    assert recipe.sampling.interval == 4
+
+
 def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from edge_tsm import demo

@@ -205,7 +205,9 @@ class TimeSformerClassifier(Classifier):
         """
         side = self.spec.size_px
         maps = self.patch_embed(x.reshape(-1, 3, side, side))
-        tokens = maps.flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]
+        tokens = (
+            maps.reshape(-1, self.spec.width, self.patches).transpose(1, 2) + self.pos_embed[:, 1:]
+        )
         tokens = tokens.reshape(-1, self.frames, self.patches, self.spec.width)
         cls = self.cls_token + self.pos_embed[:, :1]
         if self.spec.frames is not None:
@@ -259,7 +261,7 @@ class OfClips(Layout):
 
     def join(self, cls: Tensor, tokens: Tensor) -> Tensor:
         """See `Layout`."""
-        rows = tokens.reshape(-1, 1, self.frames * self.patches, tokens.shape[-1])
+        rows = tokens.reshape(-1, 1, self.frames * self.patches, _sizes(tokens)[-1])
         return torch.cat([cls[:, None], rows], dim=2)
 
     def cls_of(self, sequences: Tensor) -> Tensor:
@@ -301,15 +303,15 @@ class Block(nn.Module):
         cls = cls + self.layout.cls_of(found)
         if self.last:
             return cls + self.mlp(self.norm2(cls)), tokens
-        tokens = tokens + found[:, :, 1:].reshape(tokens.shape)
+        tokens = tokens + found[:, :, 1:].reshape(-1, *_sizes(tokens))
         return self._mixed(cls, tokens)
 
     def _mixed(self, cls: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return class and patch tokens after the MLP, which sees them as one matrix."""
-        count, rows = cls.shape[1], tokens.shape[1] * tokens.shape[2]
-        x = torch.cat([cls, tokens.reshape(-1, rows, tokens.shape[3])], dim=1)
+        count, (frames, patches, width) = _sizes(cls)[0], _sizes(tokens)
+        x = torch.cat([cls, tokens.reshape(-1, frames * patches, width)], dim=1)
         x = x + self.mlp(self.norm2(x))
-        return x[:, :count], x[:, count:].reshape(tokens.shape)
+        return x[:, :count], x[:, count:].reshape(-1, frames, patches, width)
 
 
 class SelfAttention(nn.Module):
@@ -328,35 +330,36 @@ class SelfAttention(nn.Module):
 
         With `first_only` only the first of each group asks; (N, G, 1, D) is returned.
         """
-        groups, asked = x.shape[1], x[:, :, :1] if first_only else x
+        asked = x[:, :, :1] if first_only else x
         q, k, v = (part.permute(0, 1, 3, 2, 4) for part in self._parts(asked, x))
         found = self._attend(q, k, v).permute(0, 1, 3, 2, 4)
-        return self._projected(found, (-1, groups, asked.shape[2], x.shape[3]))
+        return self._projected(found, _sizes(asked))
 
     def over_time(self, x: Tensor) -> Tensor:
         """Let the frames of each patch of (N, T, P, D) attend to each other."""
         q, k, v = (part.permute(0, 2, 3, 1, 4) for part in self._parts(x, x))
         found = self._attend(q, k, v).permute(0, 3, 1, 2, 4)
-        return self._projected(found, (-1, *x.shape[1:]))
+        return self._projected(found, _sizes(x))
 
     def _parts(self, asked: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q of `asked`, k and v of x, each (N, A, B, heads, D / heads)."""
         scale = 1 / math.sqrt(self.each)
         bias = None if self.q.bias is None else self.q.bias * scale
-        q = F.linear(asked.reshape(-1, asked.shape[-1]), self.q.weight * scale, bias)
-        rows = x.reshape(-1, x.shape[-1])
+        width, split = self.heads * self.each, (self.heads, self.each)
+        q = F.linear(asked.reshape(-1, width), self.q.weight * scale, bias)
+        rows, places = x.reshape(-1, width), (*_sizes(x)[:2], *split)
         return (
-            q.reshape(-1, *asked.shape[1:3], self.heads, self.each),
-            self.k(rows).reshape(-1, *x.shape[1:3], self.heads, self.each),
-            self.v(rows).reshape(-1, *x.shape[1:3], self.heads, self.each),
+            q.reshape(-1, *_sizes(asked)[:2], *split),
+            self.k(rows).reshape(-1, *places),
+            self.v(rows).reshape(-1, *places),
         )
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return (q @ k.transpose(-2, -1)).softmax(-1) @ v
 
-    def _projected(self, found: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def _projected(self, found: Tensor, sizes: list[int]) -> Tensor:
         result: Tensor = self.proj(found.reshape(-1, self.heads * self.each))
-        return result.reshape(shape)
+        return result.reshape(-1, *sizes)
 
 
 class Mlp(nn.Module):
@@ -368,9 +371,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (N, S, D)."""
-        rows = F.gelu(self.fc1(x.reshape(-1, x.shape[-1])))
-        result: Tensor = self.fc2(rows)
-        return result.reshape(-1, *x.shape[1:])
+        sizes = _sizes(x)
+        result: Tensor = self.fc2(F.gelu(self.fc1(x.reshape(-1, sizes[-1]))))
+        return result.reshape(-1, *sizes)
+
+
+def _sizes(x: Tensor) -> list[int]:
+    """Return all sizes but the batch's, as numbers: a graph is not to compute them."""
+    return [int(size) for size in x.shape[1:]]
 
 
 def initialize_tokens(model: TimeSformerClassifier, *, seed: int) -> None:

@@ -230,7 +230,9 @@ NAMING = Naming(CONVENTION, lambda name: name, ("head",), {8: 32, 16: 16, 96: 4}
 
 def recognizes(keys: Iterable[str]) -> bool:
     """Return whether keys are named as Facebook names them; those of an image ViT are, too."""
-    return {"cls_token", "pos_embed", "blocks.0.attn.qkv.weight"} <= set(keys)
+    known = set(keys)
+    whole = {"cls_token", "pos_embed", "blocks.0.attn.qkv.weight"} <= known
+    return whole or "blocks.0.temporal_attn.qkv.weight" in known
 
 
 def read(

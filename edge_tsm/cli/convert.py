@@ -175,6 +175,7 @@ Examples:
 def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
+    It is a file, or a model folder of Hugging Face's transformers (TimeSformer).
     The network is found wherever in the file it lies; topology is read from its weights. What they
     cannot tell comes from an option, else from arguments in the file, else from args.txt beside it,
     else from a TSM_… name of the file or its folder, else a default.
