@@ -100,7 +100,6 @@ def test_a_shift_elsewhere_is_refused(name: str, old: str, new: str) -> None:
         ("blocks.0.attn.qkv.weight", (2304, 768), r"a vision transformer \(ViT\)"),
         ("encoder.layers.encoder_layer_0.ln_1.weight", (768,), r"a vision transformer \(ViT\)"),
         ("blocks.0.attn.pool_q.weight", (96, 1, 3, 3, 3), "an MViT"),
-        ("blocks.0.temporal_attn.qkv.weight", (2304, 768), "a TimeSformer"),
         ("downsample_layers.0.0.weight", (96, 3, 4, 4), "a ConvNeXt"),
         ("features.1.0.layer_scale", (96, 1, 1), "a ConvNeXt"),
         ("Mixed_5b.branch1x1.conv.weight", (64, 192, 1, 1), "an Inception-v3"),
