@@ -94,6 +94,15 @@ class Graph:
         """Return the node that computes a tensor, None for an input of the graph."""
         return self._producers.get(name)
 
+    def stacks(self, node: NodeProto) -> bool:
+        """Return whether a node makes the volume that a 3-D convolution reads.
+
+        OpenVINO runs that convolution in f32 where its dequantizer comes after such a movement, and
+        in int8 where a quantizer does.
+        """
+        readers = self._readers.get(node.output[0], [])
+        return node.op_type == "Transpose" and any(reader.op_type == "Conv" for reader in readers)
+
     def activated(self, name: str) -> str:
         """Return what becomes of a layer's output: itself, or what its only activation makes."""
         readers = self._readers.get(name, [])

@@ -253,6 +253,7 @@ class _Rewriter:
     def _moves_bytes(self, node: NodeProto) -> bool:
         data = self._graph.data(node)
         integers = bool(data) and not self._form.symmetric and node.op_type in MOVES
+        integers = integers and not self._graph.stacks(node)
         return integers and all(name in self._bytes for name in data)
 
     def _move(self, node: NodeProto) -> None:

@@ -52,7 +52,7 @@ def clip(*, size: int = 32) -> torch.Tensor:
 def test_every_family_is_listed_under_its_own_name() -> None:
     assert list(FAMILIES) == [
         *("mobilenet", "resnet", "mobileone", "lcnet", "efficientnet", "regnet"),
-        *("resnet3d", "slowfast"),
+        *("resnet3d", "slowfast", "timesformer"),
     ]
     assert all(family.family == name for name, family in FAMILIES.items())
 
