@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, get_args
 
@@ -33,6 +33,24 @@ class _Read:
     tracks: list[tuple[StoredTrack, Replay]]
     hours: float
     read_s: float
+    ghosts: dict[str, Ghosts] = field(default_factory=dict)  # by the rules that hold
+
+    def ghosts_of(self, ruling: Ruling) -> Ghosts:
+        """Return the events of each source."""
+        found: Ghosts = {}
+        for track, replay in self.tracks:
+            utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
+            ghosts = [_ghost(event, utc_s) for event in replay.events(ruling.of(track.source))]
+            found.setdefault(track.source, []).extend(ghosts)
+        return found
+
+    def known_ghosts_of(self, ruling: Ruling) -> Ghosts:
+        """Return them for rules that are asked for again and again."""
+        key = repr(ruling)
+        if key not in self.ghosts:
+            self.ghosts.clear()
+            self.ghosts[key] = self.ghosts_of(ruling)
+        return self.ghosts[key]
 
 
 class Past:
@@ -65,7 +83,7 @@ class Past:
         started = time.perf_counter()
         read, rulings = self._read(hours), {"before": before, "after": after}
         sources = sorted({track.source for track, _ in read.tracks})
-        ghosts = {role: _ghosts_of(read.tracks, ruling) for role, ruling in rulings.items()}
+        ghosts = {"before": read.known_ghosts_of(before), "after": read.ghosts_of(after)}
         since = _since(read.tracks)
         lost = self._lost(ghosts["before"], ghosts["after"], since)
         return {
@@ -139,15 +157,6 @@ def _since(tracks: Sequence[tuple[StoredTrack, Replay]]) -> datetime | None:
 
 def _utc(time_s: float | None) -> str | None:
     return None if time_s is None else iso(datetime.fromtimestamp(time_s, timezone.utc))
-
-
-def _ghosts_of(tracks: Sequence[tuple[StoredTrack, Replay]], ruling: Ruling) -> Ghosts:
-    found: Ghosts = {}
-    for track, replay in tracks:
-        utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
-        ghosts = [_ghost(event, utc_s) for event in replay.events(ruling.of(track.source))]
-        found.setdefault(track.source, []).extend(ghosts)
-    return found
 
 
 def _ghost(event: Event, utc_s: Mapping[float, float | None]) -> dict[str, Any]:
