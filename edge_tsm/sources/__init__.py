@@ -28,6 +28,7 @@ from edge_tsm.sources.files import (
     count_frames,
     is_images,
     open_recording,
+    rate_of,
     remark,
 )
 from edge_tsm.sources.formats import (
@@ -79,6 +80,7 @@ __all__ = [
     "open_recording",
     "open_source",
     "pictures_of",
+    "rate_of",
     "remark",
     "scheme_of",
     "takes_rate",
@@ -133,13 +135,14 @@ def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
 
 def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
     """Open a stream through PyAV where it is installed, for its times and sizes, else OpenCV."""
-    from edge_tsm.sources.pyav import has_pyav, open_av
+    from edge_tsm.sources.pyav import open_av
+    from edge_tsm.system.pyav import has_pyav
 
     return (open_av if has_pyav() else open_with_opencv)(uri, options, clock)
 
 
 def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
-    return open_recording(Path(uri.removeprefix("file://")), fps=options.fps or 25.0)
+    return open_recording(Path(uri.removeprefix("file://")), fps=options.fps)
 
 
 # The first kind that matches an address opens it.
