@@ -210,6 +210,12 @@ def test_what_is_tried_reaches_the_run(tmp_path: Path) -> None:
         assert (on_of("hall"), on_of("porch")) == (0.5, 0.8)
         book.attempt(None, {"on": 0.6}, seconds=60)
         assert (on_of("hall"), on_of("porch")) == (0.6, 0.8)
+        book.attempt("hall", {"on": 0.5}, seconds=60)
+        running.pipeline.remove("hall")
+        book.expire()
+        running.pipeline.add(SourceInput(FakeCamera([]), name="hall"))
+        book.expire()
+        assert on_of("hall") == 0.5  # it is back, and decided as before
         book.revert()
         assert (on_of("hall"), on_of("porch")) == (0.7, 0.8)
 
