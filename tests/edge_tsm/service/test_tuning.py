@@ -170,7 +170,7 @@ address = "test://64x48/10"
 on = 0.8 # less of the wind
 
 [sources.hall]
-address = "test://64x48/10"
+address = "rtsp://admin:s3cret@camera/1"
 
 [actions] # of all
 on = 0.7
@@ -246,6 +246,7 @@ def test_what_is_saved_in_a_runs_file_survives_a_restart(
     assert "# of all" in text
     assert saved.backup.read_text() == CONFIG
     assert "+on = 0.65" in saved.diff
+    assert "s3cret" not in saved.diff
     assert saved.overridden == ()
     with tuned(layers) as (again, _):
         assert {name: again.rules_of(name) for name in (None, "porch", "hall")} == now
