@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("tomlkit", reason="rules are saved by tomlkit")
-
 from edge_tsm.actions.decider import DECIDERS
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold
 from edge_tsm.datatypes import Event, Prediction
