@@ -232,22 +232,44 @@ def test_a_try_is_told_on_every_tab_and_can_be_ended(page: Any, run: PageRun) ->
     assert run.get("rules")["scopes"][0]["trying"] is None
 
 
-def test_what_is_saved_was_shown_before_and_outlasts_a_restart(page: Any, run: PageRun) -> None:
-    on = page.get_by_role("spinbutton", name="Starts at (on)")
-    on.fill("45")
-    on.press("Tab")
+def save(page: Any, on: str) -> None:
+    """Give `on` another value, read the difference, and save it."""
+    field = page.get_by_role("spinbutton", name="Starts at (on)")
+    field.fill(on)
+    field.press("Tab")
     page.get_by_role("button", name="Save…").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.locator(".diff")).to_contain_text("+on = 0.45")
-    assert run.get("rules")["scopes"][0]["values"]["on"]["value"] == 0.3
-    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("dialog").locator(".diff")).to_contain_text(f"+on = 0.{on}")
+    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#toast")).to_contain_text("Saved to edge-tsm.toml")
+
+
+def saved_on(run: PageRun) -> float:
+    return float(run.get("rules")["scopes"][0]["values"]["on"]["value"])
+
+
+def test_a_save_is_undone_after_the_difference_was_shown(page: Any, run: PageRun) -> None:
+    open_tab(page, "tune")
+    save(page, "55")
+    assert saved_on(run) == 0.55
+    page.get_by_role("button", name="Undo last save").click()
+    expect(page.get_by_role("dialog").locator(".diff")).to_contain_text("-on = 0.55")
+    assert saved_on(run) == 0.55
+    page.get_by_role("dialog").get_by_role("button", name="Undo", exact=True).click()
+    expect(page.locator("#toast")).to_contain_text("Undone in edge-tsm.toml")
+    assert saved_on(run) == 0.3
+
+
+def test_what_is_saved_outlasts_a_restart_and_the_page_comes_back_by_itself(
+    page: Any, run: PageRun
+) -> None:
+    open_tab(page, "tune")
+    save(page, "45")
     run.stop()
     expect(page.locator("#banner")).to_contain_text("Connection lost")
     run.start()
     expect(page.locator("#banner")).to_be_hidden(timeout=2 * TIMEOUT_MS)
-    assert run.get("rules")["scopes"][0]["values"]["on"]["value"] == 0.45
-    expect(on).to_have_value("45")
+    assert saved_on(run) == 0.45
+    expect(page.get_by_role("spinbutton", name="Starts at (on)")).to_have_value("45")
 
 
 def test_a_hung_camera_shows_as_such_and_as_back(

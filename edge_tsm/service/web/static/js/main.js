@@ -31,8 +31,10 @@ async function useToken() {
 }
 
 let asking = null;
+onUnauthorized(() => signIn());
 
 function signIn() {
+  link.close();
   asking ??= askToken((token) => post("session", { token })).then(() => { asking = null; return start(); });
   return asking;
 }
@@ -88,10 +90,7 @@ on("disconnected", async (detail) => {
   again_ms = detail.again_ms;
   renderBanner();
   const version = await get("version").catch(() => null);
-  if (version?.auth === "token" && !version.signed_in) {
-    link.close();
-    signIn();
-  }
+  if (version?.auth === "token" && !version.signed_in) signIn();
 });
 on("answer", ({ camera: id, scores, on: actions, action }) => {
   const one = camera(id);

@@ -97,7 +97,9 @@ function choose() {
   const trace = traceOf(state.selected);
   const pinned = pins.of(state.selected);
   const best = trace.best((frozen_ms ?? now_ms()) - span_s * 1000, TOP + pinned.length).filter((index) => !pinned.includes(index));
+  const before = shown.join();
   shown = [...pinned, ...best.slice(0, TOP)];
+  if (shown.join() !== before) tell("watch"); // their scores are wanted in any case
   assignColors(shown);
   trace.want(shown).catch(() => {});
 }

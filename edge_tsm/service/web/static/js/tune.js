@@ -12,7 +12,7 @@ import { traceOf } from "./trace.js";
 
 const LANES = 2;
 const TRY_S = 600;
-const WAIT_MS = 60;
+const FRESH_MS = 10_000; // the answers that a preview is made of are read again so often
 const ORIGINS = {
   default: "default", preset: "preset", bundle: "from the bundle", rules: "rules file", config: "config file",
   option: "command line", page: "saved here", trying: "being tried",
@@ -22,7 +22,6 @@ let camera = null; // whose evidence the strip shows
 let label = ""; // the class; "" is all without their own
 let hours = 1;
 let preview = null;
-let asked = 0;
 
 const scope = () => scopeOf(camera);
 
@@ -256,7 +255,9 @@ function renderButtons() {
 
 // --- what it would have changed ------------------------------------------------------------------
 
-let waiting = null;
+let asking = false;
+let moved = false;
+let asked_ms = 0;
 
 /** The classes whose lines are drawn: the chosen one, or those with most events. */
 function drawnLabels() {
@@ -266,26 +267,31 @@ function drawnLabels() {
   return [...counts].sort((one, other) => other[1] - one[1]).slice(0, 3).map(([name]) => name);
 }
 
-/** Asks for a new preview, at most one at a time; the newest wins. */
-function refresh() {
+/** Asks for a new preview; one at a time, and once more where something moved meanwhile. */
+async function refresh() {
   render();
   if (!ready() || state.tab !== "tune") return;
-  clearTimeout(waiting);
-  waiting = setTimeout(ask, WAIT_MS);
+  moved = true;
+  if (asking) return;
+  asking = true;
+  while (moved) {
+    moved = false;
+    await ask();
+  }
+  asking = false;
 }
 
 async function ask() {
-  const number = (asked += 1);
+  asked_ms = Date.now();
   const wanted = { camera: scope().camera, changes: changesOf(scope()), hours, labels: drawnLabels() };
   try {
     const answer = await post("rules/preview", wanted);
-    if (number !== asked) return;
     preview = answer;
     assignColors(wanted.labels.map((name) => state.labels.indexOf(name)));
     renderVerdict();
     renderLegend(wanted.labels);
   } catch (error) {
-    if (number === asked) text(verdict, error.message);
+    text(verdict, error.message);
   }
   surface.draw();
 }
@@ -395,5 +401,5 @@ on("rules draft", refresh);
 on("cameras version", render);
 on("selected", () => { camera = state.selected; render(); });
 on("tab", () => state.tab === "tune" && refresh());
-on("event", () => state.tab === "tune" && refresh());
+on("event", () => state.tab === "tune" && Date.now() - asked_ms > FRESH_MS && refresh());
 on("trace", (id) => state.tab === "tune" && id === camera && surface.draw());
