@@ -29,11 +29,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Watched:
     """A run in a process of its own, and what it has used so far."""
 
-    def __init__(self, bundle: Path, cameras: int, size: str) -> None:
+    def __init__(self, bundle: Path, cameras: int, size: str, every: str) -> None:
         named = [f"--camera=cam{i}=test://{size}/30" for i in range(cameras)]
         command = [sys.executable, "-m", "edge_tsm", "run", str(bundle), *named]
         self._process = subprocess.Popen(
-            [*command, "--page", "127.0.0.1:0", "--threads", "1", "--json"],
+            [*command, "--page", "127.0.0.1:0", "--threads", "1", "--every", every, "--json"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -158,12 +158,13 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--every", default="0.5", help="seconds between answers")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--soak", type=float)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    before, run = environment(), Watched(given.bundle, given.cameras, given.size)
+    before, run = environment(), Watched(given.bundle, given.cameras, given.size, given.every)
     try:
         work = soak(run, given.soak) if given.soak else None
         found = asyncio.run(work or measure(run, seconds=given.seconds, rounds=given.rounds))

@@ -8,10 +8,10 @@ from edge_tsm.bundle.schema import Note, json_schema
 from edge_tsm.datatypes import SourceState
 from edge_tsm.events.query import Verdict
 from edge_tsm.events.record import EventRecord
+from edge_tsm.service.rule_layers import OriginKind, TargetKind
 
 Share = Annotated[float, Note(minimum=0, maximum=1)]
 Utc = Annotated[str | None, Note(description="ISO 8601; null where only media time is known")]
-Origin = Literal["default", "preset", "bundle", "rules", "config", "option", "page", "trying"]
 
 
 class VersionRecord(TypedDict):
@@ -152,7 +152,7 @@ class ValueRecord(TypedDict):
     """A setting, and where it comes from."""
 
     value: float | str | tuple[str, ...]
-    origin: Origin
+    origin: OriginKind
     where: Annotated[str, Note(description="file or option")]
 
 
@@ -160,7 +160,7 @@ class PairValueRecord(TypedDict):
     """Thresholds of a class, and where they come from."""
 
     value: PairRecord
-    origin: Origin
+    origin: OriginKind
     where: str
 
 
@@ -200,7 +200,7 @@ class ScopeRecord(TypedDict):
 class TargetRecord(TypedDict):
     """Where rules are saved."""
 
-    kind: Literal["config", "rules", "bundle", "none"]
+    kind: TargetKind
     file: str
     writable: bool
     reason: str

@@ -11,8 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tsm.actions.replay import Replayed, replay
-from edge_tsm.actions.rules import Rules
+from edge_tsm.actions.replay import Replay
 from edge_tsm.datatypes import Activation, Event, iso
 from edge_tsm.events import EventQuery, EventStore
 from edge_tsm.events.logits import StoredTrack
@@ -29,12 +28,29 @@ Ghosts = dict[str, list[dict[str, Any]]]  # by source
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """Stored answers, and what rules made of them; kept while someone moves a slider."""
+    """Stored answers, ready to be decided; kept while someone moves a slider."""
 
-    tracks: list[StoredTrack]
+    tracks: list[tuple[StoredTrack, Replay]]
     hours: float
     read_s: float
-    replayed: dict[tuple[str, int], tuple[str, Replayed]] = field(default_factory=dict)
+    ghosts: dict[str, Ghosts] = field(default_factory=dict)  # by the rules that hold
+
+    def ghosts_of(self, ruling: Ruling) -> Ghosts:
+        """Return the events of each source."""
+        found: Ghosts = {}
+        for track, replay in self.tracks:
+            utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
+            ghosts = [_ghost(event, utc_s) for event in replay.events(ruling.of(track.source))]
+            found.setdefault(track.source, []).extend(ghosts)
+        return found
+
+    def known_ghosts_of(self, ruling: Ruling) -> Ghosts:
+        """Return them for rules that are asked for again and again."""
+        key = repr(ruling)
+        if key not in self.ghosts:
+            self.ghosts.clear()
+            self.ghosts[key] = self.ghosts_of(ruling)
+        return self.ghosts[key]
 
 
 class Past:
@@ -65,25 +81,22 @@ class Past:
         Counts are of all events, lists of the newest.
         """
         started = time.perf_counter()
-        read = self._read(hours)
-        sources = sorted({track.source for track in read.tracks})
-        found = {
-            role: self._decided(read, ruling, role, watched)
-            for role, ruling in (("before", before), ("after", after))
-        }
-        ghosts = {role: _ghosts_of(read.tracks, replayed) for role, replayed in found.items()}
-        lost = self._lost(ghosts["before"], ghosts["after"], _since(read.tracks))
+        read, rulings = self._read(hours), {"before": before, "after": after}
+        sources = sorted({track.source for track, _ in read.tracks})
+        ghosts = {"before": read.known_ghosts_of(before), "after": read.ghosts_of(after)}
+        since = _since(read.tracks)
+        lost = self._lost(ghosts["before"], ghosts["after"], since)
         return {
             **{role: sum(map(len, of.values())) for role, of in ghosts.items()},
-            "answers": sum(len(track.answers) for track in read.tracks),
-            "since_utc": iso(_since(read.tracks)),
+            "answers": sum(len(track.answers) for track, _ in read.tracks),
+            "since_utc": iso(since),
             "lost_up": lost["up"],
             "lost_down": lost["down"],
             "cameras": [
                 {
                     "camera": source,
                     **{role: of.get(source, [])[-MOST_GHOSTS:] for role, of in ghosts.items()},
-                    "scores": self._scores(read.tracks, found, source, watched),
+                    "scores": self._scores(read, rulings, source, watched),
                 }
                 for source in sources
             ],
@@ -93,28 +106,14 @@ class Past:
     def _read(self, hours: float) -> _Read:
         last = self._last
         if last is None or last.hours != hours or self._now() - last.read_s > CACHE_S:
-            last = _Read(self._store.logits.tracks(hours * 3600), hours, self._now())
+            found = self._store.logits.tracks(hours * 3600)
+            last = _Read([(t, self._replay(t)) for t in found], hours, self._now())
             self._last = last
         return last
 
-    def _decided(
-        self, read: _Read, ruling: Ruling, role: str, watched: Sequence[int]
-    ) -> list[Replayed]:
-        """Return what rules make of each track; those that hold need it once only."""
-        found = list[Replayed]()
-        for number, track in enumerate(read.tracks):
-            rules = ruling.of(track.source)
-            asked = f"{rules} {watched}"
-            known, replayed = read.replayed.get((role, number), ("", None))
-            if replayed is None or known != asked:
-                replayed = self._replayed(track, rules, watched)
-                read.replayed[role, number] = (asked, replayed)
-            found.append(replayed)
-        return found
-
-    def _replayed(self, track: StoredTrack, rules: Rules, watched: Sequence[int]) -> Replayed:
-        pairs = ((answer.time_s, answer.logits) for answer in track.answers)
-        return replay(pairs, rules, self._labels, activation=self._activation, watched=watched)
+    def _replay(self, track: StoredTrack) -> Replay:
+        pairs = [(answer.time_s, answer.logits) for answer in track.answers]
+        return Replay(pairs, self._labels, self._activation)
 
     def _lost(self, before: Ghosts, after: Ghosts, since: datetime | None) -> dict[str, int]:
         """Return how many events with a thumb up, and down, would not be there any more."""
@@ -129,28 +128,20 @@ class Past:
         return lost
 
     def _scores(
-        self,
-        tracks: Sequence[StoredTrack],
-        found: Mapping[str, Sequence[Replayed]],
-        source: str,
-        watched: Sequence[int],
+        self, read: _Read, rulings: Mapping[str, Ruling], source: str, watched: Sequence[int]
     ) -> dict[str, Any]:
         """Return the smoothed scores of the watched classes, thinned to the highest of each bin."""
-        own = [number for number, track in enumerate(tracks) if track.source == source]
-        times = [answer.utc_s for number in own for answer in tracks[number].answers]
+        own = [(track, replay) for track, replay in read.tracks if track.source == source]
+        times = [answer.utc_s for track, _ in own for answer in track.answers]
         bins = np.array_split(np.arange(len(times)), min(len(times), MOST_POINTS) or 1)
-        scores = {
-            role: np.concatenate([replayed[number].scores for number in own])
-            for role, replayed in found.items()
-        }
-        series = [
-            {
-                "index": index,
-                "label": self._labels[index],
-                **{role: _thinned(of[:, column], bins) for role, of in scores.items()},
+        series = []
+        for index in watched:
+            of_roles = {
+                role: np.array([s[index] for _, r in own for s in r.scores(ruling.of(source))])
+                for role, ruling in rulings.items()
             }
-            for column, index in enumerate(watched)
-        ]
+            thinned = {role: _thinned(scores, bins) for role, scores in of_roles.items()}
+            series.append({"index": index, "label": self._labels[index], **thinned})
         return {"utc": [_utc(times[part[0]]) for part in bins if len(part)], "series": series}
 
 
@@ -158,22 +149,14 @@ def _thinned(scores: NDArray[np.float32], bins: list[NDArray[np.int_]]) -> list[
     return [round(float(scores[part].max()), 4) for part in bins if len(part)]
 
 
-def _since(tracks: Sequence[StoredTrack]) -> datetime | None:
-    times = [t.answers[0].utc_s for t in tracks if t.answers and t.answers[0].utc_s is not None]
-    return datetime.fromtimestamp(min(times), timezone.utc) if times else None
+def _since(tracks: Sequence[tuple[StoredTrack, Replay]]) -> datetime | None:
+    times = [track.answers[0].utc_s for track, _ in tracks if track.answers]
+    known = [time_s for time_s in times if time_s is not None]
+    return datetime.fromtimestamp(min(known), timezone.utc) if known else None
 
 
 def _utc(time_s: float | None) -> str | None:
     return None if time_s is None else iso(datetime.fromtimestamp(time_s, timezone.utc))
-
-
-def _ghosts_of(tracks: Sequence[StoredTrack], replayed: Sequence[Replayed]) -> Ghosts:
-    found: Ghosts = {}
-    for track, of in zip(tracks, replayed, strict=True):
-        utc_s = {answer.time_s: answer.utc_s for answer in track.answers}
-        ghosts = [_ghost(event, utc_s) for event in of.events]
-        found.setdefault(track.source, []).extend(ghosts)
-    return found
 
 
 def _ghost(event: Event, utc_s: Mapping[float, float | None]) -> dict[str, Any]:

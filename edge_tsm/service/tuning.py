@@ -150,6 +150,7 @@ class RuleBook:
         self._now, self._lock = now, threading.RLock()
         self._previewing = threading.Lock()  # one at a time: each takes a core for a while
         self._ruling, self._origins = layers.read(), layers.origins()
+        self._ruled = self._sources()  # those that have been told of the rules
         self._saved_keys = frozenset[tuple[str | None, str]]()
         self._trial: _Trial | None = None
         self._history: list[_Step] = []
@@ -258,8 +259,13 @@ class RuleBook:
             return True
 
     def expire(self) -> bool:
-        """End what is tried, if its time is over; return whether it was."""
+        """End what is tried, if its time is over; return whether it was.
+
+        A source that was added meanwhile is decided by the rules that hold now.
+        """
         with self._lock:
+            if self._sources() != self._ruled:
+                self._rule(self._trial.ruling if self._trial else self._ruling)
             over = self._trial is not None and self._now() >= self._trial.until_s
             return over and self.revert()
 
@@ -361,6 +367,7 @@ class RuleBook:
         return ("actions",) if source is None else ("sources", source, "rules")
 
     def _rule(self, ruling: Ruling) -> None:
+        self._ruled = self._sources()
         self._running.pipeline.change_rules(ruling.shared, ruling.singles())
 
     # --- what is shown ---

@@ -107,7 +107,7 @@ class CamerasApi:
     def _pace_of(self, source: str) -> dict[str, float]:
         try:
             pace = self._running.pipeline.pace_of(source)
-        except KeyError:  # it was removed just now
+        except InputError:  # it was removed just now
             return {"window_s": self._running.pipeline.window_s, "every_s": 0.0}
         return {"window_s": pace.window_s, "every_s": pace.every_s}
 

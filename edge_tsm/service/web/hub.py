@@ -140,7 +140,8 @@ class Hub:
         view = self.view(camera)
         scores = decision.scores if decision else prediction.probabilities
         time_s = window.end_s if window else math.nan
-        if window is not None:
+        again = bool(view.moments) and view.moments[-1].time_s == time_s  # it brings an end late
+        if window is not None and not again:
             view.add(Moment(utc, time_s, scores))
         view.on, view.action = (decision.on, decision.label) if decision else ((), None)
         facts = {

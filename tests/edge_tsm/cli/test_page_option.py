@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from edge_tsm.cli import main
 from edge_tsm.cli.page import PageOptions
 from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore
+from edge_tsm.service.config import read_config
 from edge_tsm.service.web.address import Address
 
 pytestmark = pytest.mark.timeout(120)
@@ -29,11 +31,25 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["run", *map(str, arguments)])
 
 
+CONFIG = """# mine
+[sources.porch]
+address = "test://160x120/15"
+[pace]
+window = 0.6
+every = 0.3
+[actions]
+off = 0.05
+[page]
+address = "127.0.0.1:0"
+"""
+
+
 def test_a_page_lives_and_ends_with_its_run(bundle: Path, tmp_path: Path) -> None:
-    events = ("--events", tmp_path / "events.db", "--on", 0.1, "--off", 0)
-    command = ["run", bundle, *CAMERA, *events, "--page", "127.0.0.1:0", "--json"]
+    config = tmp_path / "run.toml"
+    config.write_text(CONFIG)
+    options = ("--config", config, "--events", tmp_path / "events.db", "--on", 0.1, "--json")
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge_tsm", *map(str, command)],
+        [sys.executable, "-m", "edge_tsm", "run", *map(str, (bundle, *options))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,8 +59,12 @@ def test_a_page_lives_and_ends_with_its_run(bundle: Path, tmp_path: Path) -> Non
         assert process.stdout
         url = process.stderr.readline().removeprefix("page at ").strip()
         assert json.loads(process.stdout.readline())["decision"]["events"]
-        with urllib.request.urlopen(f"{url}api/v1/cameras", timeout=10) as reply:
-            assert json.load(reply)["cameras"][0]["id"] == "porch"
+        values = ask(f"{url}api/v1/rules")["scopes"][0]["values"]
+        assert (values["on"]["origin"], values["on"]["value"]) == ("option", 0.1)
+        assert (values["off"]["origin"], values["off"]["where"]) == ("config", "run.toml")
+        changes = {"on": 0.2, "off": 0.01, "cool_down_s": 0.1}
+        saved = ask(f"{url}api/v1/rules/save", {"camera": None, "changes": changes})
+        assert saved["overridden"] == ["on"]
         stream = urllib.request.urlopen(f"{url}cam/porch.mjpg", timeout=10)
         assert b"edge-tsm-picture" in stream.readline()
         process.send_signal(signal.SIGTERM)
@@ -52,10 +72,20 @@ def test_a_page_lives_and_ends_with_its_run(bundle: Path, tmp_path: Path) -> Non
         stream.close()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
+    assert config.read_text().startswith("# mine\n")
+    assert read_config(config).actions.cool_down_s == 0.1
     with EventStore(tmp_path / "events.db") as store:
-        assert [event.kind for event in store.events()] == ["end"]
+        assert {event.kind for event in store.events()} == {"end"}
         store.logits.begin(_labels(bundle), "softmax")
         assert store.logits.tracks(3600)
+
+
+def ask(url: str, body: object = None) -> Any:
+    """What a page answers to a GET, or to a POST of a body."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
 
 
 def _labels(bundle: Path) -> tuple[str, ...]:
