@@ -245,9 +245,9 @@ def test_the_preview_tells_what_a_new_run_of_the_decider_finds(page: Any, run: P
 def test_a_try_is_told_on_every_tab_and_can_be_ended(page: Any, run: PageRun) -> None:
     page.get_by_role("button", name="Try 10 min").click()
     banner = page.locator("#banner")
-    expect(banner).to_contain_text(re.compile(r"being tried: (10:00|9:\d\d) left"))
+    expect(banner).to_contain_text(re.compile(r"other rules: (10:00|9:\d\d) left"))
     assert run.get("rules")["scopes"][0]["trying"]["left_s"] > 0
-    banner.get_by_role("button", name="Revert now").click()
+    banner.get_by_role("button", name="Revert").click()
     expect(banner).to_be_hidden()
     assert run.get("rules")["scopes"][0]["trying"] is None
 
@@ -286,6 +286,7 @@ def test_what_is_saved_outlasts_a_restart_and_the_page_comes_back_by_itself(
     save(page, "45")
     run.stop()
     expect(page.locator("#banner")).to_contain_text("Connection lost")
+    expect(page.locator('.cam[data-key="porch"] .pill')).to_have_text("unknown")
     run.start()
     expect(page.locator("#banner")).to_be_hidden(timeout=2 * TIMEOUT_MS)
     assert saved_on(run) == 0.45

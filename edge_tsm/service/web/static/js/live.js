@@ -53,17 +53,18 @@ function summarize() {
   const bad = state.cameras.filter((one) => BAD.includes(one.state)).length;
   const live = state.cameras.filter((one) => one.state === "live").length;
   const single = all === 1 ? state.cameras[0] : null;
-  if (!all) text(summary, "No cameras");
+  if (!state.connected) text(summary, "Not connected");
+  else if (!all) text(summary, "No cameras");
   else if (bad) text(summary, all === 1 ? `${single.id} has a problem` : `${bad} of ${all} cameras ${bad === 1 ? "has" : "have"} a problem`);
   else if (live === all) text(summary, all === 1 ? `${single.id} is live` : `All ${all} cameras are live`);
   else text(summary, `${live} of ${all} cameras live`);
-  attribute(summary, "data-tone", bad ? "bad" : live === all && all ? "good" : "idle");
+  attribute(summary, "data-tone", !state.connected ? "idle" : bad ? "bad" : live === all && all ? "good" : "idle");
   document.title = bad ? `(${bad}) edge-tsm` : "edge-tsm";
   layout.hidden = all < 2;
 }
 
 on("event", ({ event }) => { events.set(event.id, event); renderEvents(); });
-on("cameras camera", summarize);
+on("cameras camera disconnected hello", summarize);
 on("version", renderEvents);
 
 setInterval(() => {

@@ -137,13 +137,13 @@ function renderBanner() {
   banner.dataset.kind = kind;
   if (!kind) return;
   const seconds = Math.ceil((again_ms - Date.now()) / 1000);
-  const words = state.connected ? `Other rules are being tried: ${attempt.left} left` : `Connection lost. ${seconds > 0 ? `Trying again in ${seconds} s` : "Trying again…"}`;
+  const words = state.connected ? `Trying other rules: ${attempt.left} left` : `Connection lost. ${seconds > 0 ? `Trying again in ${seconds} s` : "Trying again…"}`;
   text(banner.firstElementChild, words);
 }
 
 function parts(kind) {
   const button = kind === "try"
-    ? h("button", { class: "button compact", type: "button", onclick: revert }, "Revert now")
+    ? h("button", { class: "button compact", type: "button", onclick: revert }, "Revert")
     : h("button", { class: "button compact", type: "button", onclick: () => link.open() }, "Try now");
   return [h("span", {}), button];
 }

@@ -124,7 +124,7 @@ function number(id, words, { step, unit, max = null, read, write, origin }) {
 
 function fromOf(name) {
   const value = scope().values[name];
-  if (name in changesOf(scope())) return `changed; now ${shown(name, value.value)}`;
+  if (name in changesOf(scope()) && !scope().trying) return `changed; now ${shown(name, value.value)}`;
   return told(value);
 }
 
@@ -306,8 +306,8 @@ function renderLegend(labels) {
 
 function renderVerdict() {
   const { before, after, lost_up, lost_down, answers, since_utc, took_ms } = preview;
-  const lost = lost_up ? `${plural(lost_up, "event")} with your thumb up would be lost` : "";
-  const gone = lost_down ? `${lost_down} with your thumb down would go` : "";
+  const lost = lost_up ? `${lost_up} of your thumbs-up would be lost` : "";
+  const gone = lost_down ? `${lost_down} of your thumbs-down would go` : "";
   verdict.replaceChildren(
     h("b", { class: "figure", "data-before": before, "data-after": after }, changed(scope()) ? `${before} → ${after} events` : plural(before, "event")),
     lost ? h("span", { class: "pill bad" }, lost) : "",
