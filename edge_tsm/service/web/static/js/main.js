@@ -8,12 +8,13 @@ import { build as buildEvents } from "./events.js";
 import { plural } from "./format.js";
 import { build as buildHealth } from "./health.js";
 import { build as buildLive, load as loadLive } from "./live.js";
+import { load as loadRules, revert, trying } from "./operate.js";
 import { camera, on, select, state, tell } from "./state.js";
 import { Link } from "./socket.js";
 import { shownClasses } from "./strip.js";
 import { buildTabs, openTab } from "./tabs.js";
 import { forget, pins, traceOf } from "./trace.js";
-import { build as buildTune, load as loadRules, revert, trying } from "./tune.js";
+import { build as buildTune } from "./tune.js";
 
 const MOST_SCORES = 24;
 const element = (id) => document.getElementById(id);
