@@ -165,6 +165,17 @@ def test_number_keys_choose_a_camera_and_space_pauses_the_pictures(
     wait_for_pictures(page, picture("porch"), int(shown))
 
 
+def test_a_class_that_is_pressed_stays_in_the_strip(page: Any) -> None:
+    entry = page.locator(".legend button").last
+    name = entry.get_attribute("title")
+    entry.click()
+    pinned = page.locator('.legend button[aria-pressed="true"]')
+    expect(pinned).to_have_count(1)
+    expect(pinned).to_have_attribute("title", f"{name} (pinned)")
+    pinned.click()
+    expect(pinned).to_have_count(0)
+
+
 def test_what_the_model_sees_is_a_strip_of_the_windows_frames(page: Any) -> None:
     page.keyboard.press("m")
     film = page.locator('.cam[data-key="porch"] canvas.film')
@@ -240,6 +251,22 @@ def test_the_preview_tells_what_a_new_run_of_the_decider_finds(page: Any, run: P
     ]
     expect(figure).to_have_text(f"{by_hand[0]} → {by_hand[1]} events")
     assert by_hand[0] > by_hand[1]
+
+
+def test_a_threshold_is_dragged_on_the_strip(page: Any) -> None:
+    open_tab(page, "tune")
+    page.get_by_role("button", name="Discard").click()
+    handle = page.get_by_role("slider", name="Threshold on")
+    expect(handle).to_have_attribute("aria-valuenow", "30")
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] - 20, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 60, steps=4)
+    page.mouse.up()
+    expect(handle).to_have_attribute("aria-valuenow", re.compile(r"4\d|5\d"))
+    value = handle.get_attribute("aria-valuenow")
+    expect(page.get_by_role("spinbutton", name="Starts at (on)")).to_have_value(value)
 
 
 def test_a_try_is_told_on_every_tab_and_can_be_ended(page: Any, run: PageRun) -> None:
