@@ -139,6 +139,16 @@ def open_tab(page: Any, name: str) -> None:
     expect(page.locator(f"#panel-{name}")).to_be_visible()
 
 
+def open_tune(page: Any) -> None:
+    """Show the tab Tune, without what an earlier test changed there."""
+    open_tab(page, "tune")
+    expect(page.locator(".verdict .figure")).to_be_visible()
+    discard = page.get_by_role("button", name="Discard")
+    if discard.is_enabled():
+        discard.click()
+    expect(discard).to_be_disabled()
+
+
 def test_eight_cameras_show_moving_pictures_in_one_page(page: Any) -> None:
     for name in ("porch", "hall", *OTHERS):
         wait_for_pictures(page, picture(name), 1)
@@ -163,6 +173,18 @@ def test_number_keys_choose_a_camera_and_space_pauses_the_pictures(
     assert page.locator(picture("porch")).get_attribute("data-shown") == shown
     page.keyboard.press(" ")
     wait_for_pictures(page, picture("porch"), int(shown))
+
+
+def test_a_hidden_page_asks_for_no_pictures(page: Any, laptop: Watched) -> None:
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    socket = laptop.sockets[-1]
+    with socket.expect_event("framesent", lambda sent: '"pictures":[]' in str(sent)):
+        page.evaluate(hide, True)
+    with socket.expect_event("framesent", lambda sent: '"pictures":["porch"' in str(sent)):
+        page.evaluate(hide, False)
 
 
 def test_a_class_that_is_pressed_stays_in_the_strip(page: Any) -> None:
@@ -238,7 +260,7 @@ def decided(events: Path, answers: int, rules: Rules) -> int:
 
 
 def test_the_preview_tells_what_a_new_run_of_the_decider_finds(page: Any, run: PageRun) -> None:
-    open_tab(page, "tune")
+    open_tune(page)
     page.get_by_role("slider", name="Threshold on").focus()
     with page.expect_response(
         lambda one: one.url.endswith("/preview") and '"on":0.9' in (one.request.post_data or "")
@@ -254,8 +276,7 @@ def test_the_preview_tells_what_a_new_run_of_the_decider_finds(page: Any, run: P
 
 
 def test_a_threshold_is_dragged_on_the_strip(page: Any) -> None:
-    open_tab(page, "tune")
-    page.get_by_role("button", name="Discard").click()
+    open_tune(page)
     handle = page.get_by_role("slider", name="Threshold on")
     expect(handle).to_have_attribute("aria-valuenow", "30")
     box = handle.bounding_box()
@@ -270,6 +291,8 @@ def test_a_threshold_is_dragged_on_the_strip(page: Any) -> None:
 
 
 def test_a_try_is_told_on_every_tab_and_can_be_ended(page: Any, run: PageRun) -> None:
+    open_tune(page)
+    page.get_by_role("slider", name="Threshold on").press("PageUp")
     page.get_by_role("button", name="Try 10 min").click()
     banner = page.locator("#banner")
     expect(banner).to_contain_text(re.compile(r"other rules: (10:00|9:\d\d) left"))
@@ -295,7 +318,7 @@ def saved_on(run: PageRun) -> float:
 
 
 def test_a_save_is_undone_after_the_difference_was_shown(page: Any, run: PageRun) -> None:
-    open_tab(page, "tune")
+    open_tune(page)
     save(page, "55")
     assert saved_on(run) == 0.55
     page.get_by_role("button", name="Undo last save").click()
@@ -309,7 +332,7 @@ def test_a_save_is_undone_after_the_difference_was_shown(page: Any, run: PageRun
 def test_what_is_saved_outlasts_a_restart_and_the_page_comes_back_by_itself(
     page: Any, run: PageRun
 ) -> None:
-    open_tab(page, "tune")
+    open_tune(page)
     save(page, "45")
     run.stop()
     expect(page.locator("#banner")).to_contain_text("Connection lost")
