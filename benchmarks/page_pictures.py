@@ -142,13 +142,12 @@ def photograph(browser: Any, url: str, out: Path, seconds: float) -> None:
     open_tab(page, "Health")
     take(page, out, "health")
     page.close()
-    for theme in ("light", "dark"):
+    for theme, tab in (("dark", "Live"), ("light", "Events")):
         page = browser.new_page(viewport=PHONE, color_scheme=theme)
         page.goto(url)
         page.wait_for_timeout(3000)
-        take(page, out, f"phone-{theme}")
-        open_tab(page, "Events")
-        take(page, out, f"phone-events-{theme}")
+        open_tab(page, tab)
+        take(page, out, f"phone-{tab.lower()}")
         page.close()
 
 

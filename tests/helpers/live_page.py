@@ -55,14 +55,14 @@ class PageRun:
         self.url = f"http://127.0.0.1:{port}/"
         self._command = [sys.executable, "-m", "edge_tsm", "run", "--config", str(config)]
         self._command += ["--page", f"127.0.0.1:{port}", *options]
-        self._folder = config.parent
+        self.folder = config.parent
         self.start()
 
     def start(self) -> None:
         """Start it; returns when the page is served."""
         self._process = subprocess.Popen(
             self._command,
-            cwd=self._folder,
+            cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

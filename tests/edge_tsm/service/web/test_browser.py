@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
+from edge_tsm.actions.decider import Decider
+from edge_tsm.actions.rules import Rules
+from edge_tsm.datatypes import Event, Prediction
 from tests.helpers.http_servers import free_port
 from tests.helpers.live_page import LABELS, PageRun, chromium, labeled_bundle, page_run
 from tests.helpers.mjpeg import FaultyCamera
@@ -133,6 +139,16 @@ def open_tab(page: Any, name: str) -> None:
     expect(page.locator(f"#panel-{name}")).to_be_visible()
 
 
+def open_tune(page: Any) -> None:
+    """Show the tab Tune, without what an earlier test changed there."""
+    open_tab(page, "tune")
+    expect(page.locator(".verdict .figure")).to_be_visible()
+    discard = page.get_by_role("button", name="Discard")
+    if discard.is_enabled():
+        discard.click()
+    expect(discard).to_be_disabled()
+
+
 def test_eight_cameras_show_moving_pictures_in_one_page(page: Any) -> None:
     for name in ("porch", "hall", *OTHERS):
         wait_for_pictures(page, picture(name), 1)
@@ -157,6 +173,29 @@ def test_number_keys_choose_a_camera_and_space_pauses_the_pictures(
     assert page.locator(picture("porch")).get_attribute("data-shown") == shown
     page.keyboard.press(" ")
     wait_for_pictures(page, picture("porch"), int(shown))
+
+
+def test_a_hidden_page_asks_for_no_pictures(page: Any, laptop: Watched) -> None:
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    socket = laptop.sockets[-1]
+    with socket.expect_event("framesent", lambda sent: '"pictures":[]' in str(sent)):
+        page.evaluate(hide, True)
+    with socket.expect_event("framesent", lambda sent: '"pictures":["porch"' in str(sent)):
+        page.evaluate(hide, False)
+
+
+def test_a_class_that_is_pressed_stays_in_the_strip(page: Any) -> None:
+    entry = page.locator(".legend button").last
+    name = entry.get_attribute("title")
+    entry.click()
+    pinned = page.locator('.legend button[aria-pressed="true"]')
+    expect(pinned).to_have_count(1)
+    expect(pinned).to_have_attribute("title", f"{name} (pinned)")
+    pinned.click()
+    expect(pinned).to_have_count(0)
 
 
 def test_what_the_model_sees_is_a_strip_of_the_windows_frames(page: Any) -> None:
@@ -203,51 +242,105 @@ def test_a_thumb_down_asks_what_it_was_and_is_kept(page: Any, run: PageRun) -> N
     assert run.get(f"events/{key}")["feedback"]["label"] == LABELS[3]
 
 
-def test_the_preview_tells_what_the_decider_finds(page: Any, run: PageRun) -> None:
-    open_tab(page, "tune")
-    handle = page.get_by_role("slider", name="Threshold on")
-    handle.focus()
+def decided(events: Path, answers: int, rules: Rules) -> int:
+    """Count the actions of a new run over the oldest stored answers."""
+    query = "SELECT source, time_s, logits FROM answers ORDER BY number LIMIT ?"
+    with closing(sqlite3.connect(f"file:{events}?mode=ro", uri=True)) as database:
+        rows = database.execute(query, (answers,)).fetchall()
+    assert len(rows) == answers
+    deciders = {source: Decider(rules, LABELS) for source, _, _ in rows}
+    found = list[Event]()
+    for source, time_s, blob in rows:
+        logits = np.frombuffer(blob, "<f4").astype(np.float32)
+        found += (
+            deciders[source].update(Prediction(LABELS, logits, logits, 0.0), time_s=time_s).events
+        )
+    found += [event for decider in deciders.values() for event in decider.finish()]
+    return sum(event.kind == "end" for event in found)
+
+
+def test_the_preview_tells_what_a_new_run_of_the_decider_finds(page: Any, run: PageRun) -> None:
+    open_tune(page)
+    page.get_by_role("slider", name="Threshold on").focus()
     with page.expect_response(
         lambda one: one.url.endswith("/preview") and '"on":0.9' in (one.request.post_data or "")
     ) as told:
         for _ in range(6):
             page.keyboard.press("PageUp")
-    found = told.value.json()
-    figure = page.locator(".verdict .figure")
-    expect(figure).to_have_text(f"{found['before']} → {found['after']} events")
-    assert found["after"] < found["before"]
-    # The same question asked anew, of the same stored answers.
-    again = run.post("rules/preview", {"camera": None, "changes": {"on": 0.9}, "hours": 1})
-    if again["answers"] == found["answers"]:
-        assert (again["before"], again["after"]) == (found["before"], found["after"])
+    answers, figure = told.value.json()["answers"], page.locator(".verdict .figure")
+    by_hand = [
+        decided(run.folder / "events.db", answers, Rules(on=on, off=0.2)) for on in (0.3, 0.9)
+    ]
+    expect(figure).to_have_text(f"{by_hand[0]} → {by_hand[1]} events")
+    assert by_hand[0] > by_hand[1]
+
+
+def test_a_threshold_is_dragged_on_the_strip(page: Any) -> None:
+    open_tune(page)
+    handle = page.get_by_role("slider", name="Threshold on")
+    expect(handle).to_have_attribute("aria-valuenow", "30")
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] - 20, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 60, steps=4)
+    page.mouse.up()
+    expect(handle).to_have_attribute("aria-valuenow", re.compile(r"4\d|5\d"))
+    value = handle.get_attribute("aria-valuenow")
+    expect(page.get_by_role("spinbutton", name="Starts at (on)")).to_have_value(value)
 
 
 def test_a_try_is_told_on_every_tab_and_can_be_ended(page: Any, run: PageRun) -> None:
+    open_tune(page)
+    page.get_by_role("slider", name="Threshold on").press("PageUp")
     page.get_by_role("button", name="Try 10 min").click()
     banner = page.locator("#banner")
-    expect(banner).to_contain_text(re.compile(r"being tried: (10:00|9:\d\d) left"))
+    expect(banner).to_contain_text(re.compile(r"other rules: (10:00|9:\d\d) left"))
     assert run.get("rules")["scopes"][0]["trying"]["left_s"] > 0
-    banner.get_by_role("button", name="Revert now").click()
+    banner.get_by_role("button", name="Revert").click()
     expect(banner).to_be_hidden()
     assert run.get("rules")["scopes"][0]["trying"] is None
 
 
-def test_what_is_saved_was_shown_before_and_outlasts_a_restart(page: Any, run: PageRun) -> None:
-    on = page.get_by_role("spinbutton", name="Starts at (on)")
-    on.fill("45")
-    on.press("Tab")
+def save(page: Any, on: str) -> None:
+    """Give `on` another value, read the difference, and save it."""
+    field = page.get_by_role("spinbutton", name="Starts at (on)")
+    field.fill(on)
+    field.press("Tab")
     page.get_by_role("button", name="Save…").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.locator(".diff")).to_contain_text("+on = 0.45")
-    assert run.get("rules")["scopes"][0]["values"]["on"]["value"] == 0.3
-    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("dialog").locator(".diff")).to_contain_text(f"+on = 0.{on}")
+    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#toast")).to_contain_text("Saved to edge-tsm.toml")
+
+
+def saved_on(run: PageRun) -> float:
+    return float(run.get("rules")["scopes"][0]["values"]["on"]["value"])
+
+
+def test_a_save_is_undone_after_the_difference_was_shown(page: Any, run: PageRun) -> None:
+    open_tune(page)
+    save(page, "55")
+    assert saved_on(run) == 0.55
+    page.get_by_role("button", name="Undo last save").click()
+    expect(page.get_by_role("dialog").locator(".diff")).to_contain_text("-on = 0.55")
+    assert saved_on(run) == 0.55
+    page.get_by_role("dialog").get_by_role("button", name="Undo", exact=True).click()
+    expect(page.locator("#toast")).to_contain_text("Undone in edge-tsm.toml")
+    assert saved_on(run) == 0.3
+
+
+def test_what_is_saved_outlasts_a_restart_and_the_page_comes_back_by_itself(
+    page: Any, run: PageRun
+) -> None:
+    open_tune(page)
+    save(page, "45")
     run.stop()
     expect(page.locator("#banner")).to_contain_text("Connection lost")
+    expect(page.locator('.cam[data-key="porch"] .pill')).to_have_text("unknown")
     run.start()
     expect(page.locator("#banner")).to_be_hidden(timeout=2 * TIMEOUT_MS)
-    assert run.get("rules")["scopes"][0]["values"]["on"]["value"] == 0.45
-    expect(on).to_have_value("45")
+    assert saved_on(run) == 0.45
+    expect(page.get_by_role("spinbutton", name="Starts at (on)")).to_have_value("45")
 
 
 def test_a_hung_camera_shows_as_such_and_as_back(

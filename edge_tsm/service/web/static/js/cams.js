@@ -51,7 +51,7 @@ class Card {
   }
 
   update(one, index) {
-    const { words, tone } = condition(one.state, (Date.now() - one.since_ms) / 1000);
+    const { words, tone } = told(one);
     const seeing = state.seeing.has(one.id);
     text(this.pill, words);
     attribute(this.pill, "class", `pill ${tone}`);
@@ -67,6 +67,12 @@ class Card {
     this.film.hidden = !seeing;
     this.surfaces.picture.draw();
   }
+}
+
+/** How a camera is; nobody knows while there is no connection. */
+function told(one) {
+  if (!state.connected) return { words: "unknown", tone: "idle" };
+  return condition(one.state, (Date.now() - one.since_ms) / 1000);
 }
 
 const columnsFor = (count, width) => Math.min(count, width < 520 ? 4 : 8);
@@ -102,12 +108,12 @@ function paintPicture(card, context, width, height) {
   context.globalAlpha = 1;
   if (state.seeing.has(one.id) && one.sees) paintCrop(context, area, one.sees);
   if (state.paused) paintWords(context, width, height, "paused");
-  else if (one.state === "live") paintActions(context, width, height, one);
-  else paintWords(context, width, height, condition(one.state, (Date.now() - one.since_ms) / 1000).words);
+  else if (one.state === "live" && state.connected) paintActions(context, width, height, one);
+  else paintWords(context, width, height, told(one).words);
 }
 
 function waiting(one) {
-  if (one.state !== "live") return condition(one.state, (Date.now() - one.since_ms) / 1000).words;
+  if (one.state !== "live" || !state.connected) return told(one).words;
   return state.paused ? "paused" : "no picture yet";
 }
 

@@ -4,6 +4,7 @@ import { get, query } from "./api.js";
 import { cams, render as renderCams, setLayout } from "./cams.js";
 import { attribute, choice, empty, h, text } from "./dom.js";
 import { showEvents } from "./eventlist.js";
+import { keep, kept } from "./kept.js";
 import { openTab } from "./tabs.js";
 import { on, state } from "./state.js";
 import { strip } from "./strip.js";
@@ -14,13 +15,13 @@ const none = empty("events", "No events yet", "They are listed here as soon as a
 const summary = h("p", { class: "summary", role: "status" });
 let events = new Map();
 
-const layout = choice("Layout", [["grid", "Grid"], ["large", "Large"]], localStorage.getItem("layout") ?? "grid", (name) => {
-  localStorage.setItem("layout", name);
+const layout = choice("Layout", [["grid", "Grid"], ["large", "Large"]], kept("layout", "grid"), (name) => {
+  keep("layout", name);
   setLayout(name);
 });
 
 export function build(panel) {
-  setLayout(localStorage.getItem("layout") ?? "grid");
+  setLayout(kept("layout", "grid"));
   panel.append(
     h("div", { class: "stage" }, h("div", { class: "row headline" }, summary, layout), cams),
     h("div", { class: "side" }, strip,
@@ -52,16 +53,18 @@ function summarize() {
   const bad = state.cameras.filter((one) => BAD.includes(one.state)).length;
   const live = state.cameras.filter((one) => one.state === "live").length;
   const single = all === 1 ? state.cameras[0] : null;
-  if (!all) text(summary, "No cameras");
+  if (!state.connected) text(summary, "Not connected");
+  else if (!all) text(summary, "No cameras");
   else if (bad) text(summary, all === 1 ? `${single.id} has a problem` : `${bad} of ${all} cameras ${bad === 1 ? "has" : "have"} a problem`);
   else if (live === all) text(summary, all === 1 ? `${single.id} is live` : `All ${all} cameras are live`);
   else text(summary, `${live} of ${all} cameras live`);
-  attribute(summary, "data-tone", bad ? "bad" : live === all && all ? "good" : "idle");
+  attribute(summary, "data-tone", !state.connected ? "idle" : bad ? "bad" : live === all && all ? "good" : "idle");
+  document.title = bad ? `(${bad}) edge-tsm` : "edge-tsm";
   layout.hidden = all < 2;
 }
 
 on("event", ({ event }) => { events.set(event.id, event); renderEvents(); });
-on("cameras camera", summarize);
+on("cameras camera disconnected hello", summarize);
 on("version", renderEvents);
 
 setInterval(() => {

@@ -8,12 +8,13 @@ import { build as buildEvents } from "./events.js";
 import { plural } from "./format.js";
 import { build as buildHealth } from "./health.js";
 import { build as buildLive, load as loadLive } from "./live.js";
+import { load as loadRules, revert, trying } from "./operate.js";
 import { camera, on, select, state, tell } from "./state.js";
 import { Link } from "./socket.js";
 import { shownClasses } from "./strip.js";
 import { buildTabs, openTab } from "./tabs.js";
 import { forget, pins, traceOf } from "./trace.js";
-import { build as buildTune, load as loadRules, revert, trying } from "./tune.js";
+import { build as buildTune } from "./tune.js";
 
 const MOST_SCORES = 24;
 const element = (id) => document.getElementById(id);
@@ -31,8 +32,10 @@ async function useToken() {
 }
 
 let asking = null;
+onUnauthorized(() => signIn());
 
 function signIn() {
+  link.close();
   asking ??= askToken((token) => post("session", { token })).then(() => { asking = null; return start(); });
   return asking;
 }
@@ -88,10 +91,7 @@ on("disconnected", async (detail) => {
   again_ms = detail.again_ms;
   renderBanner();
   const version = await get("version").catch(() => null);
-  if (version?.auth === "token" && !version.signed_in) {
-    link.close();
-    signIn();
-  }
+  if (version?.auth === "token" && !version.signed_in) signIn();
 });
 on("answer", ({ camera: id, scores, on: actions, action }) => {
   const one = camera(id);
@@ -138,13 +138,13 @@ function renderBanner() {
   banner.dataset.kind = kind;
   if (!kind) return;
   const seconds = Math.ceil((again_ms - Date.now()) / 1000);
-  const words = state.connected ? `Other rules are being tried: ${attempt.left} left` : `Connection lost. ${seconds > 0 ? `Trying again in ${seconds} s` : "Trying again…"}`;
+  const words = state.connected ? `Trying other rules: ${attempt.left} left` : `Connection lost. ${seconds > 0 ? `Trying again in ${seconds} s` : "Trying again…"}`;
   text(banner.firstElementChild, words);
 }
 
 function parts(kind) {
   const button = kind === "try"
-    ? h("button", { class: "button compact", type: "button", onclick: revert }, "Revert now")
+    ? h("button", { class: "button compact", type: "button", onclick: revert }, "Revert")
     : h("button", { class: "button compact", type: "button", onclick: () => link.open() }, "Try now");
   return [h("span", {}), button];
 }

@@ -8,7 +8,7 @@ const SILENCE_MS = 10_000; // the server tells its stats every 2 s
 const PICTURE = 1;
 
 export class Link {
-  /** `shower(kind, camera, picture)` draws a picture and resolves when it is drawn. */
+  /** `shower(kind, camera, {bitmap, facts})` draws a picture, which it owns from then on. */
   constructor(shower) {
     this.shower = shower;
     this.pause_ms = FIRST_PAUSE_MS;
@@ -81,13 +81,10 @@ export class Link {
   }
 
   async #picture(socket, data) {
-    const { kind, camera, number, facts, utc_s, jpeg } = parse(data);
-    try {
-      const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
-      await this.shower(kind === PICTURE ? "picture" : "sees", camera, { bitmap, facts, utc_s });
-    } catch {
-      // A picture that cannot be shown is given up; the next one is asked for all the same.
-    }
+    const { kind, camera, number, facts, jpeg } = parse(data);
+    // A picture that cannot be decoded is given up; the next one is asked for all the same.
+    const bitmap = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).catch(() => null);
+    if (bitmap) this.shower(kind === PICTURE ? "picture" : "sees", camera, { bitmap, facts });
     this.#send(socket, JSON.stringify({ type: "ack", camera, kind, number }));
   }
 }
@@ -100,7 +97,6 @@ function parse(data) {
   return {
     kind: view.getUint8(0),
     number: view.getUint32(4),
-    utc_s: view.getFloat64(8),
     camera: decode(16, id_end),
     facts: facts_end > id_end ? JSON.parse(decode(id_end, facts_end)) : null,
     jpeg: new Uint8Array(data, facts_end),

@@ -4,6 +4,7 @@ import { calm, Surface } from "./canvas.js";
 import { momentAt, nearest, paintStrip } from "./chart.js";
 import { attribute, choice, h, icon, reconcile, text } from "./dom.js";
 import { localTime, percent } from "./format.js";
+import { keep, kept } from "./kept.js";
 import { assignColors, colorOf, now_ms, on, scopeOf, selected, state, tell, thresholds } from "./state.js";
 import { pins, traceOf } from "./trace.js";
 
@@ -14,7 +15,7 @@ const canvas = h("canvas", { class: "strip", role: "img", "aria-label": "Probabi
 const legend = h("ul", { class: "legend", "aria-label": "Classes; press to keep one in sight" });
 const title = h("span", { class: "muted clip-text of-camera" });
 const readout = h("p", { class: "small muted readout" });
-let span_s = Number(localStorage.getItem("span")) || 60;
+let span_s = Number(kept("span", 60));
 let frozen_ms = null;
 let hover_ms = null;
 let shown = [];
@@ -31,7 +32,7 @@ export const strip = h(
   h("div", { class: "head" }, h("h2", {}, "Probability"), h("div", { class: "grow row" }, title),
     choice("Time span", [[60, "1"], [120, "2"], [300, "5"], [600, "10 min"]], span_s, (chosen) => {
       span_s = chosen;
-      localStorage.setItem("span", chosen);
+      keep("span", chosen);
       refresh();
     })),
   h("div", { class: "body stack tight" }, canvas, legend, readout),
@@ -97,7 +98,9 @@ function choose() {
   const trace = traceOf(state.selected);
   const pinned = pins.of(state.selected);
   const best = trace.best((frozen_ms ?? now_ms()) - span_s * 1000, TOP + pinned.length).filter((index) => !pinned.includes(index));
+  const before = shown.join();
   shown = [...pinned, ...best.slice(0, TOP)];
+  if (shown.join() !== before) tell("watch"); // their scores are wanted in any case
   assignColors(shown);
   trace.want(shown).catch(() => {});
 }

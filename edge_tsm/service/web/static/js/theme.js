@@ -2,15 +2,27 @@
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {
-    const chosen = localStorage.getItem("theme");
-    document.documentElement.dataset.theme = chosen ?? (dark.matches ? "dark" : "light");
+    document.documentElement.dataset.theme = chosen || (dark.matches ? "dark" : "light");
     dispatchEvent(new Event("theme"));
   };
+  const keep = () => {
+    try {
+      localStorage.setItem("theme", chosen);
+    } catch {
+      // Storage is forbidden: the choice holds until the page is closed.
+    }
+  };
+  let chosen = "";
+  try {
+    chosen = localStorage.getItem("theme") ?? "";
+  } catch {
+    // as above
+  }
   dark.addEventListener("change", apply);
   window.toggleTheme = () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    if (next === (dark.matches ? "dark" : "light")) localStorage.removeItem("theme");
-    else localStorage.setItem("theme", next);
+    chosen = next === (dark.matches ? "dark" : "light") ? "" : next;
+    keep();
     apply();
   };
   apply();

@@ -1,6 +1,7 @@
 // What is known of a camera's last ten minutes: scores, gaps and events, for the strip.
 
 import { get, query } from "./api.js";
+import { keep, kept } from "./kept.js";
 import { now_ms, on, state, tell } from "./state.js";
 
 export const KEPT_MS = 600_000;
@@ -64,8 +65,9 @@ export class Trace {
   gap(change) {
     const t = Date.parse(change.utc) || now_ms();
     const open = this.gaps.find((gap) => gap.to === null);
-    if (change.state === "live") open && (open.to = t);
-    else if (!open) this.gaps.push({ from: t, to: null, reason: change.state });
+    if (open && change.state === "live") open.to = t;
+    else if (open) open.reason = change.state;
+    else if (change.state !== "live") this.gaps.push({ from: t, to: null, reason: change.state });
     this.gaps = this.gaps.filter(({ to }) => to === null || to > now_ms() - KEPT_MS);
   }
 
@@ -102,13 +104,13 @@ on("state", ({ state: change }) => traceOf(change.source).gap(change));
 
 /** Classes that the viewer pinned, per camera; kept by the browser. */
 export const pins = {
-  of: (id) => (JSON.parse(localStorage.getItem("pins") ?? "{}")[id] ?? []).map((label) => state.labels.indexOf(label)).filter((index) => index >= 0),
+  all: kept("pins", {}), // labels by camera
+  of: (id) => (pins.all[id] ?? []).map((label) => state.labels.indexOf(label)).filter((index) => index >= 0),
   toggle(id, index) {
-    const all = JSON.parse(localStorage.getItem("pins") ?? "{}");
     const label = state.labels[index];
-    const had = all[id] ?? [];
-    all[id] = had.includes(label) ? had.filter((one) => one !== label) : [...had, label];
-    localStorage.setItem("pins", JSON.stringify(all));
+    const had = pins.all[id] ?? [];
+    pins.all[id] = had.includes(label) ? had.filter((one) => one !== label) : [...had, label];
+    keep("pins", pins.all);
     tell("watch");
     tell("trace", id);
   },
