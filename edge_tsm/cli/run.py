@@ -16,6 +16,7 @@ from typing import Any
 import click
 import cloup
 
+from edge_tsm import __version__
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
@@ -27,12 +28,14 @@ from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.sinks.run import RunFacts
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
-from edge_tsm.system.secrets import warn_of_visible_secrets
+from edge_tsm.system.secrets import warn_of_visible_password, warn_of_visible_secrets
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -148,6 +151,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
     with ExitStack() as stack:
         messages = stack.enter_context(messages_to_stderr())
         warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
+        warn_of_visible_password("--mqtt-password", outputs.mqtt_password, sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
         if not any(source.live for source in sources.values()):
@@ -164,8 +168,13 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
         store = stack.enter_context(outputs.store(requests, clock))
+        given = [inputs.input(name, source, rules) for name, source in sources.items()]
+        applied = filter(None, [rules, *(one.rules for one in given)])
+        facts = RunFacts.of(recognizer, sources, applied, version=__version__)
+        reopen = functools.partial(inputs.reopen, clock=clock)
+        monitor = Monitor(facts, given, clock, reopen)
         context = outputs.context(
-            list(sources.values()), clock, store=store, on_close=watch.stopped.set
+            list(sources.values()), clock, store=store, run=monitor, on_close=watch.stopped.set
         )
         dispatcher = stack.enter_context(
             Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
@@ -173,10 +182,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         messages.lift = dispatcher.lift
         lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [
-                _wired(inputs.input(name, source, rules), dispatcher, lines[name])
-                for name, source in sources.items()
-            ],
+            [monitor.wired(_wired(one, dispatcher, lines[one.name or ""])) for one in given],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
@@ -185,6 +191,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         )
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
+        monitor.watch(pipeline, dispatcher)
         answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
         stack.enter_context(closing(answers))
@@ -192,6 +199,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             for line in lines.values():
                 line.clear()
             dispatcher.write(prediction)
+            monitor.answered(prediction)
             supervisor.answered(prediction)
             if number == 0 and outputs.save and not live:
                 [source] = sources.values()
@@ -201,7 +209,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
 def _addresses(inputs: InputOptions, outputs: OutputOptions) -> list[str]:
     sinks = [sink.partition("=")[2] for sink in outputs.sinks]
     uris = [] if inputs.own else map(str, inputs.uris)
-    return [*uris, *sinks, *([outputs.webhook] if outputs.webhook else [])]
+    return [*uris, *sinks, *filter(None, (outputs.webhook, outputs.mqtt))]
 
 
 def _print_model(recognizer: Recognizer) -> None:

@@ -113,6 +113,12 @@ class Pipeline:
         self._is_live = False
         self._unanswered = 0  # runs of the engine in a row
 
+    def _known(self, name: str) -> str:
+        if name not in self._inputs:
+            known = ", ".join(self._inputs) or "none"
+            raise InputError(f"no source is called {name!r}; there are: {known}")
+        return name
+
     def _take_rules(self, name: str, given: SourceInput) -> None:
         """Note the rules of a source that is added."""
         self._own_rules.pop(name, None)
@@ -254,10 +260,7 @@ class Pipeline:
             InputError: there is none of that name.
         """
         with self._changed:
-            if name not in self._inputs:
-                known = ", ".join(self._inputs) or "none"
-                raise InputError(f"no source is called {name!r}; there are: {known}")
-            given = self._inputs.pop(name)
+            given = self._inputs.pop(self._known(name))
             worker = self._scheduler.remove(name) if self._is_live and given.source.live else None
             self._leaving = [other for other in self._leaving if not other.ended]
             self._leaving += [worker] if worker else []
@@ -268,6 +271,15 @@ class Pipeline:
     def window_s(self) -> float:
         """Seconds that a live window spans."""
         return self._pace.window_s
+
+    def pace_of(self, name: str) -> Pace:
+        """Return the seconds of a source's windows and answers.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        with self._changed:
+            return self._pace_of(self._inputs[self._known(name)])
 
     def counts(self) -> list[Counts]:
         """Return what became of each live source so far."""

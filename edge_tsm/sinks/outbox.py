@@ -24,11 +24,14 @@ class Refused(SinkError):
 
 
 class Unavailable(SinkError):
-    """The destination is away or busy; `retry_after_s` is how long it asks to be left alone."""
+    """The destination is away or busy; `retry_after_s` is how long it asks to be left alone.
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    Where the destination has `told` of it, the outbox does not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, told: bool = False) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.told = retry_after_s, told
 
 
 class Destination(Protocol):
@@ -74,8 +77,8 @@ class Outbox:
         self._destination, self._store, self._name, self._owned = destination, store, name, owned
         self._random = random.Random(seed)
         self._changed = clock.condition()
-        self._closing = self._canceled = self._ended = False
-        self._failures, self._refusing = 0, False
+        self._closing = self._canceled = self._ended = self._hurried = False
+        self._failures, self._refusing, self._told = 0, False, False
         self._error: BaseException | None = None
         store.register(name)
         clock.start(self._work, name=f"edge-tsm {name} courier")
@@ -107,6 +110,12 @@ class Outbox:
             self._changed.notify_all()
         self._destination.cancel()
         self._store.wake()
+
+    def hurry(self) -> None:
+        """End the pause before the next attempt, or leave it out: the destination is back."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Return when everything was told, or after `cancel`."""
@@ -156,23 +165,25 @@ class Outbox:
 
     def _settle(self, message: Message) -> None:
         self._store.settle(self._name, message)
-        if self._failures >= OUTAGE:
+        if self._told:
             _log.warning("%s: delivers again, after %d attempts", self._name, self._failures)
-        self._failures, self._refusing = 0, False
+        self._failures, self._refusing, self._told = 0, False, False
 
     def _set_aside(self, message: Message, error: Refused) -> None:
         """Log the first of a series only."""
         self._store.settle(self._name, message, refused=str(error))
         if not self._refusing:
             _log.warning("%s: %s; %s is set aside", self._name, error, message.key)
-        self._failures, self._refusing = 0, True
+        self._failures, self._refusing, self._told = 0, True, False
 
     def _pause(self, error: Unavailable) -> None:
-        if self._failures + 1 == OUTAGE and not self._canceled:
+        if self._failures + 1 >= OUTAGE and not (self._told or error.told or self._canceled):
+            self._told = True
             _log.warning("%s: %s; events are kept until it takes them", self._name, error)
         pause_s = min(FIRST_PAUSE_S * 2 ** min(self._failures, 9), LONGEST_PAUSE_S)
         pause_s *= self._random.uniform(0.5, 1.0)
         self._failures += 1
         with self._changed:
-            if not self._canceled:
+            if not (self._canceled or self._hurried):
                 self._changed.wait(max(pause_s, min(error.retry_after_s, LONGEST_ASKED_S)))
+            self._hurried = False
