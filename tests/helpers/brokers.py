@@ -94,9 +94,9 @@ class Listener:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
-        self._changed = threading.Condition()  # with a lock that its owner may take again
+        self._changed = threading.Condition()
         self.messages: list[tuple[str, bytes, bool]] = []
-        self._subscribed = False
+        self._subscribed, self._taken = False, dict[str, int]()
         self.client = Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
@@ -121,14 +121,15 @@ class Listener:
             assert self._changed.wait_for(is_so, PATIENCE_S), self.messages[-20:]
 
     def wait_for(self, topic: str, is_right: Callable[[bytes], object] = lambda _: True) -> bytes:
-        """Return the first payload on a topic, after those taken before, that is right."""
+        """Return the first payload on a topic that is right, after those returned before."""
         found = list[bytes]()
 
         def look() -> bool:
-            for index, (name, payload, _) in enumerate(self.messages):
+            seen = self._taken.get(topic, 0)
+            for index, (name, payload, _) in enumerate(self.messages[seen:], seen):
                 if name.endswith(topic) and is_right(payload):
                     found.append(payload)
-                    del self.messages[: index + 1]
+                    self._taken[topic] = index + 1
                     return True
             return False
 

