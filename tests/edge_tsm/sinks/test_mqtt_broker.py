@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +69,10 @@ class FakeRun:
         return {"span_s": float("nan")}
 
 
+def says(key: str, value: str) -> Callable[[bytes], bool]:
+    return lambda payload: json.loads(payload).get(key) == value
+
+
 @contextmanager
 def sink_to(
     url: str, *, store: EventStore | None = None, live: bool = False, **options: Any
@@ -97,9 +101,9 @@ def test_a_device_is_online_tells_what_happens_and_is_offline_in_the_end(tmp_pat
             sink.state(StateChange("porch", "live", "opening", 1.0, NOON))
             sink.write(replace(started("wave"), source="porch"), "porch")
             sink.write(answer_with(stored(1, label="clap")), "porch")
-            assert json.loads(listener.wait_for("porch/state"))["state"] == "live"
-            action = json.loads(listener.wait_for("porch/action"))
-            assert (action["action"], action["indices"]) == ("wave", [0])
+            listener.wait_for("porch/state", says("state", "live"))
+            action = json.loads(listener.wait_for("porch/action", says("action", "wave")))
+            assert action["indices"] == [0]
             assert action["score"] == pytest.approx(0.9)
             scores = json.loads(listener.wait_for("porch/scores"))
             assert (scores["label"], scores["action"]) == ("wave", "wave")
@@ -122,7 +126,7 @@ def test_home_assistants_birth_and_the_switch_are_heard(tmp_path: Path) -> None:
         listener.wait_for("/config")
         listener.say("edge-tsm/hall/porch/enabled/set", "off")
         assert listener.wait_for("porch/enabled/state", lambda p: p == b"OFF")
-        assert json.loads(listener.wait_for("porch/state"))["state"] == "disabled"
+        listener.wait_for("porch/state", says("state", "disabled"))
         for odd in ("", "x" * 999, "\x1b[2J"):
             listener.say("edge-tsm/hall/porch/enabled/set", odd)
             listener.say("edge-tsm/hall/cellar/enabled/set", odd)
@@ -240,10 +244,10 @@ def test_a_process_is_watched_switched_and_killed(tmp_path: Path, bundle: Path) 
                 listener.wait_for("porch/scores")
                 listener.say("edge-tsm/hall/porch/enabled/set", "OFF")
                 listener.wait_for("porch/enabled/state", lambda p: p == b"OFF")
-                assert json.loads(listener.wait_for("porch/state"))["state"] == "disabled"
-                listener.wait_for("porch/event", lambda p: json.loads(p).get("state") == "ended")
+                listener.wait_for("porch/state", says("state", "disabled"))
+                listener.wait_for("porch/event", says("state", "ended"))
                 listener.say("edge-tsm/hall/porch/enabled/set", "ON")
-                listener.wait_for("porch/state", lambda p: json.loads(p)["state"] == "live")
+                listener.wait_for("porch/state", says("state", "live"))
                 listener.wait_for("porch/scores")
             finally:
                 os.kill(run.pid, signal.SIGKILL)
