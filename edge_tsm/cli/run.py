@@ -28,6 +28,7 @@ from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.endpoints import Endpoints, MetricsServer
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, open_routes
@@ -65,6 +66,23 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class ServiceOptions:
+    """Who may look at a run from outside, as the options below say."""
+
+    metrics: str | None = None
+
+    def serve(self, monitor: Monitor, stack: ExitStack) -> None:
+        """Serve what is asked for until `stack` ends.
+
+        Raises:
+            InputError: no address, or what it needs is not installed.
+            SinkError: it cannot be listened there.
+        """
+        if self.metrics is not None:
+            stack.enter_context(MetricsServer(Endpoints(monitor), self.metrics))
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """All that `run` can be asked for."""
 
@@ -73,6 +91,7 @@ class RunOptions:
     outputs: OutputOptions = field(default_factory=OutputOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    service: ServiceOptions = field(default_factory=ServiceOptions)
 
 
 _PACE: tuple[Decorator, ...] = (
@@ -81,6 +100,13 @@ _PACE: tuple[Decorator, ...] = (
     click.option("--duration", type=_POSITIVE, help="Live: stop after so many seconds."),
     click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers."),
     click.option("--stats", type=_POSITIVE, help="Live: log rates and delays every N seconds."),
+)
+_SERVICE: tuple[Decorator, ...] = (
+    click.option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve /metrics for Prometheus, /livez and /readyz, as at 127.0.0.1:9109.",
+    ),
 )
 _VARIANT: Decorator = click.option(
     "--variant",
@@ -132,6 +158,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @pace_options
 @output_options
 @rule_options
+@grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @cloup.option_group("Model", _VARIANT)
 @model_options
 @grouped("options", RunOptions, ())
@@ -192,6 +219,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
         monitor.watch(pipeline, dispatcher)
+        options.service.serve(monitor, stack)
         answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
         stack.enter_context(closing(answers))

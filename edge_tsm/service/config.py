@@ -135,6 +135,13 @@ class MqttConfig:
 
 
 @dataclass(frozen=True)
+class MetricsConfig:
+    """Where metrics and health are served: `address` is `HOST:PORT`."""
+
+    address: str | None = None
+
+
+@dataclass(frozen=True)
 class ActionConfig:
     """How answers become actions; `rules` is a file or a preset, the rest is changed of it."""
 
@@ -179,6 +186,7 @@ class RunConfig:
     pace: PaceConfig = field(default_factory=PaceConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     sinks: dict[str, Values] = field(default_factory=dict)
     actions: ActionConfig = field(default_factory=ActionConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -291,6 +299,6 @@ def option_values(config: RunConfig) -> dict[str, Any]:
     sections = (config.input, config.pace, config.output, config.actions, config.model)
     found = {f.name: getattr(section, f.name) for section in sections for f in fields(section)}
     mqtt = {f"mqtt_{name}": value for name, value in vars(config.mqtt).items()}
-    found |= mqtt | {"mqtt": mqtt.pop("mqtt_url")}
+    found |= mqtt | {"mqtt": mqtt.pop("mqtt_url"), "metrics": config.metrics.address}
     given = {name: value for name, value in found.items() if value not in (None, (), {})}
     return {**given, **({"bundle": config.bundle} if config.bundle else {})}

@@ -264,14 +264,10 @@ class Monitor:
         current = {c.source: c for c in self._pipeline.counts()} if self._pipeline else {}
         found = []
         for source, on in self._enabled.items():
-            now, before = current.get(source), self._before.get(source)
-            if now is None or not on:
-                found += [replace(before, state="ended", state_s=0.0)] if before else []
-            elif before is None:
-                found.append(now)
-            else:
-                sums = {name: getattr(now, name) + getattr(before, name) for name in _SUMMED}
-                found.append(replace(now, **sums))
+            none = Counts(source, "opening" if on else "ended", 0, 0, 0, 0, 0)
+            now, before = current.get(source) if on else None, self._before.get(source, none)
+            sums = {name: getattr(now or none, name) + getattr(before, name) for name in _SUMMED}
+            found.append(replace(now or none, **sums))
         return found
 
 
