@@ -15,13 +15,13 @@ from converters.verification.clips import Clips
 from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.checks import check_files
-from edge_tsm.data.clips import read_dataset
+from edge_tsm.data.clips import clips_below, is_clip, read_dataset
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import index_rule
-from edge_tsm.sources import ImageFolder, VideoFile, list_videos
+from edge_tsm.sources import open_recording
 from edge_tsm.system.printable import printable
 
 log = logging.getLogger(__name__)
@@ -150,8 +150,7 @@ def _reader(card: Card) -> Callable[[Path], Image]:
     rule, preprocess = index_rule(card.sampling.rule), Preprocessor(card.preprocess)
 
     def read(clip: Path) -> Image:
-        recording = ImageFolder(clip) if clip.is_dir() else VideoFile(clip)
-        frames = recording.sample(lambda frames: rule(frames, card.sampling.segments))
+        frames = open_recording(clip).sample(lambda frames: rule(frames, card.sampling.segments))
         return np.stack([preprocess.crop(frame.image) for frame in frames])
 
     return read
@@ -162,7 +161,9 @@ def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
     if not path.exists():
         raise ConversionError(f"{path} does not exist; pass a folder or a list of clips")
     if path.is_dir() and not _has_classes(path):
-        clips = list_videos(path) or sorted(p for p in path.iterdir() if p.is_dir())
+        clips, left = clips_below(path)
+        if left:
+            log.warning("%s: %s", path, left)
         return [(clip, -1) for clip in clips]
     try:
         dataset = read_dataset(path)
@@ -180,5 +181,5 @@ def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
 
 def _has_classes(folder: Path) -> bool:
     """Return whether a folder holds folders of clips, not clips."""
-    children = [p for p in folder.iterdir() if p.is_dir()]
-    return any(list_videos(child) or any(p.is_dir() for p in child.iterdir()) for child in children)
+    children = [p for p in folder.iterdir() if p.is_dir() and not is_clip(p)]
+    return any(clips_below(child)[0] for child in children)

@@ -14,6 +14,20 @@ PROBED = 24  # clips of each list that are opened: a second or two
 _NAMED = 5
 
 
+def refuse_from_one(train: Dataset, val: Dataset) -> None:
+    """Refuse lists of numbers alone whose classes seem to count from 1.
+
+    Raises:
+        InputError: no clip of class 0 though there are some of class 1.
+    """
+    classes = {c for dataset in (train, val) for s in dataset for c in classes_of(s)}
+    if train.labels is None and 0 not in classes and 1 in classes:
+        raise InputError(
+            f"the lists' classes count from 1 to {max(classes)}; class 0 would be trained on no "
+            "clip: pass first_class=1, or number from 0"
+        )
+
+
 def check_classes(
     train: Dataset, val: Dataset, labels: Sequence[str], *, is_new: bool
 ) -> Iterator[str]:
@@ -36,9 +50,10 @@ def check_classes(
             f"clips to validate by are of {_named(strange, labels)}, of which no clip is trained "
             "on; complete the training list, or take them out"
         )
-    missing = sorted(set(range(len(labels))) - shown)
-    if missing:
-        yield f"no clip is trained on of {_named(missing, labels)}"
+    every = set(range(len(labels)))
+    for what, missing in (("trained on", every - shown), ("validated by", shown - asked)):
+        if missing:
+            yield f"no clip is {what} of {_named(sorted(missing), labels)}"
 
 
 def check_readable(*datasets: Dataset) -> Iterator[str]:

@@ -20,11 +20,11 @@ from converters.checkpoints.writer import refuse_strangers
 from converters.facts import Fact, Hints
 from converters.picture import settle_picture
 from converters.recipe import Options, preprocess_of, resolve
-from converters.training.checks import check_classes, check_readable
+from converters.training.checks import check_classes, check_readable, refuse_from_one
 from converters.training.dataset import Augmentation, VideoClips
 from converters.training.trainer import Distillation, Trainer, TrainingSettings
 from edge_tsm.bundle.card import Preprocess, Sampling
-from edge_tsm.data.checks import check_files, check_training
+from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import Dataset
 from edge_tsm.data.overlap import overlap
 from edge_tsm.data.sets import SetDataset
@@ -136,7 +136,8 @@ def trainer(
             teacher's head is new.
         SourceError: clips are missing.
     """
-    notes = (*check_files(train), *check_files(val), *check_training(train, val))
+    refuse_from_one(train, val)
+    notes = (*check_files(train), *check_files(val))
     for note in (*notes, *overlap(train, val), *check_readable(train, val)):
         log.warning("%s", note)
     if teacher is not None and teacher.head == "new":

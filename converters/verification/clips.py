@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tsm.bundle.card import Sampling
+from edge_tsm.data.clips import clips_below
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.sampling import index_rule
-from edge_tsm.sources import VideoFile, list_videos
+from edge_tsm.sources import open_recording
 
 MOST_REAL_CLIPS = 64
 
@@ -46,23 +47,26 @@ def generated_clip(seed: int, segments: int, size: int) -> Image:
 def real_clips(
     folder: Path, preprocess: Preprocessor, sampling: Sampling, *, warn: Callable[[str], None]
 ) -> Clips:
-    """Return the videos below `folder`, sampled and prepared as on the device.
+    """Return the videos and frame folders below `folder`, prepared as on the device.
 
-    A video that cannot be read is reported and left out; more than 64 are thinned evenly.
+    A clip that cannot be read is reported and left out, other files are counted; more than 64 are
+    thinned evenly.
 
     Raises:
-        ConversionError: no readable video there.
+        ConversionError: no readable clip there.
     """
-    files = list_videos(folder) if folder.is_dir() else []
-    step = max(1, -(-len(files) // MOST_REAL_CLIPS))
+    found, left = clips_below(folder)
+    if left:
+        warn(f"{folder}: {left}")
+    step = max(1, -(-len(found) // MOST_REAL_CLIPS))
     rule, tensors = index_rule(sampling.rule), []
-    for path in files[::step]:
+    for path in found[::step]:
         try:
-            frames = VideoFile(path).sample(lambda count: rule(count, sampling.segments))
+            frames = open_recording(path).sample(lambda count: rule(count, sampling.segments))
         except SourceError as error:
             warn(f"left out of the check: {error}")
             continue
         tensors.append(preprocess.tensor([preprocess.crop(frame.image) for frame in frames]))
     if not tensors:
-        raise ConversionError(f"{folder} holds no readable video to check with (--clips)")
+        raise ConversionError(f"{folder} holds no readable clip to check with (--clips)")
     return np.stack(tensors)

@@ -113,7 +113,7 @@ _BUNDLE: tuple[Decorator, ...] = (
     ),
     click.option("--force", is_flag=True, help="Replace an existing bundle."),
     click.option(
-        "--clips", type=click.Path(path_type=Path), help="Folder of real videos to check with too."
+        "--clips", type=click.Path(path_type=Path), help="Folder of real clips to check with too."
     ),
     click.option(
         "--rules", metavar="FILE", help="TOML file or preset by which `run --actions` decides."

@@ -1,4 +1,4 @@
-"""Lists checked whole, before hours of work start: files, frame counts, classes of two lists."""
+"""Lists checked whole, before hours of work start: files, frame counts, where classes begin."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edge_tsm.data.clips import Dataset, Sample
-from edge_tsm.data.sets import classes_of
-from edge_tsm.errors import InputError, SourceError
+from edge_tsm.errors import SourceError
 from edge_tsm.sources import Pictures, pictures_of
 from edge_tsm.system.tables import are, clip, count
 
@@ -42,43 +41,6 @@ def _from_one(dataset: Dataset) -> Iterator[str]:
             f"classes run from 1 to {max(numbers)}, no clip is of class 0; if they count from 1, "
             "pass --first-class 1"
         )
-
-
-def check_training(train: Dataset, val: Dataset) -> tuple[str, ...]:
-    """Compare the lists to train and to validate by, whose classes are of one model's labels.
-
-    Returns:
-        What looks odd: clips in both, classes that are in one list only.
-
-    Raises:
-        InputError: no clip of class 0 though all others have some, in a list without names.
-    """
-    counts = [
-        Counter(label for sample in dataset for label in classes_of(sample))
-        for dataset in (train, val)
-    ]
-    classes = set(counts[0])
-    if train.labels is None and 0 not in classes | set(counts[1]) and 1 in classes:
-        raise InputError(
-            f"the lists' classes count from 1 to {max(classes)}; class 0 would be trained on no "
-            "clip: pass first_class=1, or number from 0"
-        )
-    ours, theirs = ({s.path.absolute() for s in dataset} for dataset in (train, val))
-    both = ours & theirs
-    notes = []
-    if both:
-        notes.append(
-            f"{count(len(both), 'clip')} in both lists, as {min(both).name}: the validation "
-            "flatters"
-        )
-    empty = sorted(set(range(train.classes)) - classes)
-    if empty:
-        notes.append(f"{count(len(empty), 'class')} without a clip to train on: {_some(empty)}")
-    for name, own, other in (("train", counts[0], counts[1]), ("val", counts[1], counts[0])):
-        alone = sorted(set(own) - set(other))
-        if alone:
-            notes.append(f"{count(len(alone), 'class')} in the {name} list only: {_some(alone)}")
-    return tuple(notes)
 
 
 def _folders(dataset: Dataset, skip_missing: bool) -> Iterator[str]:
@@ -116,11 +78,6 @@ def _other_counts(counts: Sequence[tuple[Sample, int]]) -> Iterator[str]:
             f"{clip(sample.name)}: {sample.frames} listed, {real} found; the first listed ones are "
             "used, as upstream does"
         )
-
-
-def _some(classes: Sequence[int]) -> str:
-    shown = ", ".join(map(str, classes[:MOST_NAMED]))
-    return shown + (", …" if len(classes) > MOST_NAMED else "")
 
 
 def _named(samples: Sequence[Sample]) -> str:

@@ -238,6 +238,30 @@ def is_clip(path: Path) -> bool:
     return pictures and len(files) == len(seen) and not any(map(is_video, files))
 
 
+def clips_below(folder: Path) -> tuple[list[Path], str]:
+    """Return the videos and frame folders below a folder, sorted, and a note on files left.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.mp4", "b.jpg.part", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> clips, note = clips_below(folder)
+    >>> [clip.name for clip in clips], note
+    (['a.mp4'], '2 files ignored: b.jpg.part, notes.txt')
+    """
+    found: list[Path] = []
+    left: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        if is_clip(here):
+            found.append(here)
+            continue
+        for file in (here / name for name in files if not is_hidden(name)):
+            (found if is_video(file) else left).append(file)
+    return sorted(found), ignored(str(file.relative_to(folder)) for file in left)
+
+
 def _own_labels(folder: Path, classes: int) -> tuple[str, ...] | None:
     """Return the names in labels.txt if these are enough; else the file belongs to other lists."""
     labels = labels_beside(folder, (LABELS_FILE,))

@@ -38,7 +38,8 @@ _WORDS = {
     "frames": "frames nframes n_frames num_frames numframes frame_count frames_count total_frames "
     "framecount length num_frame nb_frames",
     "class": "class label class_id label_id class_index label_index class_idx label_idx category "
-    "target y action class_name classname label_name activity gt ground_truth",
+    "target y action class_name classname label_name activity gt ground_truth labels classes "
+    "class_ids label_ids targets actions tags",
     IGNORED: "index idx no nr split subset duration fps width height size unnamed:_0 template",
 }
 _ROLES = {name: role for role, names in _WORDS.items() for name in names.split()} | {"": IGNORED}
@@ -47,6 +48,7 @@ _PATH_NAME = re.compile(rf"^(.+?{_VIDEO_END})\s+(.*)$", re.IGNORECASE)
 _PATH_LIKE = re.compile(rf"[/\\]|{_VIDEO_END}$", re.IGNORECASE)
 _QUOTED = re.compile(r"""^(["'])(.+?)\1\s+(.+)$""")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+_USUAL: dict[int, Roles] = {2: ("path", "class"), 3: ("path", "frames", "class")}
 _PROBED = 32  # clips whose existence and frame counts decide between readings
 _FEWEST_FRAMES = 5  # of a clip whose frames cannot be counted
 
@@ -137,7 +139,7 @@ def read_list(
 
 def _candidates(lines: Lines, columns: Roles | None) -> Iterator[_Candidate]:
     for form, rows in (*tables(lines.lines), *_spaced(lines)):
-        titled = len(rows) > 1 and _titled(rows[0])
+        titled = is_titled(rows)
         body = rows[1:] if titled else rows
         if columns is not None:
             if len(columns) == len(rows[0].cells):
@@ -149,6 +151,17 @@ def _candidates(lines: Lines, columns: Roles | None) -> Iterator[_Candidate]:
         else:
             for roles in _by_content(rows):
                 yield _Candidate(form, roles, rows)
+
+
+def with_roles(rows: Sequence[Row], columns: Roles | None) -> tuple[Roles, Sequence[Row]] | None:
+    """Return the roles of a table's columns and its rows without the header, None where unclear.
+
+    By the header, else by `columns`, else path and class, or path, frames and class.
+    """
+    titled = is_titled(rows)
+    roles = columns or (_by_header(rows[0]) if titled else _USUAL.get(len(rows[0].cells), ()))
+    fits = len(roles) == len(rows[0].cells) and {"path", "class"} <= set(roles)
+    return (roles, rows[1:] if titled else rows) if fits else None
 
 
 def _spaced(lines: Lines) -> Iterator[tuple[str, list[Row]]]:
@@ -205,11 +218,11 @@ def _a_name(line: Line) -> Row | None:
     return Row((path, name), line.number)
 
 
-def _titled(row: Row) -> bool:
-    """Return whether a row is a header: two of its cells at least are known titles."""
-    words = [word(cell) for cell in row.cells]
+def is_titled(rows: Sequence[Row]) -> bool:
+    """Return whether the first row is a header: two of its cells at least are known titles."""
+    words = [word(cell) for cell in rows[0].cells]
     known = sum(name in _ROLES or name == "id" for name in words)
-    return known >= 2 and not any(map(_NUMBER.fullmatch, row.cells))
+    return len(rows) > 1 and known >= 2 and not any(map(_NUMBER.fullmatch, rows[0].cells))
 
 
 def _by_header(row: Row) -> Roles:
@@ -228,8 +241,7 @@ def _by_content(rows: Sequence[Row]) -> Iterator[Roles]:
     columns = list(zip(*(row.cells for row in rows), strict=True))
     numeric = [all(map(_NUMBER.fullmatch, cells)) for cells in columns]
     paths = [_mostly_paths(cells) for cells in columns]
-    usual: dict[int, Roles] = {2: ("path", "class"), 3: ("path", "frames", "class")}
-    for roles in permutations(usual[len(columns)]) if len(columns) in usual else ():
+    for roles in permutations(_USUAL[len(columns)]) if len(columns) in _USUAL else ():
         path, label = roles.index("path"), roles.index("class")
         fits = "frames" not in roles or numeric[roles.index("frames")]
         if fits and (paths[path] or not any(paths)) and not paths[label]:

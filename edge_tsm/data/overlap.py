@@ -1,4 +1,4 @@
-"""What two lists share: the same videos under other names, and parts of the same recordings.
+"""What two lists share: videos, under one name or two, and parts of the same recordings.
 
 A network that is validated on what it was trained on, or on the next seconds of the same recording,
 looks better than it is on anything new.
@@ -24,7 +24,7 @@ _TRAILING = re.compile(r"^(.*?[A-Za-z].*?)(?:[_\- .](?:clip|part|seg|segment|c)?
 
 
 def overlap(train: Dataset, val: Dataset) -> tuple[str, ...]:
-    """Return what the lists share though it is listed apart, for a person to read.
+    """Return what the lists share, for a person to read.
 
     Videos count as equal by size and the bytes at both ends, frame folders by their number of
     pictures and the first and last of these. Recordings are told by names (see `recording_of`).
@@ -33,9 +33,15 @@ def overlap(train: Dataset, val: Dataset) -> tuple[str, ...]:
         SourceError: a folder that is no clip.
     """
     ours = {sample.path.absolute() for sample in train}
+    same = [sample for sample in val if sample.path.absolute() in ours]
     other = [sample for sample in val if sample.path.absolute() not in ours]
     copies = list(_copies(train, other))
     notes = []
+    if same:
+        notes.append(
+            f"{count(len(same), 'clip')} in both lists, as {clip(same[0].name)}: the validation "
+            "flatters"
+        )
     if copies:
         first, second = copies[0]
         notes.append(

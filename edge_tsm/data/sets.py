@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from edge_tsm.bundle.labels import LABELS_FILE, default_labels, labels_beside
 from edge_tsm.data.clips import Dataset, Sample, read_dataset
 from edge_tsm.data.finder import Finder
-from edge_tsm.data.listing import Roles
+from edge_tsm.data.listing import Roles, is_titled, with_roles
 from edge_tsm.errors import InputError
-from edge_tsm.system.tables import Line, read_lines
+from edge_tsm.system.tables import Line, Lines, Row, read_lines, tables, whole
 
 NO_CLASS = "-"
 _LINE = re.compile(r"^(?P<path>.+?)(?:\s+(?P<frames>\d+))?\s+(?P<classes>\d+(?:[,;|]\d+)*|-)$")
+_CLASSES = re.compile(r"\d+(?:(?:\s*[,;|]\s*|\s+)\d+)*|-")
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def truth_of(samples: Sequence[Sample], classes: int) -> NDArray[np.bool_]:
     return truth
 
 
-def gives_sets(path: Path) -> bool:
+def gives_sets(path: Path, columns: Roles | None = None) -> bool:
     """Return whether a list gives a clip several classes, or `-` for none, in any line."""
-    return any(match and not match["classes"].isdecimal() for _, match in _matches(path))
+    return any(not row.classes.isdecimal() for row in _best(read_lines(path), columns))
 
 
 def read_sets(
@@ -83,7 +84,8 @@ def read_sets(
     """Read a list whose clips may have several classes: `path 1,4` or `path frames 1,4`.
 
     `;` and `|` stand for the comma too, `-` for no class; a clip in several lines has the classes
-    of all. What gives every clip one class, or has named `columns`, is read as `read_dataset` does.
+    of all. The same as a table with any delimiter, where classes may be cut by spaces too. What
+    gives every clip one class is read as `read_dataset` does.
 
     Raises:
         InputError: a line that is neither form.
@@ -94,44 +96,92 @@ def read_sets(
     >>> [classes_of(sample) for sample in read_sets(path)]
     [(0, 2), (), (1,)]
     """
-    if columns is not None or not path.is_file() or not (gives_sets(path) or _differs(path)):
+    if not path.is_file() or not (gives_sets(path, columns) or _differs(path, columns)):
         return read_dataset(path, root=root, columns=columns, first_class=first_class)
-    found: dict[str, tuple[Line, int | None, set[int]]] = {}
-    for line, match in _matches(path):
-        if match is None:
-            raise InputError(
-                f"{path} line {line.number} is none of `path 1,4`, `path frames 1,4`, `path -`"
-            )
-        frames = int(match["frames"]) if match["frames"] else None
-        *_, known = found.setdefault(match["path"], (line, frames, set()))
-        known.update(_counted(match, line, path, first_class or 0))
+    lines = read_lines(path)
+    rows = _best(lines, columns)
+    read = {row.number for row in rows}
+    titled = lines.lines[0].number not in read and _is_header(lines)
+    if odd := {line.number for line in lines.lines[titled:]} - read:
+        raise InputError(
+            f"{path} line {min(odd)} is none of `path 1,4`, `path frames 1,4`, `path -`"
+        )
+    found: dict[str, tuple[_SetRow, set[int]]] = {}
+    for row in rows:
+        _, known = found.setdefault(row.path, (row, set()))
+        known.update(_counted(row, path, first_class or 0))
     finder = Finder(path.parent if root is None else root)
     samples = tuple(
-        _sample(Sample(finder(name), 0, name, frames, line.number), tuple(sorted(classes)))
-        for name, (line, frames, classes) in found.items()
+        _sample(Sample(finder(name), 0, name, row.frames, row.number), tuple(sorted(classes)))
+        for name, (row, classes) in found.items()
     )
     dataset, beside = SetDataset(samples), labels_beside(path.parent, (LABELS_FILE,))
     enough = beside is not None and len(beside.names) >= dataset.classes
     return replace(dataset, labels=beside.names) if beside and enough else dataset
 
 
-def _counted(match: re.Match[str], line: Line, path: Path, first_class: int) -> Iterator[int]:
+@dataclass(frozen=True)
+class _SetRow:
+    """A line: `classes` as written."""
+
+    path: str
+    frames: int | None
+    classes: str
+    number: int
+
+
+def _best(lines: Lines, columns: Roles | None) -> list[_SetRow]:
+    """Return the lines of a list in the way of cutting them that fits most.
+
+    Of equal ones a header or a tab counts more than spaces, these more than what may cut classes.
+    """
+    cut = list(tables(lines.lines))
+    sure = [rows for form, rows in cut if form == "tab" or is_titled(rows)]
+    spaced = [row for line in lines.lines if (row := _spaced(line))] if columns is None else []
+    ways = [_tabled(rows, columns) for rows in (*sure, *(rows for _, rows in cut))]
+    return max([*ways[: len(sure)], spaced, *ways[len(sure) :]], key=len)
+
+
+def _is_header(lines: Lines) -> bool:
+    return any(is_titled(rows) for _, rows in tables(lines.lines))
+
+
+def _spaced(line: Line) -> _SetRow | None:
+    match = _LINE.match(line.text)
+    if match is None:
+        return None
+    frames = int(match["frames"]) if match["frames"] else None
+    return _SetRow(match["path"], frames, match["classes"], line.number)
+
+
+def _tabled(rows: Sequence[Row], columns: Roles | None) -> list[_SetRow]:
+    """Return the rows of a table whose class column holds numbers, or nothing."""
+    found = with_roles(rows, columns)
+    if found is None:
+        return []
+    result = []
+    for row in found[1]:
+        cells = dict(zip(found[0], row.cells, strict=True))
+        classes = cells["class"].strip("[]() ") or NO_CLASS
+        if _CLASSES.fullmatch(classes):
+            result.append(
+                _SetRow(cells["path"], whole(cells.get("frames", "")), classes, row.number)
+            )
+    return result
+
+
+def _counted(row: _SetRow, path: Path, first_class: int) -> Iterator[int]:
     """Yield the classes of a line, counted from 0."""
-    for text in re.findall(r"\d+", match["classes"]):
+    for text in re.findall(r"\d+", row.classes):
         if int(text) < first_class:
-            raise InputError(f"{path} line {line.number}: class {text}, the first is {first_class}")
+            raise InputError(f"{path} line {row.number}: class {text}, the first is {first_class}")
         yield int(text) - first_class
 
 
-def _differs(path: Path) -> bool:
+def _differs(path: Path, columns: Roles | None) -> bool:
     """Return whether a clip is in several lines, with different classes."""
-    said = {(m["path"], m["classes"]) for _, m in _matches(path) if m}
+    said = {(row.path, row.classes) for row in _best(read_lines(path), columns)}
     return len({name for name, _ in said}) < len(said)
-
-
-def _matches(path: Path) -> list[tuple[Line, re.Match[str] | None]]:
-    """Return what the lines of a list say; None for a line of another form."""
-    return [(line, _LINE.match(line.text)) for line in read_lines(path).lines]
 
 
 def _sample(sample: Sample, classes: tuple[int, ...]) -> SetSample:

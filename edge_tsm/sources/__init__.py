@@ -27,7 +27,6 @@ from edge_tsm.sources.files import (
     VideoFile,
     count_frames,
     is_images,
-    list_videos,
     open_recording,
     remark,
 )
@@ -77,7 +76,6 @@ __all__ = [
     "ignored",
     "is_hidden",
     "is_video",
-    "list_videos",
     "open_recording",
     "open_source",
     "pictures_of",

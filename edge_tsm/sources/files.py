@@ -15,8 +15,6 @@ from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, Source, T
 from edge_tsm.sources.formats import (
     CODECS,
     IMAGE_SUFFIXES,
-    is_hidden,
-    is_video,
     natural,
     pictures_of,
 )
@@ -247,12 +245,6 @@ def remark(source: Source) -> str:
     if isinstance(recording, VideoFile):
         return recording.damage
     return recording.note if isinstance(recording, ImageFolder) else ""
-
-
-def list_videos(folder: Path) -> list[Path]:
-    """Return the video files below `folder`, sorted by path; of no known suffix by content."""
-    files = (path for path in folder.rglob("*") if not is_hidden(path.name) and not path.is_dir())
-    return sorted(filter(is_video, files))
 
 
 def count_frames(path: Path) -> int:

@@ -121,16 +121,18 @@ def test_real_clips_are_checked_too(checkpoint: Path, shared: Path, tmp_path: Pa
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/broken.mp4").write_bytes(b"no video at all")
     (tmp_path / "clips/basket.avi").symlink_to(shared / "clips/misc/v_Basketball_g01_c01.avi")
+    (tmp_path / "clips/half.mp4.part").touch()
     lines: list[str] = []
     settings = Settings(clips=tmp_path / "clips")
     convert(checkpoint, tmp_path / "x.bundle", settings=settings, progress=lines.append)
     report = json.loads((tmp_path / "x.bundle/report.json").read_text())
     assert report["steps"][1]["check"]["groups"]["real"]["clips"] == 1
     assert any("broken.mp4" in text for text in report["warnings"])
+    assert any("1 file ignored: half.mp4.part" in text for text in report["warnings"])
 
 
 def test_clips_that_are_not_there(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="no readable video"):
+    with pytest.raises(ConversionError, match="no readable clip"):
         convert(checkpoint, tmp_path / "x", settings=Settings(clips=tmp_path / "none"))
     assert nothing_left(tmp_path)
 

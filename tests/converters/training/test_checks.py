@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.training.checks import check_classes, check_readable
+from converters.training.checks import check_classes, check_readable, refuse_from_one
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.data.sets import SetSample
 from edge_tsm.errors import InputError
@@ -22,18 +22,29 @@ def test_classes_that_a_new_head_never_sees_are_refused() -> None:
     with pytest.raises(InputError, match="clips to validate by are of 'c', of which no clip"):
         list(check_classes(train, val, "abc", is_new=True))
     notes = list(check_classes(train, val, "abc", is_new=False))  # it may know the class already
-    assert notes == ["no clip is trained on of 'c'"]
+    assert notes == ["no clip is trained on of 'c'", "no clip is validated by of 'b'"]
 
 
 def test_classes_without_clips_are_named() -> None:
     notes = list(check_classes(of_classes(1), of_classes(1), "abcdefgh", is_new=True))
     assert notes == ["no clip is trained on of 'a', 'c', 'd', 'e', 'f' and 2 more classes"]
-    assert not list(check_classes(of_classes(0, 1), of_classes(1), "ab", is_new=True))
+    assert not list(check_classes(of_classes(0, 1), of_classes(1, 0), "ab", is_new=True))
+
+
+def test_classes_that_are_trained_on_and_never_validated_by_are_named() -> None:
+    notes = list(check_classes(of_classes(0, 1), of_classes(1), "abc", is_new=False))
+    assert notes == ["no clip is trained on of 'c'", "no clip is validated by of 'a'"]
+
+
+def test_lists_that_count_from_1_would_train_an_empty_class() -> None:
+    with pytest.raises(InputError, match="class 0 would be trained on no clip: pass first_class=1"):
+        refuse_from_one(of_classes(1, 2), of_classes(1))
+    refuse_from_one(of_classes(0, 2), of_classes(1))
 
 
 def test_all_classes_of_a_clip_count() -> None:
     both = Dataset((SetSample(Path("a"), 0, "a", labels=(0, 1)),))
-    assert not list(check_classes(both, of_classes(1), "ab", is_new=True))
+    assert not list(check_classes(both, both, "ab", is_new=True))
     none = Dataset((SetSample(Path("a"), -1, "a"),))
     with pytest.raises(InputError, match="no clip to train on has a class"):
         list(check_classes(none, none, "ab", is_new=True))

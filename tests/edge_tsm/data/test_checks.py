@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.data.checks import check_files, check_training
+from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import read_dataset
-from edge_tsm.errors import InputError, SourceError
+from edge_tsm.errors import SourceError
 from tests.helpers.paths import touch
 
 
@@ -49,18 +49,6 @@ def test_a_folder_that_is_no_clip_ends_it_unless_it_may_be_skipped(tmp_path: Pat
     assert "several clips" in note
 
 
-def test_lists_to_train_and_validate_by_are_compared(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("a.mp4 0\nb.mp4 1\nc.mp4 2\n")
-    (tmp_path / "val.txt").write_text("a.mp4 0\nd.mp4 1\n")
-    train, val = (read_dataset(tmp_path / f"{name}.txt") for name in ("train", "val"))
-    both, alone = check_training(train, val)
-    assert both.startswith("1 clip in both lists, as a.mp4")
-    assert alone == "1 class in the train list only: 2"
-    (tmp_path / "labels.txt").write_text("v\nw\nx\ny\n")
-    named = read_dataset(tmp_path / "train.txt")
-    assert check_training(named, named)[1] == "1 class without a clip to train on: 3"
-
-
 def test_classes_that_seem_to_count_from_1_are_pointed_out(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 2\n")
@@ -68,13 +56,6 @@ def test_classes_that_seem_to_count_from_1_are_pointed_out(tmp_path: Path) -> No
     assert "pass --first-class 1" in note
     (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 0\n")
     assert check_files(read_dataset(tmp_path / "val.txt")) == ()
-
-
-def test_lists_that_count_from_1_would_train_an_empty_class(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("a.mp4 1\nb.mp4 2\n")
-    train = read_dataset(tmp_path / "train.txt")
-    with pytest.raises(InputError, match="class 0 would be trained on no clip: pass first_class=1"):
-        check_training(train, train)
 
 
 def test_files_that_are_no_clips_are_counted(tmp_path: Path) -> None:

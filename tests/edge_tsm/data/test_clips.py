@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.data.clips import Dataset, Sample, is_clip, read_dataset
+from edge_tsm.data.clips import Dataset, Sample, clips_below, is_clip, read_dataset
 from edge_tsm.errors import InputError
 from tests.helpers.paths import touch
 
@@ -39,6 +39,16 @@ def test_class_folders_hold_videos_and_frame_folders(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     assert [(s.name, s.label) for s in dataset] == [("a/x", 0), ("b/1.mp4", 1)]
     assert dataset.labels == ("a", "b")
+
+
+def test_clips_below_a_folder_are_videos_and_frame_folders_and_the_rest_is_counted(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "z.MP4", "b/a.avi", "b/x/img_1.jpg", "b/x/info.txt", "b/odd.doc", "._e.mp4")
+    clips, note = clips_below(tmp_path)
+    assert [str(clip.relative_to(tmp_path)) for clip in clips] == ["b/a.avi", "b/x", "z.MP4"]
+    assert note == "1 file ignored: b/odd.doc"
+    assert clips_below(tmp_path / "b/x")[0] == [tmp_path / "b/x"]
 
 
 def test_labels_beside_class_folders_give_the_order(tmp_path: Path) -> None:

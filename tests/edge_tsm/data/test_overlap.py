@@ -54,6 +54,11 @@ def test_a_name_and_a_number_are_a_recording_only_where_names_are_many() -> None
     assert "yard_9.mp4" in note
 
 
+def test_a_clip_in_both_lists_is_told() -> None:
+    [note] = overlap(named("a.mp4", "b.mp4"), named("b.mp4", "c.mp4"))
+    assert note == "1 clip in both lists, as 'b.mp4': the validation flatters"
+
+
 def test_the_same_video_under_another_name_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x" * 200_000)
     (tmp_path / "copy.mp4").write_bytes(b"x" * 200_000)

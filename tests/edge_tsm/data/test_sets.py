@@ -23,6 +23,10 @@ def listed(folder: Path, text: str) -> Path:
         ("a 30 0,2\nb 12 1\n", [("a", 30, (0, 2)), ("b", 12, (1,))]),
         ("a.mp4 2;0;2\n", [("a.mp4", None, (0, 2))]),
         ("a.mp4 1|3\nb.mp4 -\n", [("a.mp4", None, (1, 3)), ("b.mp4", None, ())]),
+        ('a.mp4,"0,2"\nb.mp4,1\n', [("a.mp4", None, (0, 2)), ("b.mp4", None, (1,))]),
+        ("a.mp4;[0, 2]\nb.mp4;[]\n", [("a.mp4", None, (0, 2)), ("b.mp4", None, ())]),
+        ("video\tlabels\na b\t0 2\nc\t1\n", [("a b", None, (0, 2)), ("c", None, (1,))]),
+        ("labels,frames,path\n0|2,30,a\n,12,b\n", [("a", 30, (0, 2)), ("b", 12, ())]),
         ("a.mp4 1\na.mp4 0\nb.mp4 1\n", [("a.mp4", None, (0, 1)), ("b.mp4", None, (1,))]),
     ],
 )
@@ -40,9 +44,15 @@ def test_a_list_of_one_class_a_clip_is_read_as_ever(tmp_path: Path) -> None:
     assert [classes_of(s) for s in read_sets(path)] == [(0,), (1,)]
 
 
-def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", ["a.mp4 0,1\nb.mp4 first\n", "c.mp4 2\nfirst\na.mp4 0,1\n"])
+def test_a_line_of_another_form_is_named(lines: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"val\.txt line 2 is none of `path 1,4`"):
-        read_sets(listed(tmp_path, "a.mp4 0,1\nb.mp4 first\n"))
+        read_sets(listed(tmp_path, lines))
+
+
+def test_a_first_line_that_is_no_header_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"val\.txt line 1 is none of `path 1,4`"):
+        read_sets(listed(tmp_path, "first\na.mp4 0,1\nb.mp4 1\n"))
 
 
 def test_names_decide_and_not_their_order(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from edge_tsm.errors import SourceError
 from edge_tsm.inference.sampling import uniform_indices
-from edge_tsm.sources import Camera, ImageFolder, VideoFile, list_videos, open_source
+from edge_tsm.sources import Camera, ImageFolder, VideoFile, open_source
 from tests.helpers.videos import levels, write_video
 
 
@@ -165,13 +165,6 @@ def test_closing_a_camera_ends_its_iteration(tmp_path: Path) -> None:
             camera.close()
     assert len(seen) == 2
     assert seen == sorted(seen)
-
-
-def test_videos_are_found_below_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    for name in ("b/z.MP4", "a.avi", "c.txt"):
-        (tmp_path / name).write_text("")
-    assert [path.name for path in list_videos(tmp_path)] == ["a.avi", "z.MP4"]
 
 
 def test_frames_are_ordered_by_number_not_by_text(tmp_path: Path) -> None:
