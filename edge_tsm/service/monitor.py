@@ -118,6 +118,7 @@ class Monitor:
         self._events: Counter[tuple[str, int]] = Counter()
         self._answered_s: dict[str, float] = {}  # by the clock; when it was enabled, at first
         self._answered_utc_s: dict[str, float] = {}
+        self._last: dict[str, object] = {}  # logits of the last answer
         self._inference = Histogram()
         self._latency = {source: Histogram() for source in self._given}
         self._stats = Stats(clock.now())
@@ -151,14 +152,17 @@ class Monitor:
             self._answered_s = dict.fromkeys(self._enabled, now_s)
 
     def answered(self, prediction: Prediction) -> None:
-        """Count an answer."""
+        """Count an answer; one that comes again, with the end of an action, is none."""
         source, delay = prediction.source or "", prediction.delay
         with self._lock:
+            self._events.update((source, e.index) for e in prediction.events if e.kind == "start")
+            if self._last.get(source) is prediction.logits:
+                return
+            self._last[source] = prediction.logits
             self._stats.add(prediction)
             self._inference.add(prediction.inference_ms / 1000)
             if delay is not None and source in self._latency:
                 self._latency[source].add(delay.latency_ms / 1000)
-            self._events.update((source, e.index) for e in prediction.events if e.kind == "start")
             self._answered_s[source] = self._clock.now()
             self._answered_utc_s[source] = self._wall()
 

@@ -99,8 +99,11 @@ def test_the_number_of_series_is_fixed_and_events_are_counted_once() -> None:
     live = Live(labels=("wave", EVIL, "nothing"))
     before = series(live.monitor)
     event = replace(started("wave"), source="porch")
-    odd = replace(event, inference_ms=float("nan"), delay=Delay(1.0, 1.0, float("inf")))
-    for prediction in (event, odd):
+    delay = Delay(1.0, 1.0, float("inf"))
+    odd = replace(event, logits=event.logits + 1, inference_ms=float("nan"), delay=delay)
+    assert odd.decision
+    again = replace(odd, inference_ms=9.0, decision=replace(odd.decision, events=()))
+    for prediction in (event, odd, again):
         live.monitor.answered(prediction)
     after = series(live.monitor)
     live.dispatcher.close()
