@@ -17,7 +17,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.events import DiskFullError, EventStore, Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.mqtt.options import MqttOptions
-from edge_tsm.sinks.run import Run
+from edge_tsm.sinks.run import Run, UnknownRun
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
@@ -121,8 +121,8 @@ class OutputOptions:
         clock: Clock,
         *,
         store: EventStore,
-        run: Run,
         on_close: Callable[[], object],
+        run: Run | None = None,
     ) -> SinkContext:
         """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
@@ -136,7 +136,7 @@ class OutputOptions:
             store=store,
             segments=SegmentLimits(self.segment, self.quota_mb * 1_000_000),
             mqtt=self._mqtt_options(),
-            run=run,
+            run=run or UnknownRun(),
         )
 
     def _mqtt_options(self) -> MqttOptions:
