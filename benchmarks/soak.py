@@ -5,9 +5,10 @@
 Plays 200,000 synthetic frames of two cameras, with hundreds of faults, through the whole pipeline
 and every sink in virtual time, as fast as the machine goes, with an engine that only counts; a real
 HTTP server in a process of its own refuses every seventh event for now. Then a camera (a file, read
-as OpenCV reads a camera) is lost and opened again 500 times. Memory is sampled along the way:
-`slope_kib` is its growth over the second half, per 10,000 frames, by least squares, with its
-standard error.
+as OpenCV reads a camera) is lost and opened again 500 times. Memory is sampled along the way,
+resident (with what the allocator keeps free between) and in use (what is held, by every thread);
+slopes are growth over the second half in KiB per 10,000 frames, by least squares, with their
+standard error. Python's own allocator is off, so that what is in use can be told.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from environment import environment, report, resident_kib
+from environment import environment, in_use_kib, report, resident_kib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -200,7 +201,7 @@ def routes(folder: Path, store: EventStore, url: str, clock: VirtualClock) -> li
 
 def soak(frames: int, folder: Path) -> dict[str, object]:
     """Play so many frames of both cameras together; see that no event is missing anywhere."""
-    clock, sizes = VirtualClock(), list[tuple[int, int]]()
+    clock, sizes = VirtualClock(), list[tuple[int, int, int]]()
     sources = {name: camera(n, frames // 2, clock) for n, name in enumerate(CAMERAS)}
     sample_every = max(frames // 2 // SAMPLES, 1)
     before = threading.active_count(), handles(), time.perf_counter()
@@ -209,7 +210,7 @@ def soak(frames: int, folder: Path) -> dict[str, object]:
         dispatcher.frame(frame, name)
         seen = {counts.source: counts.frames for counts in pipeline.counts()}
         if name == CAMERAS[0] and seen[name] % sample_every == 0:
-            sizes.append((2 * seen[name], resident_kib()))
+            sizes.append((2 * seen[name], resident_kib(), in_use_kib()))
         if seen[name] >= frames // 2:
             sources[name].close()
 
@@ -230,17 +231,21 @@ def soak(frames: int, folder: Path) -> dict[str, object]:
             lost = {k: c.dropped + c.failed for k, c in dispatcher.counts().items()}
             dispatcher.close(timeout_s=3600.0)
     late = np.array(sizes[len(sizes) // 2 :], float)
-    slope, error = _slope(late[:, 0] / 10_000, late[:, 1])
     return {
         "frames": sum(counts.frames for counts in pipeline.counts()),
         "breaks": sum(counts.breaks for counts in pipeline.counts()),
         "seconds": round(time.perf_counter() - before[2], 1),
         "lost_by_sink": {name: count for name, count in lost.items() if count},
         **missing(folder),
-        "resident_mib": [round(sizes[i][1] / 1024, 1) for i in (0, len(sizes) // 2, -1)],
-        "resident_mib_at": {n: round(kib / 1024, 2) for n, kib in sizes[:: SAMPLES // SHOWN]},
-        "slope_kib": round(slope, 2),
-        "slope_error_kib": round(error, 2),
+        **{
+            name: {
+                "mib_at": {
+                    row[0]: round(row[column] / 1024, 2) for row in sizes[:: SAMPLES // SHOWN]
+                },
+                "slope_kib": _slope(late[:, 0] / 10_000, late[:, column]),
+            }
+            for column, name in enumerate(("resident", "in_use"), 1)
+        },
         "threads_more": threading.active_count() - before[0],
         "handles_more": handles() - before[1],
     }
@@ -268,11 +273,12 @@ def missing(folder: Path) -> dict[str, int]:
     }
 
 
-def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _slope(x: np.ndarray, y: np.ndarray) -> list[float]:
     """Return the slope of y over x by least squares, and its standard error."""
     (slope, offset), centered = np.polyfit(x, y, 1), x - x.mean()
     rest = y - (slope * x + offset)
-    return float(slope), float(np.sqrt((rest @ rest) / (len(x) - 2) / (centered @ centered)))
+    error = float(np.sqrt((rest @ rest) / (len(x) - 2) / (centered @ centered)))
+    return [round(float(slope), 2), round(error, 2)]
 
 
 def reconnect(times: int) -> dict[str, object]:
@@ -295,13 +301,16 @@ def reconnect(times: int) -> dict[str, object]:
         }
 
 
-def draw(mib_at: Mapping[int, float], out: Path) -> None:
+def draw(mib_at: Mapping[str, Mapping[int, float]], out: Path) -> None:
     """Draw the memory over the frames."""
     from plots import lines  # loads matplotlib, whose memory is not to be measured
 
-    title, points = "two cameras, every sink", list(mib_at.items())[::4]
-    curve = {frames // 1000: mib for frames, mib in points}
-    lines({title: {"resident": curve}}, out, unit="MiB", across={title: "thousand frames"})
+    title = "two cameras, every sink"
+    curves = {
+        name.replace("_", " "): {frames // 1000: mib for frames, mib in list(at.items())[::4]}
+        for name, at in mib_at.items()
+    }
+    lines({title: curves}, out, unit="MiB", across={title: "thousand frames"})
 
 
 def main() -> None:
@@ -315,6 +324,10 @@ def main() -> None:
     if given.serve:
         serve(given.serve)
         return
+    if os.environ.get("PYTHONMALLOC") != "malloc":
+        os.execve(
+            sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONMALLOC": "malloc"}
+        )
     logging.disable(logging.WARNING)  # of every loss
     before = environment()
     with tempfile.TemporaryDirectory() as folder:
@@ -322,7 +335,8 @@ def main() -> None:
     results["reconnect"] = reconnect(given.reconnects)
     report(results, before, given.out)
     if given.out:
-        draw(results["soak"]["resident_mib_at"], given.out.with_suffix(".png"))
+        measured = {name: results["soak"][name]["mib_at"] for name in ("resident", "in_use")}
+        draw(measured, given.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,8 @@ def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
 
 def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
     """Open a stream through PyAV where it is installed, for its times and sizes, else OpenCV."""
-    from edge_tsm.sources.pyav import has_pyav, open_av
+    from edge_tsm.sources.pyav import open_av
+    from edge_tsm.system.pyav import has_pyav
 
     return (open_av if has_pyav() else open_with_opencv)(uri, options, clock)
 

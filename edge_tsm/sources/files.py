@@ -1,59 +1,71 @@
-"""Recordings: video files through OpenCV, images in a folder or by a pattern."""
+"""Recordings: video files, images in a folder or by a pattern."""
 
 from __future__ import annotations
 
 import glob
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from math import inf
 from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, Source, TimeFilter
+from edge_tsm.sources.decoding import Decoder, Shot, open_decoder
 from edge_tsm.sources.formats import (
-    CODECS,
     IMAGE_SUFFIXES,
     natural,
     pictures_of,
 )
-from edge_tsm.system.opencv import VideoCapture, check_name, opencv
+from edge_tsm.system.opencv import check_name, opencv
 
 log = logging.getLogger(__name__)
-_MOST_LOST = 30  # frames in a row that cannot be decoded, after which a video is over
 _FEWEST_SHARE = 0.25  # of the frames that a container claims, below which it is no clip any more
 
 
 class VideoFile:
-    """A video file read by OpenCV. Frame counts of containers are often wrong: decoding tells.
+    """A video file. Frame counts of containers are often wrong: decoding tells.
 
     `damage` says, once the file was read, that frames in its middle or at its end are lost.
+    `threads` decode it, by default as many as the decoder chooses; which `decoder` that is, the
+    file decides.
+
+    Raises:
+        SourceError: it does not exist, is empty, or no video.
     """
 
     live = False
     damage = ""
     _torn = False  # frames failed between others
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        decoder: Callable[[Path, int | None], Decoder] = open_decoder,
+    ) -> None:
         self.uri = str(path)
-        self._path, self._threads = path, threads
-        capture = self._open()
-        self._claimed = int(capture.get(opencv().CAP_PROP_FRAME_COUNT))
-        rate = capture.get(opencv().CAP_PROP_FPS)
-        self.fps = float(rate) if 0 < rate < 1000 else 25.0
-        self._codec = _codec(int(capture.get(opencv().CAP_PROP_FOURCC)))
-        capture.release()
+        check_name(self.uri)
+        try:
+            if path.stat().st_size == 0:
+                raise SourceError(f"{self.uri} is empty")
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.uri} does not exist") from error
+        self._decoder = decoder(path, threads)
+        self.fps = self._decoder.fps
 
     @property
     def claimed_frames(self) -> int:
         """The frames that the container claims; 0 if it claims none."""
-        return max(self._claimed, 0)
+        return max(self._decoder.claimed, 0)
 
     @property
     def claimed_s(self) -> float:
         """The duration that the container claims, in seconds; 0 if it claims none."""
-        return max(self._claimed, 0) / self.fps
+        return self.claimed_frames / self.fps
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame that can be decoded; a warning says at the end if some cannot."""
@@ -63,32 +75,35 @@ class VideoFile:
 
     def pick(self, wanted: TimeFilter, *, until_s: float = inf) -> Iterator[Frame]:
         """Yield the wanted frames; only those are converted to pictures."""
-        capture = self._open()
-        try:
-            for index in self._grabs(capture):
-                time_s = self._time_s(capture, index)
+        with closing(self._shots()) as shots:
+            for index, (time_s, shot) in enumerate(shots):
                 if time_s >= until_s:
-                    break
+                    return
                 if wanted(time_s):
-                    yield self._frame(capture, index)
-        finally:
-            capture.release()
+                    yield Frame(shot.image(), index, time_s)
 
     def sample(self, choose: FrameChooser, *, progress: OnProgress | None = None) -> list[Frame]:
         """Return the frames `choose` picks; only those are converted to pictures.
 
-        One pass when the container's frame count is right, else a second one with the real count.
+        Long recordings are decoded around the wanted frames only, where they have keyframes;
+        others in one pass when the container's frame count is right, else a second one with the
+        real count.
 
         Raises:
             SourceError: no frame can be decoded, or so few that it is no clip any more.
         """
-        wanted = choose(self._claimed) if self._claimed > 0 else []
+        found = self._decoder.chosen(choose)
+        if found is not None:
+            if progress:
+                progress(self.claimed_frames, self.claimed_frames)
+            return list(found)
+        wanted = choose(self.claimed_frames) if self.claimed_frames else []
         count, frames = self._pass(wanted, progress)
         if count == 0:
             raise SourceError(f"{self.uri}: no frame can be decoded; {self._way_out()}")
-        if self._torn and count < _FEWEST_SHARE * self._claimed:
+        if self._torn and count < _FEWEST_SHARE * self.claimed_frames:
             raise SourceError(f"{self.uri}: only {self.damage}; leave it out, or get it anew")
-        if count != self._claimed:
+        if count != self.claimed_frames:
             wanted = choose(count)
             _, frames = self._pass(wanted, progress)
         return [frames[i] for i in wanted]
@@ -100,74 +115,44 @@ class VideoFile:
         self, wanted: Sequence[int], progress: OnProgress | None
     ) -> tuple[int, dict[int, Frame]]:
         """Decode to the end; return the real frame count and the wanted frames."""
-        capture, frames, count = self._open(), dict[int, Frame](), 0
-        needed = frozenset(wanted)
-        try:
-            for index in self._grabs(capture):
-                if index in needed:
-                    frames[index] = self._frame(capture, index)
-                count = index + 1
-                if progress:
-                    progress(count, max(self._claimed, count))
-        finally:
-            capture.release()
+        frames, count, needed = dict[int, Frame](), 0, frozenset(wanted)
+        for index, (time_s, shot) in enumerate(self._shots()):
+            if index in needed:
+                frames[index] = Frame(shot.image(), index, time_s)
+            count = index + 1
+            if progress:
+                progress(count, max(self.claimed_frames, count))
         return count, frames
 
-    def _grabs(self, capture: VideoCapture) -> Iterator[int]:
-        """Grab frame after frame and yield their indices, over a damaged part too.
+    def _shots(self) -> Generator[tuple[float, Shot]]:
+        """Yield each frame's time and the frame, over a damaged part too.
 
         A container that claims more frames than there are is common; `damage` is only what
         failed between frames, or an end long before the claimed one.
         """
         count, lost, failed, time_s = 0, 0, 0, 0.0
-        while failed <= _MOST_LOST:
-            if capture.grab():
-                lost, failed = lost + failed, 0
-                time_s = self._time_s(capture, count)
-                yield count
-                count += 1
-            elif count + lost + failed < self._claimed:
+        for shot in self._decoder.shots():
+            if shot is None:
                 failed += 1
-            else:
-                break
-        early = time_s + 2 / self.fps < 0.9 * self.claimed_s and count < 0.9 * self._claimed
+                continue
+            lost, failed = lost + failed, 0
+            time_s = count / self.fps if shot.time_s is None else shot.time_s
+            yield time_s, shot
+            count += 1
+        claimed = self.claimed_frames
+        early = time_s + 2 / self.fps < 0.9 * self.claimed_s and count < 0.9 * claimed
         self._torn = self._torn or lost > 0
         if count and (lost or early):
-            self.damage = f"{count} of {self._claimed} frames can be decoded"
+            self.damage = f"{count} of {max(claimed, count + lost)} frames can be decoded"
 
     def _way_out(self) -> str:
-        if not self._codec or self._claimed <= 0:
+        if not self._decoder.codec or not self.claimed_frames:
             return "is it a video?"
         return (
-            f"its codec is {self._codec}, which this OpenCV cannot decode: read it as "
-            f"av:{self.uri} (pip install 'edge-tsm[av]'), or convert it: "
-            f"ffmpeg -i {self.uri} -c:v libx264 NEW.mp4"
+            f"its codec is {self._decoder.codec}, which cannot be decoded here: read it by PyAV "
+            f"(pip install 'edge-tsm[av]'), or convert it: ffmpeg -i {self.uri} -c:v libx264 "
+            "NEW.mp4"
         )
-
-    def _open(self) -> VideoCapture:
-        try:
-            if self._path.stat().st_size == 0:
-                raise SourceError(f"{self.uri} is empty")
-        except FileNotFoundError as error:
-            raise SourceError(f"{self.uri} does not exist") from error
-        check_name(self.uri)
-        cv2 = opencv()
-        threads = [cv2.CAP_PROP_N_THREADS, self._threads] if self._threads else []
-        capture: VideoCapture = cv2.VideoCapture(self.uri, cv2.CAP_FFMPEG, threads)
-        if not capture.isOpened():
-            raise SourceError(f"{self.uri} holds no video that OpenCV can read")
-        return capture
-
-    def _frame(self, capture: VideoCapture, index: int) -> Frame:
-        ok, image = capture.retrieve()
-        if not ok:
-            raise SourceError(f"{self.uri}: frame {index} cannot be decoded")
-        return Frame(image, index, self._time_s(capture, index))
-
-    def _time_s(self, capture: VideoCapture, index: int) -> float:
-        """Return the time of the frame just grabbed."""
-        stamp_s = float(capture.get(opencv().CAP_PROP_POS_MSEC)) / 1000
-        return stamp_s if stamp_s > 0 else index / self.fps
 
 
 class ImageFolder:
@@ -280,9 +265,3 @@ def is_images(text: str) -> bool:
 def _glob(text: str) -> str:
     """Return the shell pattern of a printf pattern: `img_%05d.jpg` is `img_[0-9]*.jpg`."""
     return re.sub(r"%0?\d*d", "[0-9]*", text)
-
-
-def _codec(fourcc: int) -> str:
-    """Return the name of a codec by its FourCC, or the FourCC itself; empty for none."""
-    text = "".join(chr(fourcc >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\0 ")
-    return CODECS.get(text.lower(), text if text.isprintable() else "")

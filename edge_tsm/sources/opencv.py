@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_tsm.datatypes import Frame, Image
 from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import Source, SourceOptions
+from edge_tsm.sources.decoding import OpenCvDecoder
 from edge_tsm.sources.files import VideoFile
 from edge_tsm.sources.timing import COUNTED_S, SenderClock, most_queued, without_backlog
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
@@ -184,7 +185,9 @@ def open_with_opencv(uri: str, options: SourceOptions, clock: Clock) -> Source:
         SourceError: nobody answers within `timeout_s`, or the answer is not a video.
     """
     address = uri.removeprefix("opencv:")
-    return _open_stream(address, options, clock) if "://" in address else VideoFile(Path(address))
+    if "://" in address:
+        return _open_stream(address, options, clock)
+    return VideoFile(Path(address), decoder=OpenCvDecoder)
 
 
 def _open_stream(uri: str, options: SourceOptions, clock: Clock) -> OpenCvStream:

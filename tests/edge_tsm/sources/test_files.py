@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import pytest
 from edge_tsm.errors import SourceError
 from edge_tsm.inference.sampling import uniform_indices
 from edge_tsm.sources import Camera, ImageFolder, VideoFile, open_source
+from edge_tsm.sources.decoding import OpenCvDecoder
 from tests.helpers.videos import levels, write_video
 
 
@@ -43,17 +45,18 @@ def test_progress_is_reported(tmp_path: Path) -> None:
     assert calls == [(i, 5) for i in range(1, 6)]
 
 
-class LyingFile(VideoFile):
+class LyingDecoder(OpenCvDecoder):
     """A container that claims another frame count, as many do."""
 
-    def __init__(self, path: Path, claimed: int) -> None:
-        super().__init__(path)
-        self._claimed = claimed
+    def __init__(self, path: Path, threads: int | None, *, claimed: int) -> None:
+        super().__init__(path, threads)
+        self.claimed = claimed
 
 
 @pytest.mark.parametrize("claimed", [-5, 0, 7, 49, 51, 5000])
 def test_frame_counts_that_lie_are_not_believed(claimed: int, tmp_path: Path) -> None:
-    source = LyingFile(write_video(tmp_path / "x.avi", 50), claimed)
+    lying = partial(LyingDecoder, claimed=claimed)
+    source = VideoFile(write_video(tmp_path / "x.avi", 50), decoder=lying)
     assert levels(source.sample(eight)) == eight(50)
 
 

@@ -16,6 +16,7 @@ from edge_tsm.sources import (
     is_video,
     remark,
 )
+from edge_tsm.sources.decoding import OpenCvDecoder
 from edge_tsm.sources.formats import pictures_of
 from edge_tsm.sources.transform import TransformedSource
 from tests.helpers.paths import touch
@@ -93,8 +94,16 @@ def test_a_codec_that_cannot_be_decoded_is_named_with_the_way_out(shared: Path) 
         pytest.skip(f"no case at {path}")
     if cv2.VideoCapture(str(path)).grab():
         pytest.skip("this OpenCV decodes AV1")
-    with pytest.raises(SourceError, match=r"codec is AV1.*av:.*-c:v libx264"):
-        VideoFile(path).sample(range)
+    with pytest.raises(SourceError, match=r"codec is AV1.*edge-tsm\[av\].*-c:v libx264"):
+        VideoFile(path, decoder=OpenCvDecoder).sample(range)
+
+
+def test_a_codec_that_pyav_knows_is_read(shared: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    path = shared / "cases/videos/av1.mp4"
+    if not path.is_file():
+        pytest.skip(f"no case at {path}")
+    assert len(VideoFile(path).sample(lambda count: [0, count - 1])) == 2
 
 
 def test_flow_beside_pictures_is_left(shared: Path) -> None:

@@ -1,0 +1,262 @@
+"""How a video file is decoded: by OpenCV, or by PyAV where that gives the same pictures sooner."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge_tsm.datatypes import Frame, Image
+from edge_tsm.errors import SourceError
+from edge_tsm.sources.base import FrameChooser
+from edge_tsm.sources.formats import CODECS
+from edge_tsm.system.opencv import VideoCapture, opencv
+from edge_tsm.system.pyav import bgr_of, has_pyav, pyav, translated
+
+_log = logging.getLogger(__name__)
+_MOST_LOST = 30  # frames in a row that cannot be decoded, after which a video is over
+_SLOWEST, _FASTEST = 0, 1000
+_BLACK = 3  # of 255, on average
+_LONG = 200  # frames from which asking for keyframes can pay
+_WORTH = 0.6  # of all frames: decoding more of them than that is done in one go
+_SEEKABLE = ("h264", "hevc")  # every packet is a frame that is shown
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A decoded frame: its time, None where the container gives none, and what converts it."""
+
+    time_s: float | None
+    image: Callable[[], Image]
+
+
+class Decoder(Protocol):
+    """Decodes one video file; `claimed` frames as the container says, 0 if it says nothing."""
+
+    claimed: int
+    fps: float
+    codec: str
+
+    def shots(self) -> Iterator[Shot | None]:
+        """Decode from the beginning; None stands for a frame that cannot be decoded.
+
+        A shot can be converted until the next one is asked for.
+        """
+        ...
+
+    def chosen(self, choose: FrameChooser) -> Sequence[Frame] | None:
+        """Return what `choose` picks without decoding the rest, None where that is no gain."""
+        ...
+
+
+class OpenCvDecoder:
+    """The FFmpeg in OpenCV; it squeezes pictures into the size of the first one."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._path, self._threads = str(path), threads
+        capture, cv2 = self._open(), opencv()
+        self.claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = float(rate) if _SLOWEST < rate < _FASTEST else 25.0
+        self.codec, self._seen = _codec(int(capture.get(cv2.CAP_PROP_FOURCC))), False
+        capture.release()
+
+    def shots(self) -> Iterator[Shot | None]:
+        """See `Decoder`; beyond the claimed frames the first that fails is the end."""
+        capture, position, failed = self._open(), 0, 0
+        try:
+            while failed <= _MOST_LOST:
+                if capture.grab():
+                    failed = 0
+                    yield self._shot(capture)
+                elif position < self.claimed:
+                    failed += 1
+                    yield None
+                else:
+                    return
+                position += 1
+        finally:
+            capture.release()
+
+    def chosen(self, choose: FrameChooser) -> None:
+        """See `Decoder`; OpenCV does not say where a frame can be begun at."""
+        return
+
+    def _open(self) -> VideoCapture:
+        cv2 = opencv()
+        threads = [cv2.CAP_PROP_N_THREADS, self._threads] if self._threads else []
+        capture: VideoCapture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG, threads)
+        if not capture.isOpened():
+            raise SourceError(f"{self._path} holds no video that OpenCV can read")
+        return capture
+
+    def _shot(self, capture: VideoCapture) -> Shot:
+        stamp_s = float(capture.get(opencv().CAP_PROP_POS_MSEC)) / 1000
+
+        def image() -> Image:
+            ok, picture = capture.retrieve()
+            if not ok:
+                raise SourceError(f"{self._path}: the frame at {stamp_s:g} s cannot be decoded")
+            self._look(picture)
+            return picture
+
+        return Shot(stamp_s if stamp_s > 0 else None, image)
+
+    def _look(self, picture: Image) -> None:
+        """Warn of a black first picture: OpenCV 4.14 and 5.0 make nothing else of fields.
+
+        They do not say that the conversion failed, nor whether a video is interlaced.
+        """
+        if not self._seen and picture[::8, ::8].mean() < _BLACK and not has_pyav():
+            _log.warning(
+                "%s begins black; if it should not, it may be interlaced, which this OpenCV cannot "
+                "convert: pip install 'edge-tsm[av]'",
+                self._path,
+            )
+        self._seen = True
+
+
+class AvDecoder:
+    """PyAV's FFmpeg: true sizes and times, and wanted frames without those before their keyframe.
+
+    Raises:
+        SourceError: PyAV is not installed, or the file holds no video that it reads.
+    """
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._path, self._threads = str(path), threads
+        with self._opened() as (container, stream):
+            rate = float(stream.guessed_rate or stream.average_rate or 0)
+            self.fps = rate if _SLOWEST < rate < _FASTEST else 25.0
+            duration_s = container.duration / pyav().time_base if container.duration else 0.0
+            self.claimed = int(stream.frames) or int(duration_s * self.fps + 0.5)
+            name = str(stream.codec_context.name)
+            self.codec = CODECS.get(name, name)
+            self._stream_codec = name
+            self._begin = stream.start_time or 0
+            depths = {part.bits for part in getattr(stream.format, "components", ())}
+            self.is_plain = depths == {8}
+
+    def shots(self) -> Iterator[Shot | None]:
+        """See `Decoder`."""
+        with self._opened() as (container, stream):
+            for picture in self._pictures(container, stream):
+                yield picture and Shot(self._time_s(picture.pts, stream), partial(bgr_of, picture))
+
+    def chosen(self, choose: FrameChooser) -> Sequence[Frame] | None:
+        """See `Decoder`: from a recording with keyframes, and none of whose frames is in doubt.
+
+        It is read once for the times of all frames, which costs little; then every group of
+        pictures that holds wanted ones is decoded up to the last of these.
+        """
+        if self.claimed < _LONG or self._stream_codec not in _SEEKABLE:
+            return None
+        with self._opened() as (container, stream):
+            times = self._times(container, stream)
+            if times is None:
+                return None
+            wanted = choose(len(times.shown))
+            groups = times.groups(sorted(set(wanted)))
+            if sum(times.cost(*group) for group in groups.items()) > _WORTH * len(times.shown):
+                return None
+            found = dict[int, Frame]()
+            for key, indices in groups.items():
+                container.seek(key, stream=stream)
+                found |= self._frames(container, stream, {times.shown[i]: i for i in indices})
+        return [found[i] for i in wanted] if found.keys() >= set(wanted) else None
+
+    def _frames(self, container: Any, stream: Any, wanted: Mapping[int, int]) -> dict[int, Frame]:
+        """Return the frames of these times, by index, decoding from where the container stands."""
+        found, last = dict[int, Frame](), max(wanted)
+        for picture in self._pictures(container, stream):
+            if picture is None or picture.pts is None or picture.pts > last:
+                break
+            if (index := wanted.get(picture.pts)) is not None:
+                time_s = self._time_s(picture.pts, stream) or index / self.fps
+                found[index] = Frame(bgr_of(picture), index, time_s)
+            if picture.pts == last:
+                break
+        return found
+
+    def _times(self, container: Any, stream: Any) -> _Times | None:
+        """Return when frames are shown, None where packets do not tell it beyond doubt."""
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        shown = sorted({packet.pts for packet in packets if packet.pts is not None})
+        keys = sorted({packet.pts for packet in packets if packet.is_keyframe} & set(shown))
+        doubtful = any(packet.is_discard or packet.is_corrupt for packet in packets)
+        # Two packets a frame are fields; another count than claimed is a container that lies.
+        sure = packets and packets[0].is_keyframe and len(shown) == len(packets) == self.claimed
+        return _Times(shown, keys) if sure and not doubtful and keys[:1] == shown[:1] else None
+
+    def _time_s(self, pts: int | None, stream: Any) -> float | None:
+        return None if pts is None else float((pts - self._begin) * stream.time_base)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        with translated(f"{self._path} cannot be read"), pyav().open(self._path) as container:
+            if not container.streams.video:
+                raise SourceError(f"{self._path} holds no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if self._threads:
+                stream.codec_context.thread_count = self._threads
+            yield container, stream
+
+    @staticmethod
+    def _pictures(container: Any, stream: Any) -> Iterator[Any | None]:
+        """Yield decoded pictures, None for a packet that cannot be decoded."""
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except pyav().error.InvalidDataError:
+                yield None
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The times at which frames are `shown`, and those of keyframes, both sorted, in ticks."""
+
+    shown: Sequence[int]
+    keys: Sequence[int]
+
+    def groups(self, wanted: Sequence[int]) -> dict[int, list[int]]:
+        """Return wanted frames by the keyframe from which they are decoded."""
+        groups = dict[int, list[int]]()
+        for index in wanted:
+            key = self.keys[bisect_right(self.keys, self.shown[index]) - 1]
+            groups.setdefault(key, []).append(index)
+        return groups
+
+    def cost(self, key: int, wanted: Sequence[int]) -> int:
+        """Return how many frames are decoded for the wanted ones of a group."""
+        return wanted[-1] - bisect_left(self.shown, key) + 1
+
+
+def open_decoder(path: Path, threads: int | None) -> Decoder:
+    """Return PyAV's decoder where it is installed and gives OpenCV's pictures, else OpenCV's.
+
+    Of more than 8 bits a color the two make different ones: such files are OpenCV's whether PyAV
+    is installed or not.
+
+    Raises:
+        SourceError: it is no video that can be read.
+    """
+    if has_pyav():
+        try:
+            decoder = AvDecoder(path, threads)
+        except SourceError:
+            return OpenCvDecoder(path, threads)  # whose message it is
+        if decoder.is_plain:
+            return decoder
+    return OpenCvDecoder(path, threads)
+
+
+def _codec(fourcc: int) -> str:
+    """Return the name of a codec by its FourCC, or the FourCC itself; empty for none."""
+    text = "".join(chr(fourcc >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\0 ")
+    return CODECS.get(text.lower(), text if text.isprintable() else "")

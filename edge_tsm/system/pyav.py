@@ -1,0 +1,65 @@
+"""PyAV (extra `[av]`), imported when it is first needed, and its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edge_tsm.datatypes import Image
+from edge_tsm.errors import SourceError
+from edge_tsm.system.redact import redact
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def has_pyav() -> bool:
+    """Return whether PyAV can be used; one that is installed and broken is a warning."""
+    if find_spec("av") is None:
+        return False
+    try:
+        pyav()
+    except SourceError as error:
+        _log.warning("%s; OpenCV reads instead", error)
+        return False
+    return True
+
+
+@cache
+def pyav() -> ModuleType:
+    """Import PyAV.
+
+    Raises:
+        SourceError: it is not installed, or cannot be loaded.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(f"av: needs PyAV: pip install 'edge-tsm[av]' ({error})") from error
+    module: ModuleType = av
+    return module
+
+
+@contextmanager
+def translated(problem: str, hint: str = "") -> Iterator[None]:
+    """Turn PyAV's errors into SourceError."""
+    try:
+        yield
+    except pyav().error.ExitError as error:  # our own limit of time
+        raise SourceError(f"{problem}: it did not answer in time{hint}") from error
+    except pyav().error.FFmpegError as error:
+        raise SourceError(f"{problem}: {redact(error.strerror)}{hint}") from error
+
+
+def bgr_of(picture: Any) -> Image:
+    """Return a decoded picture as (H, W, 3) uint8 BGR, turned as its file says."""
+    image: Image = picture.to_ndarray(format="bgr24")
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
