@@ -86,6 +86,13 @@ class Decider:
             raise InputError("the prediction has other labels than the decider was made for")
         events = self._break(now_s)
         scores = self._scores(self._smoother.add(prediction.logits, now_s))
+        return self._decided(scores, now_s, events)
+
+    def update_scores(self, scores: Logits, time_s: float) -> Decision:
+        """Take the smoothed scores of the next answer instead, where they are known."""
+        return self._decided(scores, time_s, self._break(time_s))
+
+    def _decided(self, scores: Logits, now_s: float, events: list[Event]) -> Decision:
         self._last_s = now_s
         events += self._step(scores, now_s)
         return self._decision(scores, tuple(events))

@@ -204,10 +204,26 @@ def read_rules(name: str) -> Rules:
     """
     if name in PRESETS:
         return PRESETS[name]
-    path = Path(name)
+    return from_mapping(_read(name), where=name)
+
+
+def rule_keys(path: Path) -> list[str]:
+    """Return the keys that a file of rules gives; of thresholds as `thresholds.LABEL`.
+
+    Raises:
+        InputError: see `read_rules`.
+    """
+    data = _read(str(path))
+    thresholds = data.pop("thresholds", {})
+    preset = PRESETS.get(data.pop("preset", ""), Rules())
+    given = [k for k, v in vars(preset).items() if v != getattr(Rules(), k)]
+    return [*given, *data, *(f"thresholds.{label}" for label in thresholds)]
+
+
+def _read(name: str) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            data = tomllib.load(stream)
+        with Path(name).open("rb") as stream:
+            return tomllib.load(stream)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not TOML ({error})") from error
     except OSError as error:
@@ -215,7 +231,6 @@ def read_rules(name: str) -> Rules:
             f"{name}: neither a preset ({', '.join(PRESETS)}) nor a readable file "
             f"({error.strerror})"
         ) from error
-    return from_mapping(data, where=name)
 
 
 def starting_rules(bundle: Path, name: str | None = None) -> Rules:

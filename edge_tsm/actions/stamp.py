@@ -26,13 +26,7 @@ class Stamp:
 
     def see(self, prediction: Prediction) -> None:
         """Learn from a live answer how the source's time relates to the clock's."""
-        self._shift_s = None
-        if prediction.delay is None or prediction.window is None:
-            return
-        now_s, end_s = self._clock.now(), prediction.window.end_s
-        # A custom source may count time unlike the clock: the delay says when its frame came.
-        comparable = 0 <= now_s - end_s < OLD_S
-        self._shift_s = 0.0 if comparable else now_s - prediction.delay.latency_ms / 1000 - end_s
+        self._shift_s = shift_of(prediction, self._clock)
 
     def __call__(self, event: Event) -> Event:
         """Return the event as it is to be kept and sent."""
@@ -49,3 +43,21 @@ class Stamp:
 
     def _utc(self, time_s: float) -> datetime | None:
         return None if self._shift_s is None else self._clock.utc(time_s + self._shift_s)
+
+
+def shift_of(prediction: Prediction, clock: Clock) -> float | None:
+    """Return the seconds from a live answer's time to the clock's; None of a recording."""
+    if prediction.delay is None or prediction.window is None:
+        return None
+    now_s, end_s = clock.now(), prediction.window.end_s
+    # A custom source may count time unlike the clock: the delay says when its frame came.
+    comparable = 0 <= now_s - end_s < OLD_S
+    return 0.0 if comparable else now_s - prediction.delay.latency_ms / 1000 - end_s
+
+
+def utc_of(prediction: Prediction, clock: Clock) -> datetime | None:
+    """Return the time of day of a live answer's newest frame; None where nobody knows."""
+    shift_s = shift_of(prediction, clock)
+    if shift_s is None or prediction.window is None:
+        return None
+    return clock.utc(prediction.window.end_s + shift_s)

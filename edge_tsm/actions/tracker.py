@@ -15,8 +15,9 @@ from edge_tsm.system.ids import IdFactory
 
 @dataclass
 class _Track:
-    """The decider of one source, the stamp of its events, and the answer it saw last."""
+    """The rules and decider of one source, the stamp of its events, the answer it saw last."""
 
+    rules: Rules
     decider: Decider
     stamp: Stamp
     last: Prediction
@@ -32,7 +33,7 @@ class ActionTracker:
     Args:
         rules: how answers become actions.
         labels: of the model.
-        own: rules of single sources; looked up at the first answer of each.
+        own: rules of single sources.
         clock: of the answers' times; it says what time of day events are of.
         new_id: makes the ids of events.
 
@@ -63,11 +64,29 @@ class ActionTracker:
         new_id: Callable[[], str] | None = None,
         own: Mapping[str | None, Rules] | None = None,
     ) -> None:
-        self._rules, self._labels, self._own = rules, labels, {} if own is None else own
-        for each in (rules, *self._own.values()):
-            each.check(labels)
+        self._labels = labels
+        self.change(rules, own or {})
         self._clock, self._new_id = clock, new_id or IdFactory()
         self._tracks: dict[str | None, _Track] = {}
+
+    def change(self, rules: Rules, own: Mapping[str | None, Rules] | None = None) -> None:
+        """Decide by other rules, from the next answer of each source on; from any thread.
+
+        What is on of a source whose rules are others ends with that answer, and may start anew.
+
+        Raises:
+            InputError: rules that name a label which the model does not have; all stays as it was.
+        """
+        own = dict(own or {})
+        for each in (rules, *own.values()):
+            each.check(self._labels)
+        self._ruling = (rules, own)
+
+    def rule(self, source: str, rules: Rules | None) -> None:
+        """Give one source rules of its own, or, with None, those of all; see `change`."""
+        shared, own = self._ruling
+        others = {name: each for name, each in own.items() if name != source}
+        self.change(shared, others | ({source: rules} if rules else {}))
 
     def update(self, prediction: Prediction) -> Prediction:
         """Return the next answer of its source with a decision.
@@ -75,19 +94,27 @@ class ActionTracker:
         Raises:
             InputError: an answer without a window, or with other labels.
         """
-        track = self._tracks.get(prediction.source)
-        if track is None:
-            kind = DECIDERS[prediction.activation]
-            stamp = Stamp(prediction.source, clock=self._clock, new_id=self._new_id)
-            rules = self._own.get(prediction.source, self._rules)
-            track = _Track(kind(rules, self._labels), stamp, prediction)
-            self._tracks[prediction.source] = track
+        shared, own = self._ruling
+        rules = own.get(prediction.source, shared)
+        track = self._tracks.get(prediction.source) or self._track(prediction, rules)
+        ended = tuple[Event, ...]()
+        if track.rules != rules:
+            ended = track.decider.finish()
+            track.rules, track.decider = rules, self._decider(prediction, rules)
         track.last = prediction
         decision = track.decider.update(prediction)
         track.stamp.see(prediction)
-        return replace(
-            prediction, decision=replace(decision, events=track.stamped(decision.events))
-        )
+        events = track.stamped(ended + decision.events)
+        return replace(prediction, decision=replace(decision, events=events))
+
+    def _track(self, prediction: Prediction, rules: Rules) -> _Track:
+        stamp = Stamp(prediction.source, clock=self._clock, new_id=self._new_id)
+        track = _Track(rules, self._decider(prediction, rules), stamp, prediction)
+        self._tracks[prediction.source] = track
+        return track
+
+    def _decider(self, prediction: Prediction, rules: Rules) -> Decider:
+        return DECIDERS[prediction.activation](rules, self._labels)
 
     def finish(self) -> Iterator[Prediction]:
         """End the actions that are on, one by one: yield their last answers with the end.

@@ -16,11 +16,21 @@ from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import resolve
 
 _RENAMED = {"json": "as_json"}  # where the name of a key is not that of the parameter
+_OF_PAGE = {
+    "address": "page",
+    "token": "page_token",
+    "tls": "page_tls",
+    "hosts": "page_host",
+    "read_only": "page_read_only",
+    "keep_logits": "keep_logits",
+}
+_PATH_KEY = "edge_tsm.config"
 
 
 def defaults(config: RunConfig) -> dict[str, Any]:
     """Return a file's values as a command line would give them, by parameter."""
     values = {_RENAMED.get(key, key): value for key, value in option_values(config).items()}
+    values |= {_OF_PAGE[key]: v for key, v in vars(config.page).items() if v not in (None, ())}
     for key, separator in (("size", "x"), ("crop", ",")):
         if key in values:
             values[key] = separator.join(map(str, values[key]))
@@ -45,6 +55,7 @@ def _read(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Run
     if path is None:
         return None
     config = read_config(path)
+    ctx.meta[_PATH_KEY] = path
     ctx.default_map = {**(ctx.default_map or {}), **defaults(config)}
     return config
 
@@ -57,6 +68,12 @@ config_option: Decorator = click.option(
     callback=_read,
     help="TOML file with all of this; options given here go before it.",
 )
+
+
+def config_path() -> Path | None:
+    """Return the file of the run."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_PATH_KEY) if context else None
 
 
 def is_given(name: str) -> bool:

@@ -12,9 +12,12 @@ import click
 import cloup
 
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
+from edge_tsm.cli.configuration import config_path, is_given
+from edge_tsm.cli.inputs import InputOptions
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import DiskFullError, EventStore, Limits
+from edge_tsm.service.rule_layers import RuleLayers
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.mqtt.options import MqttOptions
 from edge_tsm.sinks.run import Run, UnknownRun
@@ -115,6 +118,11 @@ class OutputOptions:
             _log.warning("%s; events of this run are kept in memory only", error)
             return EventStore(limits=limits, clock=clock)
 
+    def folders(self) -> dict[str, Path]:
+        """Return where files go, by the name of the option."""
+        names = ("events", "snapshots", "clips", "record", "save")
+        return {name: path for name in names if (path := getattr(self, name)) is not None}
+
     def context(
         self,
         sources: Sequence[Source],
@@ -172,6 +180,15 @@ class RuleOptions:
         rules = self.changes.apply(starting_rules(bundle, self.rules))
         rules.check(labels)
         return rules
+
+    def layers(self, bundle: Path, inputs: InputOptions) -> RuleLayers:
+        """Return where the rules of a run come from, for someone to change them."""
+        given = {f.name: getattr(self.changes, f.name) for f in fields(RuleOverrides)}
+        options = {name: value for name, value in given.items() if is_given(name)}
+        named = inputs.config is not None and not (inputs.sources or inputs.cameras)
+        return RuleLayers(
+            bundle, self.rules, config_path(), RuleOverrides(**options), from_config=named
+        )
 
 
 def _thresholds(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -22,6 +22,7 @@ from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
 from edge_tsm.cli.options import Decorator, collect, find_bundle, grouped, runtime_options
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
+from edge_tsm.cli.page import PageOptions, page_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.loading import load
@@ -30,13 +31,17 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.endpoints import Endpoints, MetricsServer
 from edge_tsm.service.monitor import Monitor
+from edge_tsm.service.running import Running
 from edge_tsm.service.supervisor import Supervisor, Watch
-from edge_tsm.sinks import Dispatcher, open_routes
+from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.run import RunFacts
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import warn_of_visible_password, warn_of_visible_secrets
+
+if TYPE_CHECKING:
+    from edge_tsm.service.web.page import Page
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -71,15 +76,20 @@ class ServiceOptions:
 
     metrics: str | None = None
 
-    def serve(self, monitor: Monitor, stack: ExitStack) -> None:
-        """Serve what is asked for until `stack` ends.
+    def serve(self, monitor: Monitor, stack: ExitStack, page: Page | None) -> None:
+        """Serve what is asked for until `stack` ends; on a `page`, before it answers, in any case.
 
         Raises:
             InputError: no address, or what it needs is not installed.
             SinkError: it cannot be listened there.
         """
+        endpoints = Endpoints(monitor)
+        if page is not None:
+            from edge_tsm.service.web.health_api import health_routes
+
+            page.server.add(health_routes(endpoints))
         if self.metrics is not None:
-            stack.enter_context(MetricsServer(Endpoints(monitor), self.metrics))
+            stack.enter_context(MetricsServer(endpoints, self.metrics))
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class RunOptions:
     pace: PaceOptions = field(default_factory=PaceOptions)
     outputs: OutputOptions = field(default_factory=OutputOptions)
     rules: RuleOptions = field(default_factory=RuleOptions)
+    page: PageOptions = field(default_factory=PageOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     service: ServiceOptions = field(default_factory=ServiceOptions)
 
@@ -159,6 +170,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @output_options
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
+@page_options
 @cloup.option_group("Model", _VARIANT)
 @model_options
 @grouped("options", RunOptions, ())
@@ -181,17 +193,18 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         warn_of_visible_password("--mqtt-password", outputs.mqtt_password, sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
-        if not any(source.live for source in sources.values()):
+        if not (live := any(source.live for source in sources.values())):
             _check_replaced(outputs)
+        page = options.page.open(stack)
         bundle = find_bundle(bundle)
         recognizer = stack.enter_context(
             load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
         )
         if not outputs.as_json:
             _print_model(recognizer)
-        live, labels = any(s.live for s in sources.values()), recognizer.card.labels
-        requests = outputs.requests(live=live)
-        decided = any(own.rules for own in inputs.own.values())
+        labels = recognizer.card.labels
+        requests = [*outputs.requests(live=live), *options.page.requests(live=live)]
+        decided = page is not None or any(own.rules for own in inputs.own.values())
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
         store = stack.enter_context(outputs.store(requests, clock))
@@ -204,22 +217,29 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             list(sources.values()), clock, store=store, run=monitor, on_close=watch.stopped.set
         )
         dispatcher = stack.enter_context(
-            Dispatcher(open_routes(requests, context), lossless=not live, clock=clock)
+            Dispatcher(
+                [*open_routes(requests, context), *([Route("page", page)] if page else [])],
+                lossless=not live,
+                clock=clock,
+            )
         )
         messages.lift = dispatcher.lift
         lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [monitor.wired(_wired(one, dispatcher, lines[one.name or ""])) for one in given],
+            [monitor.wired(_wired(one, dispatcher, lines[one.name or ""], page)) for one in given],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
             capture=inputs.capture(clock),
             rules=rules,
         )
+        monitor.watch(pipeline, dispatcher)
+        options.service.serve(monitor, stack, page)
+        if page is not None:
+            running = Running(pipeline, dispatcher, recognizer, store, clock, outputs.folders())
+            page.attach(running, options.rules.layers(bundle, inputs))
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
-        monitor.watch(pipeline, dispatcher)
-        options.service.serve(monitor, stack)
         answers = iter(pipeline)  # from now on the supervisor may close it
         supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
         stack.enter_context(closing(answers))
@@ -266,10 +286,18 @@ def _check_replaced(outputs: OutputOptions) -> None:
         raise SinkError(f"{outputs.save} exists; pass --force to replace it, or another name")
 
 
-def _wired(given: SourceInput, dispatcher: Dispatcher, line: Progress) -> SourceInput:
+def _wired(
+    given: SourceInput, dispatcher: Dispatcher, line: Progress, page: Page | None
+) -> SourceInput:
     """Return a source whose pictures and states reach the sinks."""
-    on_frame = functools.partial(dispatcher.frame, source=given.name or "")
-    return replace(given, on_frame=on_frame, progress=line, on_state=dispatcher.state)
+    name = given.name or ""
+    return replace(
+        given,
+        on_frame=functools.partial(dispatcher.frame, source=name),
+        progress=line,
+        on_state=dispatcher.state,
+        on_clip=functools.partial(page.clip, source=name) if page else None,
+    )
 
 
 def _end_actions(pipeline: Pipeline, dispatcher: Dispatcher) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_tsm.errors import SinkError
 
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION = 0x4554534D  # "ETSM", what `file` shows too
 CACHE_KIB = 256  # SQLite's own 2 MiB fill over days, which looks like a leak, and save little
 _FULL = ("database or disk is full", "disk I/O error")  # the second for its shared memory
@@ -48,6 +48,25 @@ CREATE TABLE parked (  -- messages that a destination refuses
     PRIMARY KEY (destination, event_id, kind)
 );
 """
+
+# What each later schema adds: a file of an older edge-tsm gets it when it is opened.
+_ADDED = {
+    2: """
+CREATE TABLE feedback (  -- what people say of an event
+    event_id TEXT PRIMARY KEY REFERENCES events (id) ON DELETE CASCADE,
+    verdict TEXT NOT NULL CHECK (verdict IN ('up', 'down')), label TEXT, utc TEXT NOT NULL
+);
+CREATE TABLE runs (  -- whose answers are kept: times of two runs have nothing to do with each other
+    run INTEGER PRIMARY KEY, labels TEXT NOT NULL, activation TEXT NOT NULL
+);
+CREATE TABLE answers (  -- of the last hours, for rules to be tried on
+    number INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs (run), source TEXT NOT NULL,
+    time_s REAL NOT NULL, utc_s REAL, kept_s REAL NOT NULL,  -- kept_s: when it was written
+    logits BLOB NOT NULL  -- float32, little-endian
+);
+""",
+}
 
 
 class DiskFullError(SinkError):
@@ -120,9 +139,11 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    if is_new:
+    added = [_TABLES] if is_new else []
+    added += [text for number, text in _ADDED.items() if is_new or number > version]
+    if added:
         with transaction(connection):
-            for statement in _TABLES.split(";\n"):
+            for statement in ";\n".join(added).split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {SCHEMA}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_tsm.datatypes import Event, Media, iso
 from edge_tsm.events.database import transaction
+from edge_tsm.events.query import EventQuery, Feedback
 from edge_tsm.events.record import Message
 from edge_tsm.system.jsontext import to_json
 
@@ -107,9 +108,30 @@ class Rows:
         told = self.one("SELECT coalesce(max(cursor), 0) FROM destinations")
         return max(told, self.one("SELECT coalesce(max(number), 0) FROM messages"))
 
-    def newest(self, most: int) -> list[Event]:
-        """Return the newest events, newest first."""
-        return self._events("ORDER BY number DESC LIMIT ?", most)
+    def find(self, query: EventQuery, most: int) -> list[Event]:
+        """Return the newest events that are asked for, newest first."""
+        where, values = query.where()
+        return self._events(f"{where} ORDER BY number DESC LIMIT ?", *values, most)
+
+    def count(self, query: EventQuery) -> int:
+        """Return how many events are asked for."""
+        where, values = query.where()
+        return self.one(f"SELECT count(*) FROM events {where}", *values)
+
+    def feedback(self, event_id: str) -> Feedback | None:
+        """Return what was said of an event."""
+        query = "SELECT verdict, label, utc FROM feedback WHERE event_id = ?"
+        for verdict, label, utc in self.all(query, event_id):
+            return Feedback(verdict, label, datetime.fromisoformat(utc))
+        return None
+
+    def keep_feedback(self, event_id: str, said: Feedback | None) -> None:
+        """Note what is said of an event, or that nothing is."""
+        if said is None:
+            self.write("DELETE FROM feedback WHERE event_id = ?", event_id)
+            return
+        values = (event_id, said.verdict, said.label, iso(said.utc))
+        self.write("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?)", *values)
 
     def unended(self) -> list[Event]:
         """Return the starts without an end, oldest first."""

@@ -16,6 +16,8 @@ from typing import Any
 from edge_tsm.datatypes import Event, Media, StateChange, iso
 from edge_tsm.errors import SinkError
 from edge_tsm.events.database import connect
+from edge_tsm.events.logits import LogitLog
+from edge_tsm.events.query import EventQuery, Feedback
 from edge_tsm.events.record import Message, state_record
 from edge_tsm.events.rows import DestinationState, Rows
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
@@ -88,7 +90,9 @@ class EventStore:
         self._failing = self._closed = False
         self._lost_waiting = 0
         with ExitStack() as stack:
-            self._rows = Rows(connect(path, stack))
+            connection = connect(path, stack)
+            self._rows = Rows(connection)
+            self.logits = LogitLog(connection, self._io)
             try:
                 self._number = self._rows.newest_number()
                 self._destinations = self._rows.destinations()
@@ -110,6 +114,8 @@ class EventStore:
             if self._closed:
                 return
             self._flush()
+            with suppress(SinkError):
+                self.logits.flush()
             self._closed = True
             if self._waiting:
                 _log.warning("%s: %d messages could not be written", self._name, len(self._waiting))
@@ -148,14 +154,43 @@ class EventStore:
         self.wake()
         return stored
 
-    def events(self, *, most: int = 100) -> list[Event]:
+    def events(self, query: EventQuery | None = None, *, most: int = 100) -> list[Event]:
         """Return the newest events, newest first; one whose action is on is a start.
 
         Raises:
             SinkError: the file cannot be read.
         """
         with self._io():
-            return self._rows.newest(most)
+            return self._rows.find(query or EventQuery(), most)
+
+    def count(self, query: EventQuery | None = None) -> int:
+        """Return how many events there are.
+
+        Raises:
+            SinkError: the file cannot be read.
+        """
+        with self._io():
+            return self._rows.count(query or EventQuery())
+
+    def feedback(self, event_id: str) -> Feedback | None:
+        """Return what someone said of an event, None if nobody did.
+
+        Raises:
+            SinkError: the file cannot be read.
+        """
+        with self._io():
+            return self._rows.feedback(event_id)
+
+    def judge(self, event_id: str, said: Feedback | None) -> None:
+        """Keep what someone says of an event, or, with None, forget it; it goes with the event.
+
+        Raises:
+            SinkError: the file cannot be written, or there is no such event.
+        """
+        with self._io():
+            if self._rows.event(event_id) is None:
+                raise SinkError(f"{self._name}: there is no event {event_id}")
+            self._rows.keep_feedback(event_id, said)
 
     def event(self, event_id: str) -> Event | None:
         """Return one event, None if it is not kept.

@@ -46,7 +46,7 @@ class Preprocessor:
         _check(image, color)
         height, width = image.shape[:2]
         size = self._spec.crop_px
-        return self._resized(image, _source_box(width, height, self._spec), (size, size), color)
+        return self._resized(image, source_box(width, height, self._spec), (size, size), color)
 
     def crops(self, image: Image, count: int, *, color: Color = "bgr") -> list[Image]:
         """Return upstream's 1, 3, 5 or 10 crops of one picture, each as `crop` returns one.
@@ -122,7 +122,7 @@ def scaled_size(width: int, height: int, resize: Resize) -> tuple[int, int]:
     return (resize.short_side_px, scaled) if width <= height else (scaled, resize.short_side_px)
 
 
-def _source_box(width: int, height: int, spec: Preprocess) -> Box:
+def source_box(width: int, height: int, spec: Preprocess) -> Box:
     """Return the region of the source that survives resize and center crop."""
     scaled_w, scaled_h = scaled_size(width, height, spec.resize)
     crop = spec.crop_px

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import count
@@ -93,12 +93,12 @@ class Pipeline:
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
         self._clock = self._options.clock
-        self._own_rules: dict[str | None, Rules] = {
+        own: dict[str | None, Rules] = {
             name: given.rules for name, given in self._inputs.items() if given.rules
         }
-        if rules is None and self._own_rules:
+        if rules is None and own:
             raise InputError("a source has rules of its own; pass rules for the others too")
-        own, clock = self._own_rules, self._clock
+        clock = self._clock
         self._tracker = ActionTracker(rules, card.labels, clock=clock, own=own) if rules else None
         self._changed = self._clock.condition()
         self._life = LifeCycle(self._changed, self._clock)
@@ -121,13 +121,10 @@ class Pipeline:
 
     def _take_rules(self, name: str, given: SourceInput) -> None:
         """Note the rules of a source that is added."""
-        self._own_rules.pop(name, None)
-        if given.rules is None:
-            return
-        if self._tracker is None:
+        if self._tracker is not None:
+            self._tracker.rule(name, given.rules)
+        elif given.rules is not None:
             raise InputError(f"{name} has rules of its own; the pipeline has none for the others")
-        given.rules.check(self.recognizer.card.labels)
-        self._own_rules[name] = given.rules
 
     def _pace_of(self, given: SourceInput) -> Pace:
         """Return the pace of a source, which is the pipeline's where it has none of its own."""
@@ -267,10 +264,27 @@ class Pipeline:
         if worker:
             worker.stop()
 
+    def change_rules(self, rules: Rules, own: Mapping[str, Rules] | None = None) -> None:
+        """Decide by other rules, also while it runs; `own` are those of single sources.
+
+        They hold from the next answer of each source on; see `ActionTracker.change`.
+
+        Raises:
+            InputError: there are no rules to be changed, or a label that the model does not have.
+        """
+        if self._tracker is None:
+            raise InputError("the pipeline has no rules; pass some when it is made")
+        self._tracker.change(rules, dict[str | None, Rules]((own or {}).items()))
+
     @property
     def window_s(self) -> float:
         """Seconds that a live window spans."""
         return self._pace.window_s
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The ids of the sources that there are now."""
+        return tuple(self._inputs)
 
     def pace_of(self, name: str) -> Pace:
         """Return the seconds of a source's windows and answers.

@@ -17,6 +17,7 @@ from edge_tsm.sources import OnProgress, Source
 from edge_tsm.system.clock import Condition, Handover
 
 OnFrame = Callable[[Frame], None]
+OnClip = Callable[[AssembledClip], None]
 OLD_S = 60.0
 
 
@@ -28,8 +29,8 @@ class SourceInput:
     `A-Za-z0-9_.-`, unique in a pipeline; by default "0", "1", … in the order of the sources.
     `on_frame` is called with every frame of a live source, in its thread; `progress` with (frames
     decoded, frames expected) of a recording; `on_state` with every change of a live source's
-    state, in its thread. `window_s`, `every_s` and `rules` are those of the pipeline where they are
-    not the source's own.
+    state, in its thread; `on_clip` with every clip that is due of it. `window_s`, `every_s` and
+    `rules` are those of the pipeline where they are not the source's own.
 
     >>> from edge_tsm.sources import open_source
     >>> SourceInput(open_source("test://64x48/10"), name="porch").name
@@ -44,6 +45,7 @@ class SourceInput:
     window_s: float | None = None
     every_s: float | None = None
     rules: Rules | None = None
+    on_clip: OnClip | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class SourceWorker:
             on_state=self._note_state,
             patient=options.required != "all",
         )
-        self._on_state = given.on_state
+        self._on_state, self._on_clip = given.on_state, given.on_clip
         self._on_frame, self._prepare, self._assembler = given.on_frame, prepare, assembler
         self._clock, self._changed = options.clock, changed
         self._skipped = 0
@@ -167,6 +169,8 @@ class SourceWorker:
         clip = self._assembler.add(frame, crop)
         if clip is None:
             return
+        if self._on_clip:
+            self._on_clip(clip)
         # A custom source may count time unlike the clock: then its arrival stands in for it.
         comparable = 0 <= arrived_s - frame.time_s < OLD_S
         captured_s = frame.time_s if comparable else arrived_s

@@ -159,6 +159,27 @@ class ActionConfig:
 
 
 @dataclass(frozen=True)
+class PageConfig:
+    """A web page that shows the run.
+
+    Args:
+        address: host and port, as 127.0.0.1:8765; without one there is no page.
+        token: what people have to know: `env:NAME` or `file:PATH`.
+        tls: a certificate and its key, for https.
+        hosts: further names that it is reached by.
+        read_only: show, and let nothing be changed.
+        keep_logits: hours of answers that rules are tried on.
+    """
+
+    address: str | None = None
+    token: str | None = None
+    tls: tuple[str, str] | None = None
+    hosts: tuple[str, ...] = ()
+    read_only: bool | None = None
+    keep_logits: From0 | None = None
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Which file of the bundle answers, and what runs it."""
 
@@ -189,12 +210,14 @@ class RunConfig:
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     sinks: dict[str, Values] = field(default_factory=dict)
     actions: ActionConfig = field(default_factory=ActionConfig)
+    page: PageConfig = field(default_factory=PageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def secrets(self) -> Iterator[str]:
         """Yield every text that may be or name a secret."""
         yield from (str(source.address) for source in self.sources.values())
-        yield from filter(None, (self.output.webhook, self.mqtt.url, self.mqtt.password))
+        named = (self.output.webhook, self.mqtt.url, self.mqtt.password, self.page.token)
+        yield from filter(None, named)
         for value in self.sinks.values():
             if not isinstance(value, bool):
                 yield from (value,) if isinstance(value, str) else value

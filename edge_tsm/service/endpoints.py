@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,7 +15,10 @@ from edge_tsm.errors import InputError, SinkError
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.system.jsontext import to_json
 
-PATHS = ("/metrics", "/livez", "/readyz")
+_HEALTH = {
+    "/livez": "Whether the loop that answers turns.",
+    "/readyz": "Whether every enabled source has answered in time.",
+}
 MOST_AT_ONCE = 8  # requests, each with a thread
 REQUEST_S = 5.0
 _JSON, _TEXT = "application/json", "text/plain; charset=utf-8"
@@ -32,33 +36,29 @@ class Reply:
 
 
 class Endpoints:
-    """Answers by a path and what the client accepts.
+    """Answers by a path and what the client accepts; `/metrics` only with prometheus-client.
 
     Args:
         monitor: of the run.
-
-    Raises:
-        InputError: prometheus-client is not installed.
     """
 
     def __init__(self, monitor: Monitor) -> None:
-        try:
-            from edge_tsm.service.metrics import registry_of
-        except ImportError:
-            raise InputError(
-                "metrics need prometheus-client: pip install 'edge-tsm[metrics]'"
-            ) from None
-        self._monitor, self._registry = monitor, registry_of(monitor)
+        self._monitor = monitor
+        self._exposition = _exposition_of(monitor)
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """What there is, and what that says."""
+        return _HEALTH if self._exposition is None else {"/metrics": "For Prometheus.", **_HEALTH}
 
     def reply(self, path: str, accept: str = "") -> Reply:
-        """Return the answer; 404 for a path that is none of `PATHS`."""
-        makers: dict[str, Callable[[], Reply]] = {
-            "/metrics": lambda: self._metrics(accept),
-            "/livez": self.livez,
-            "/readyz": self.readyz,
-        }
-        maker = makers.get(path)
-        return maker() if maker else Reply(404, _TEXT, b"there are /metrics, /livez and /readyz\n")
+        """Return the answer; 404 for a path that is none of `paths`."""
+        if path == "/metrics" and self._exposition is not None:
+            body, content_type = self._exposition(accept)
+            return Reply(200, content_type, body)
+        maker = {"/livez": self.livez, "/readyz": self.readyz}.get(path)
+        known = ", ".join(self.paths)
+        return maker() if maker else Reply(404, _TEXT, f"there are {known}\n".encode())
 
     def livez(self) -> Reply:
         """Return 200 while the loop that answers turns."""
@@ -71,11 +71,13 @@ class Endpoints:
         status = 200 if health.ready else 503
         return _health(status, {"ready": health.ready, "troubles": dict(health.troubles)})
 
-    def _metrics(self, accept: str) -> Reply:
-        from edge_tsm.service.metrics import exposition
 
-        body, content_type = exposition(self._registry, accept)
-        return Reply(200, content_type, body)
+def _exposition_of(monitor: Monitor) -> Callable[[str], tuple[bytes, str]] | None:
+    try:
+        from edge_tsm.service.metrics import exposition, registry_of
+    except ImportError:
+        return None
+    return functools.partial(exposition, registry_of(monitor))
 
 
 def _health(status: int, record: dict[str, object]) -> Reply:
@@ -90,12 +92,14 @@ class MetricsServer:
         address: `HOST:PORT`; `[::1]:9109` for IPv6.
 
     Raises:
-        InputError: not an address.
+        InputError: not an address, or prometheus-client is not installed.
         SinkError: it cannot be listened at.
     """
 
     def __init__(self, endpoints: Endpoints, address: str) -> None:
         host, port = _split(address)
+        if "/metrics" not in endpoints.paths:
+            raise InputError("--metrics needs prometheus-client: pip install 'edge-tsm[metrics]'")
         try:
             self._server = _Server(host, port, endpoints)
         except OSError as error:

@@ -159,6 +159,7 @@ _KINDS = (
     _kind("live", "terminal.open_live_terminal", essential=True),
     _kind("json", "jsonlines.open_json_lines", essential=True),
     _kind("events", "keeper.open_keeper", "FILE", **_EVENTS),
+    _kind("logits", "keeper.open_logits", "[HOURS]", needs_actions=True, live_only=True),
     _kind("webhook", "webhook.open_webhook", "URL", last=True, **_EVENTS),
     _kind("mqtt", "mqtt.sink.open_mqtt", "URL", needs_actions=True, last=True),
     _kind("snapshots", "snapshots.open_snapshots", "FOLDER", live_only=True, **_EVENTS),

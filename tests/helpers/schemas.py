@@ -12,6 +12,7 @@ from edge_tsm.actions.rules import rules_schema
 from edge_tsm.bundle.card import card_schema
 from edge_tsm.events.record import event_schema, state_schema
 from edge_tsm.service.config import config_schema
+from edge_tsm.service.page_records import page_schema
 from edge_tsm.sinks.answer import answer_schema
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -21,6 +22,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "events/state.schema.json": state_schema,
     "sinks/answer.schema.json": answer_schema,
     "service/config.schema.json": config_schema,
+    "service/page.schema.json": page_schema,
 }
 
 

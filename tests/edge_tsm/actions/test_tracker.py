@@ -56,3 +56,35 @@ def test_an_end_that_nobody_takes_is_kept() -> None:
 def test_rules_that_do_not_suit_the_labels_are_refused_at_once() -> None:
     with pytest.raises(InputError, match="no label 'Wave'; did you mean 'wave'"):
         ActionTracker(Rules(held=("Wave",)), LABELS)
+
+
+def test_other_rules_hold_from_the_next_answer_on() -> None:
+    tracker = ActionTracker(Rules(on=0.6), LABELS)
+    first = tracker.update(from_("front", "wave", 0)).events[0]
+    tracker.change(Rules(on=0.95, off=0.95))
+    [ended] = tracker.update(from_("front", "wave", 1)).events
+    assert (ended.kind, ended.id) == ("end", first.id)
+    tracker.change(Rules(on=0.6), {"back": Rules(on=0.95)})
+    assert kinds(tracker.update(from_("front", "wave", 2))) == [("start", "wave")]
+    assert kinds(tracker.update(from_("back", "wave", 2))) == []
+    tracker.change(Rules(on=0.6))
+    assert kinds(tracker.update(from_("front", "wave", 3))) == []  # its rules are as they were
+    assert kinds(tracker.update(from_("back", "wave", 3))) == [("start", "wave")]
+
+
+def test_what_goes_on_under_other_rules_is_two_actions() -> None:
+    tracker = ActionTracker(Rules(on=0.6), LABELS)
+    tracker.update(from_("front", "wave", 0))
+    tracker.change(Rules(on=0.7))
+    changed = tracker.update(from_("front", "wave", 1))
+    assert kinds(changed) == [("end", "wave"), ("start", "wave")]
+    ended, begun = changed.events
+    assert ended.told_s == 0
+    assert ended.id != begun.id
+
+
+def test_rules_that_cannot_be_change_nothing() -> None:
+    tracker = ActionTracker(Rules(on=0.95, off=0.9), LABELS)
+    with pytest.raises(InputError, match="no label 'Wave'"):
+        tracker.change(Rules(on=0.5), {"front": Rules(held=("Wave",))})
+    assert kinds(tracker.update(from_("front", "wave", 0))) == []

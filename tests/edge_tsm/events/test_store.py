@@ -402,7 +402,7 @@ def newer(path: Path) -> None:
     ("make", "message"),
     [
         (other_database, "is a database of something else"),
-        (newer, r"is of a newer edge-tsm \(schema 9; this one knows 1\)"),
+        (newer, r"is of a newer edge-tsm \(schema 9; this one knows 2\)"),
         (lambda path: path.write_bytes(b"not a database, but long enough" * 99), "not a database"),
         (lambda path: path.mkdir(), "cannot be used as an event file"),
     ],

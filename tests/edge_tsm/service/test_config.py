@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_tsm.cli import main
-from edge_tsm.cli.configuration import _RENAMED, defaults
+from edge_tsm.cli.configuration import _OF_PAGE, _RENAMED, defaults
 from edge_tsm.errors import InputError
 from edge_tsm.service.config import RunConfig, read_config
 from tests.helpers.paths import ROOT
@@ -33,7 +33,7 @@ def keys() -> set[str]:
 
 def test_every_option_of_run_has_its_place() -> None:
     parameters = {parameter.name for parameter in main.commands["run"].params}
-    assert keys() == parameters - OTHERWISE
+    assert keys() | {_OF_PAGE[key] for key in vars(RunConfig().page)} == parameters - OTHERWISE
     assert {"sources", "sinks", "bundle"} <= vars(RunConfig()).keys()
 
 
@@ -42,7 +42,9 @@ def test_the_example_is_complete_and_right() -> None:
     config = read_config(EXAMPLE)
     assert list(config.sources) == ["porch", "hall"]
     assert config.sources["porch"].rules.on == 0.8
-    for key in {key for key in (*keys(), "sinks", "address") if key != "as_json"} | {"json"}:
+    for key in {
+        key for key in (*keys(), *vars(config.page), "sinks", "address") if key != "as_json"
+    } | {"json"}:
         assert f"{key.removeprefix('mqtt_')} = " in text or f"{key}]" in text, key
 
 

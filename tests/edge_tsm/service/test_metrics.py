@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,11 @@ needs_prometheus = pytest.mark.skipif(
     shutil.which("promtool") is None or shutil.which("prometheus") is None,
     reason="prometheus is not installed",
 )
+
+
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
 
 
 class Live:
@@ -130,7 +136,7 @@ def test_labels_beyond_a_limit_share_a_series() -> None:
     assert (found["class 0"], found[OTHER], sum(found.values())) == (1, 2, 3)
 
 
-def ask(server: MetricsServer, path: str, method: str = "GET") -> tuple[int, str, bytes]:
+def ask(server: HasUrl, path: str, method: str = "GET") -> tuple[int, str, bytes]:
     connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=5)
     try:
         connection.request(method, path)
@@ -149,6 +155,22 @@ def test_a_server_answers_what_it_has_and_nothing_else(server: MetricsServer) ->
     assert ask(server, "/readyz", "HEAD")[2] == b""
     assert [ask(server, path)[0] for path in ("/", "/metrics/../x")] == [404] * 2
     assert ask(server, "/metrics", "POST")[0] == 501
+
+
+def test_the_pages_server_answers_the_same_without_a_token(live: Live) -> None:
+    pytest.importorskip("aiohttp", reason="the page's server")
+    from edge_tsm.service.web.address import Address
+    from edge_tsm.service.web.health_api import health_routes
+    from edge_tsm.service.web.security import Access
+    from edge_tsm.service.web.server import WebServer
+
+    access = Access(Address.parse("127.0.0.1:0"), "long enough for it")
+    with WebServer(access) as server:
+        server.add(health_routes(Endpoints(live.monitor)))
+        server.start()
+        assert b"edge_tsm_frames_total" in ask(server, "/metrics")[2]
+        assert ask(server, "/livez")[::2] == (200, b'{"alive": true}\n')
+        assert ask(server, "/readyz")[0] == 200
 
 
 def test_clients_that_dawdle_do_not_use_it_up(server: MetricsServer) -> None:

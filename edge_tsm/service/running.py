@@ -1,0 +1,52 @@
+"""A run as those see it who show or operate it: the page, MQTT, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge_tsm.datatypes import Counts
+from edge_tsm.events import EventStore
+from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.live.pipeline import Pipeline
+from edge_tsm.sinks.base import RouteCounts
+from edge_tsm.sinks.dispatcher import Dispatcher
+from edge_tsm.system.clock import Clock
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """The parts of a run, from any thread.
+
+    Args:
+        pipeline: its sources and their counts.
+        dispatcher: its sinks and their counts.
+        recognizer: the model.
+        store: events; in memory where no file was asked for.
+        clock: of times and deadlines.
+        folders: where files go, by what they are: their disks may fill.
+        started_utc: when it began.
+    """
+
+    pipeline: Pipeline
+    dispatcher: Dispatcher
+    recognizer: Recognizer
+    store: EventStore
+    clock: Clock
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    started_utc: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the model."""
+        return self.recognizer.card.labels
+
+    def counts(self) -> list[Counts]:
+        """Return what became of each live source so far."""
+        return self.pipeline.counts()
+
+    def sinks(self) -> dict[str, RouteCounts]:
+        """Return what became of the items of each sink so far."""
+        return self.dispatcher.counts()

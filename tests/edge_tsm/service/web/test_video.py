@@ -1,0 +1,259 @@
+"""Pictures on the page: made when someone watches, once for all, and never in the answers' way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from edge_tsm.service.web.pictures import PERIOD_S, PICTURE, SEEN, Picture, Studio
+from edge_tsm.service.web.viewers import ACKNOWLEDGED_S, MOST_WAITING, Viewer
+from tests.helpers.pages import PageRun, Shown, ask, asking, layers_of, page_run
+
+pytestmark = pytest.mark.timeout(60)
+SHOWS = ("porch", "hall")
+
+
+async def messages(
+    session: aiohttp.ClientSession, run: PageRun, acknowledges: bool = True, **watch: Any
+) -> AsyncIterator[Shown | dict[str, Any]]:
+    """What a page gets that watches this."""
+    async with session.ws_connect(f"{run.url}/ws") as socket:
+        await socket.send_json({"type": "watch", **watch})
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                yield json.loads(message.data)
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                shown = Shown.parse(message.data)
+                if acknowledges:
+                    await socket.send_json(shown.ack)
+                yield shown
+
+
+def received(run: PageRun, most: int, **watch: Any) -> list[Shown | dict[str, Any]]:
+    """The first messages of a page that watches this, until there are so many pictures."""
+
+    async def work(session: aiohttp.ClientSession) -> list[Shown | dict[str, Any]]:
+        found = list[Shown | dict[str, Any]]()
+        async for message in messages(session, run, **watch):
+            found.append(message)
+            if sum(isinstance(one, Shown) for one in found) >= most:
+                return found
+        return found
+
+    return asking(work)
+
+
+def figures(run: PageRun) -> dict[str, Any]:
+    found: dict[str, Any] = ask(run, "/api/v1/stats").json["page"]
+    return found
+
+
+def test_nobody_watches_and_nothing_is_encoded(page: PageRun) -> None:
+    async def work(session: aiohttp.ClientSession) -> None:
+        answers = 0
+        async for message in messages(session, page):
+            answers += isinstance(message, dict) and message["type"] == "answer"
+            if answers == 10:
+                return
+
+    before = figures(page)["encodes"]
+    asking(work)
+    assert figures(page)["encodes"] == before
+
+
+def test_a_picture_comes_with_its_camera_time_and_number(page: PageRun) -> None:
+    shown = [one for one in received(page, 6, pictures=SHOWS) if isinstance(one, Shown)]
+    assert {one.camera for one in shown} == set(SHOWS)
+    assert len({one.number for one in shown}) == len(shown)
+    assert all(one.jpeg[:2] == b"\xff\xd8" and one.utc_s > 1.7e9 for one in shown)
+
+
+def test_what_the_model_sees_comes_with_the_ages_of_its_frames(page: PageRun) -> None:
+    [shown] = [one for one in received(page, 1, sees=["porch"]) if isinstance(one, Shown)]
+    assert (shown.kind, shown.facts["count"], shown.facts["columns"]) == (SEEN, 8, 8)
+    ages_s = shown.facts["ages_s"]
+    assert ages_s == sorted(ages_s, reverse=True)
+    assert ages_s[0] <= 0.25
+    assert abs(ages_s[-1]) < 0.04
+
+
+def test_answers_hold_the_best_classes_and_those_that_are_pinned(page: PageRun) -> None:
+    async def work(session: aiohttp.ClientSession) -> dict[str, Any]:
+        async for message in messages(session, page, pinned={"porch": [0, 99]}, top=1):
+            if not isinstance(message, dict) or message["type"] != "answer":
+                continue
+            if message["camera"] == "porch" and message["scores"][0][0] != 0:
+                return message
+        raise AssertionError
+
+    answer = asking(work)
+    assert [index for index, _ in answer["scores"]][1:] == [0]
+    assert answer["utc"]
+    assert answer["latency_ms"] > 0
+
+
+def test_a_picture_in_flight_is_waited_for_and_answers_go_on(page: PageRun) -> None:
+    async def work(session: aiohttp.ClientSession) -> list[Shown | dict[str, Any]]:
+        found = list[Shown | dict[str, Any]]()
+        async for message in messages(session, page, acknowledges=False, pictures=["porch"]):
+            found.append(message)
+            if sum(isinstance(m, dict) and m["type"] == "answer" for m in found) == 12:
+                break
+        return found
+
+    assert sum(isinstance(one, Shown) for one in asking(work)) == 1
+
+
+def test_two_pages_share_what_is_encoded(page: PageRun) -> None:
+    async def one(session: aiohttp.ClientSession) -> list[bytes]:
+        found = list[bytes]()
+        async for message in messages(session, page, pictures=["hall"]):
+            if isinstance(message, Shown):
+                found.append(message.jpeg)
+            if len(found) == 12:
+                return found
+        return found
+
+    async def work(session: aiohttp.ClientSession) -> list[list[bytes]]:
+        return await asyncio.gather(one(session), one(session))
+
+    before = figures(page)["encodes"]
+    first, second = asking(work)
+    assert len(set(first) & set(second)) >= 8
+    assert figures(page)["encodes"] - before <= 16
+
+
+def test_a_page_that_reads_nothing_costs_no_answer(tmp_path: Any) -> None:
+    with page_run(layers=layers_of(tmp_path)) as run:
+
+        async def work(session: aiohttp.ClientSession) -> int:
+            async with session.ws_connect(f"{run.url}/ws") as deaf:
+                await deaf.send_json({"type": "watch", "pictures": ["porch"], "sees": ["porch"]})
+                answers = 0
+                async for message in messages(session, run, pictures=["porch"]):
+                    answers += isinstance(message, dict) and message["type"] == "answer"
+                    if answers == 15:
+                        break
+                return answers
+
+        asking(work)
+        counts = run.running.sinks()
+    assert counts["page"].failed == counts["events"].dropped == counts["logits"].dropped == 0
+    assert counts["events"].failed == 0
+
+
+def test_pictures_for_programs_come_one_after_the_other(page: PageRun) -> None:
+    async def work(session: aiohttp.ClientSession) -> bytes:
+        async with session.get(f"{page.url}/cam/porch.mjpg") as response:
+            assert response.content_type == "multipart/x-mixed-replace"
+            data = b""
+            while data.count(b"Content-Type: image/jpeg") < 4:
+                data += await response.content.readany()
+            return data
+
+    parts = asking(work).split(b"--edge-tsm-picture\r\n")[1:]
+    head, _, jpeg = parts[0].partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(jpeg) - 2}".encode() in head
+    assert jpeg.startswith(b"\xff\xd8")
+
+
+def test_one_picture_can_be_had(page: PageRun) -> None:
+    reply = ask(page, "/api/v1/cameras/hall/picture.jpg")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "image/jpeg")
+    assert ask(page, "/api/v1/cameras/nowhere/picture.jpg").status == 404
+    assert ask(page, "/cam/nowhere.mjpg").status == 404
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{",
+        "[]",
+        "1",
+        '{"type": "x"}',
+        '{"type": "ack"}',
+        '{"type": "watch", "pictures": 1}',
+        "x" * 20_000,
+    ],
+)
+def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> None:
+    async def work(session: aiohttp.ClientSession) -> int | None:
+        async with session.ws_connect(f"{page.url}/ws") as socket:
+            await socket.send_str(said)
+            async for _ in socket:
+                pass
+            return socket.close_code
+
+    assert asking(work) in (1003, 1009)
+
+
+def test_the_studio_makes_ten_a_second_at_most_and_only_what_is_wanted() -> None:
+    now_s, made = [0.0], list[Picture]()
+    studio, image = Studio(made.append, now=lambda: now_s[0]), np.zeros((48, 1280, 3), np.uint8)
+    assert not studio.is_due((PICTURE, "porch"))
+    for frame in range(61):
+        now_s[0] = frame / 30
+        studio.want((PICTURE, "porch"))
+        if studio.is_due((PICTURE, "porch")):
+            studio.show("porch", image, 0.0)
+    assert len(made) == 21
+    assert PERIOD_S < 0.1
+    assert not studio.is_due((PICTURE, "hall"))
+
+
+def test_a_slow_acknowledgment_is_followed_by_a_pause() -> None:
+    async def work() -> tuple[list[Any], bool]:
+        now_s, wanted, sent = [0.0], list[Any](), list[str | bytes]()
+
+        async def send(message: str | bytes) -> None:
+            sent.append(message)
+
+        viewer = Viewer(send, wanted.append, now=lambda: now_s[0])
+        key = (PICTURE, "porch")
+        viewer.watch({key})
+        picture = Picture(*key, 0.0, b"jpeg")
+        viewer.show(picture)
+        now_s[0] = 0.35
+        viewer.acknowledge(key, 1)
+        before = list(wanted)
+        viewer.show(picture)
+        assert viewer.skipped == 1
+        await asyncio.wait_for(_until(lambda: len(wanted) > len(before)), 5.0)
+        return wanted, viewer.is_stuck
+
+    wanted, stuck = asyncio.run(work())
+    assert len(wanted) == 2
+    assert not stuck
+
+
+async def _until(holds: Any) -> None:
+    while not holds():
+        await asyncio.sleep(0)
+
+
+def test_who_takes_nothing_is_let_go() -> None:
+    now_s = [0.0]
+
+    async def work() -> None:
+        async def send(message: str | bytes) -> None:
+            raise AssertionError(message)
+
+        viewer = Viewer(send, lambda key: None, now=lambda: now_s[0])
+        viewer.watch({(PICTURE, "porch")})
+        viewer.show(Picture(PICTURE, "porch", 0.0, b"jpeg"))
+        assert not viewer.is_stuck
+        now_s[0] = ACKNOWLEDGED_S + 1
+        assert viewer.is_stuck
+        viewer.watch(set())
+        assert not viewer.is_stuck
+        for number in range(MOST_WAITING + 1):
+            viewer.tell(number)
+        assert viewer.is_stuck
+
+    asyncio.run(work())
