@@ -137,7 +137,8 @@ def test_labels_beyond_a_limit_share_a_series() -> None:
 
 
 def ask(server: HasUrl, path: str, method: str = "GET") -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=5)
+    address = server.url.partition("//")[2].rstrip("/")
+    connection = http.client.HTTPConnection(address, timeout=5)
     try:
         connection.request(method, path)
         answer = connection.getresponse()

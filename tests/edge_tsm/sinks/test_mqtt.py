@@ -74,10 +74,10 @@ def test_options_go_before_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("", {}, "pass mqtt://"),
-        ("broker.local", {}, "pass mqtt://"),
-        ("http://h", {}, "pass mqtt://"),
-        ("mqtt://", {}, "pass mqtt://"),
+        ("", {}, "write mqtt://broker"),
+        ("broker.local", {}, "write mqtt://broker"),
+        ("http://h", {}, "write mqtt://broker"),
+        ("mqtt://", {}, "write mqtt://broker"),
         ("mqtt://h/topic", {}, "nothing more"),
         ("mqtt://h?x=s3cret", {}, "nothing more"),
         ("mqtt://me:s3c/ret@h", {}, "escape"),
