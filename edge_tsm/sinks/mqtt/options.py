@@ -73,7 +73,9 @@ def broker_of(url: str, options: MqttOptions) -> Broker:
         raise InputError("mqtt: not a URL; escape `/`, `@` and `:` in a password") from None
     extra = parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in PORTS or not host or extra or not url.isascii() or " " in url:
-        raise InputError("mqtt: write mqtt://broker.local or mqtts://broker.local:8883, and nothing more")
+        raise InputError(
+            "mqtt: write mqtt://broker.local or mqtts://broker.local:8883, and nothing more"
+        )
     user = options.user if options.user is not None else _plain(parts.username)
     password = resolve(options.password) if options.password else _plain(parts.password)
     if password and not user:
