@@ -14,6 +14,7 @@ from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 OUTAGE = 2  # failed attempts; a single one that the next makes good is not worth a line
+RETRY_S, MOST_RETRIED = 3600.0, 100  # of what was refused: someone may have mended a token
 LONGEST_ASKED_S = 86_400.0  # what a server may ask for; more is a mistake of its
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Outbox:
 
     A message is told again until the destination takes or refuses it, with pauses that double up to
     `LONGEST_PAUSE_S` and are at least as long as the destination asks; what follows waits in the
-    store. A refused one is set aside and counted. An outage, from the second failed
+    store. A refused one is set aside and counted, and tried again with the next start and after
+    every `RETRY_S`. An outage, from the second failed
     attempt on, is logged once, and its end.
 
     Args:
@@ -75,7 +77,8 @@ class Outbox:
         owned: bool = False,
     ) -> None:
         self._destination, self._store, self._name, self._owned = destination, store, name, owned
-        self._random = random.Random(seed)
+        self._clock, self._random = clock, random.Random(seed)
+        self._retry_s: float | None = None  # when what was refused is tried again
         self._changed = clock.condition()
         self._closing = self._canceled = self._ended = self._hurried = False
         self._failures, self._refusing, self._told = 0, False, False
@@ -145,12 +148,19 @@ class Outbox:
         """Wait for the next message; None at the end."""
         while not self._canceled:
             version = self._store.version
+            self._retry_refused()
             if (message := self._store.next(self._name)) is not None:
                 return message
             if self._closing:
                 break
-            self._store.wait(version)
+            until_s = self._retry_s
+            self._store.wait(version, None if until_s is None else until_s - self._clock.now())
         return None
+
+    def _retry_refused(self) -> None:
+        if self._retry_s is not None and self._clock.now() >= self._retry_s:
+            self._retry_s = None
+            self._store.retry(self._name, MOST_RETRIED)
 
     def _deliver(self, message: Message) -> None:
         """Make one attempt."""
@@ -175,6 +185,8 @@ class Outbox:
         if not self._refusing:
             _log.warning("%s: %s; %s is set aside", self._name, error, message.key)
         self._failures, self._refusing, self._told = 0, True, False
+        if self._retry_s is None:
+            self._retry_s = self._clock.now() + RETRY_S
 
     def _pause(self, error: Unavailable) -> None:
         if self._failures + 1 >= OUTAGE and not (self._told or error.told or self._canceled):

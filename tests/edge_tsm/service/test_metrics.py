@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -207,6 +208,17 @@ def _is_closed(end: socket.socket) -> bool:
 def test_what_is_no_address(address: str, live: Live) -> None:
     with pytest.raises(InputError, match="write HOST:PORT"):
         MetricsServer(Endpoints(live.monitor), address)
+
+
+def test_without_prometheus_client_there_is_health_only(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "edge_tsm.service.metrics", None)
+    endpoints = Endpoints(live.monitor)
+    assert list(endpoints.paths) == ["/livez", "/readyz"]
+    assert [endpoints.reply(path).status for path in ("/livez", "/metrics")] == [200, 404]
+    with pytest.raises(InputError, match=r"pip install 'edge-tsm\[metrics\]'"):
+        MetricsServer(endpoints, "127.0.0.1:0")
 
 
 def test_an_address_in_use_is_one_line(server: MetricsServer, live: Live) -> None:

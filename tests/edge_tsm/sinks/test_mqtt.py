@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import string
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -218,3 +219,9 @@ def test_a_password_over_plain_mqtt_to_another_machine_is_worth_a_warning() -> N
     assert list(exposures("mqtts://broker.example:8883")) == []
     [said] = exposures("mqtt://broker.example:1883")
     assert said == "credentials go to broker.example unencrypted; use mqtts"
+
+
+def test_without_paho_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    with pytest.raises(InputError, match=r"pip install 'edge-tsm\[mqtt\]'"):
+        open_mqtt("mqtt://127.0.0.1", SinkContext(name="mqtt"))
