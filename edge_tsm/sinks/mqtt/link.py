@@ -89,6 +89,7 @@ class Link:
         self._broker, self._client_id, self._will = broker, client_id, will
         self._duties = duties or Duties()
         self._changed = threading.Condition()
+        self._order = threading.RLock()  # a greeting never comes after what is newer
         self._retained: dict[str, Publication] = {}
         self._session: _Session | None = None
         self._reason, self._told = "not connected yet", set[str]()
@@ -109,16 +110,16 @@ class Link:
 
     def post(self, publication: Publication) -> bool:
         """Publish without waiting; return whether it is on its way or kept until it can be."""
-        with self._changed:
+        with self._order:
             if publication.retained:
                 self._retained[publication.topic] = publication
             session = self._session
-        if session is None:
-            return publication.retained
-        if session.is_congested and not publication.retained:
-            return False
-        session.publish(publication)
-        return True
+            if session is None:
+                return publication.retained
+            if session.is_congested and not publication.retained:
+                return False
+            session.publish(publication)
+            return True
 
     def deliver(self, publication: Publication) -> None:
         """Publish and return when the broker has taken it.
@@ -147,10 +148,9 @@ class Link:
 
     def greet(self) -> None:
         """Publish once more what a new connection begins with."""
-        with self._changed:
-            session = self._session
-        if session is not None:
-            self._greet(session)
+        with self._order:
+            if self._session is not None:
+                self._greet(self._session)
 
     def cancel(self) -> None:
         """End every wait of `deliver`, now and later."""
@@ -239,15 +239,14 @@ class Link:
         """Begin a connection that the broker has accepted; called by paho."""
         for pattern in self._duties.subscriptions:
             session.client.subscribe(pattern, qos=1)
-        self._greet(session)
-        with self._changed:
-            self._session = None if self._closing else session
-            self._changed.notify_all()
+        with self._order:
+            self._greet(session)
+            with self._changed:
+                self._session = None if self._closing else session
+                self._changed.notify_all()
 
     def _greet(self, session: _Session) -> None:
-        with self._changed:
-            retained = list(self._retained.values())
-        for publication in [*self._duties.greeting(), *retained]:
+        for publication in [*self._duties.greeting(), *self._retained.values()]:
             session.publish(publication)
 
     def _client(self, session: _Session) -> Client:
@@ -365,7 +364,8 @@ class _Session:
             self._changed.notify_all()
 
     def _received(self, _client: Any, _data: Any, message: Any) -> None:
-        self._on_message(message.topic, bytes(message.payload))
+        with suppress(UnicodeDecodeError):  # of the topic, which is none of ours then
+            self._on_message(message.topic, bytes(message.payload))
 
     def _published(self, _client: Any, _data: Any, number: int, code: Any, *_: Any) -> None:
         with self._changed:

@@ -124,8 +124,8 @@ class Publisher:
         self._retain(self.topics.info, self._info())
         for source in self._run.facts.sources:
             self._publish_action(source, (), None)
-            self._publish_state(source, {"state": "opening"})
         for source, on in self._run.enabled().items():
+            self._publish_state(source, {"state": "opening"})
             self._publish_enabled(source, on)
         self._run.listen(self._note_enabled)
         self.link.start(on_connected)
@@ -188,7 +188,7 @@ class Publisher:
         self._actions[source] = on
         decision = prediction.decision if prediction else None
         labels = [decision.labels[index] for index in on] if decision else []
-        score = float(decision.scores[on[0]]) if decision and on else None
+        score = round(float(decision.scores[on[0]]), 6) if decision and on else None
         now = iso(self._clock.utc(self._clock.now()))
         action = decision.label if decision else None
         self._retain(

@@ -34,6 +34,7 @@ from tests.helpers.log_lines import log_lines
 
 pytestmark = pytest.mark.timeout(30)
 SAFE = set(string.ascii_letters + string.digits + "_-")
+TAKEN = b"\x20\x03\x00\x00\x00"  # a broker of MQTT 5 accepts
 EVIL = "{{ 1 + 1 }}'\"\x1b]0;x\x07#/+"
 
 
@@ -165,6 +166,9 @@ def test_home_assistants_templates_give_what_they_should() -> None:
         (lambda end: end.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "closed at once"),
         (lambda end: end.sendall(b"\x20\x02\x00\x05"), "refuses a client without a login"),
         (lambda end: None, "closed at once"),
+        (lambda end: end.sendall(TAKEN + b"\x30\x05\x00\x02\xff\xfe\x00"), "connection is lost"),
+        (lambda end: end.sendall(TAKEN + b"\x30\x02\x00\x50"), "connection is lost"),
+        (lambda end: end.sendall(TAKEN + b"\x30" + b"\xff" * 9), "connection is lost"),
         (lambda end: end.recv(1), "no answer within 0.3 s; is it an MQTT broker?"),
     ],
 )
