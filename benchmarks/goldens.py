@@ -46,9 +46,9 @@ def measure(name: str, shared: Path, recipe: object) -> dict[str, object]:
             with load(bundle, engine=engine) as recognizer:
                 answers[engine] = run_artifact(recognizer.backend, recognizer.card, clips)
     facts = planned.recipe.facts
-    extra = [facts.shift.value]
-    extra += [facts.non_local_mode.value] if facts.non_local_mode else []
-    extra += ["temporal pool"] if facts.temporal_pool.value else []
+    own = {name: fact.value for name, fact in facts.own.items()}
+    extra = [str(own[name]) for name in ("shift", "non-local mode") if name in own]
+    extra += ["temporal pool"] if own.get("temporal pool") else []
     spread = float(np.ptp(expected))
     return {
         "source": facts.format.value,

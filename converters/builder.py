@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,15 @@ from torch import nn
 
 from converters.architectures.classifier import build_online, build_reference
 from converters.bundling import card_of, file_entry, temporary_bundle
-from converters.export import GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH, WRITERS, Writer, wanted
+from converters.export import (
+    GRAPH,
+    INT8_GRAPH,
+    SYMMETRIC_GRAPH,
+    WRITERS,
+    Writer,
+    in_form,
+    wanted,
+)
 from converters.export.onnx import INT8_OPSETS, OPSET, check_opset, export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
 from converters.planning import Plan, plan
@@ -164,7 +173,7 @@ class _Builder:
         self._steps: list[Step] = []
         # What artifacts are written from: graphs, and artifacts that are finished.
         self._sources: dict[str, Callable[[], Path]] = {}
-        self._unsimplified: Path | None = None
+        self._unsimplified: dict[str, Path] = {}  # by graph
         self._files: dict[str, File] = {}
         self._assessments: tuple[Assessment, ...] = ()
         self._float_layers: tuple[str, ...] = ()
@@ -201,30 +210,66 @@ class _Builder:
             return model, Reference(model, groups, order_sensitive=recipe.order_sensitive)
 
     def _export(self, model: nn.Module, reference: Reference, work: Path) -> None:
-        """Export the graph and simplify it; the plain one is kept in case the other is wrong."""
-        plain, simple = work / "exported.onnx", work / "simple.onnx"
-        with self._step("export", plain, reference, "f32", "onnxruntime"):
+        """Export the network's graphs: one, or one for each form in which engines run it."""
+        network = self._plan.recipe.network
+        self._export_graph(GRAPH, self._formed(model, "onnxruntime"), reference, work)
+        others = [name for name in network.forms if self._settings.ir and self._own_form(name)]
+        for engine in others:
+            graph = in_form(GRAPH, network.forms[engine])
+            self._export_graph(graph, self._formed(model, engine), reference, work, engine)
+
+    def _formed(self, model: nn.Module, engine: str) -> nn.Module:
+        """Return the network in the form that an engine runs best."""
+        network = self._plan.recipe.network
+        form = network.forms.get(engine)
+        return model if form is None else network.formed(model, form)
+
+    def _own_form(self, engine: str) -> str | None:
+        """Return the form of an engine's graphs where it is not that of the ONNX file."""
+        forms = self._plan.recipe.network.forms
+        form = forms.get(engine)
+        return None if form == forms.get("onnxruntime") else form
+
+    def _export_graph(
+        self,
+        graph: str,
+        model: nn.Module,
+        reference: Reference,
+        work: Path,
+        engine: str = "onnxruntime",
+    ) -> None:
+        """Export a graph and simplify it; the plain one is kept in case the other is wrong."""
+        folder = work / graph.replace(" ", "-")
+        folder.mkdir()
+        plain, simple = folder / "exported.onnx", folder / "simple.onnx"
+        with self._step("export", plain, reference, "f32", engine):
             export_onnx(model, self._card, plain, opset=self._settings.opset)
         with self._timed("simplify"):
             problem = simplify(plain, simple, timeout_s=self._settings.simplify_timeout_s)
-        self._unsimplified = plain
-        self._sources[GRAPH] = lambda: simple
+        self._unsimplified[graph] = plain
+        self._sources[graph] = lambda: simple
         if problem is not None:
-            self._keep_unsimplified(plain, problem)
+            self._keep_unsimplified(graph, problem)
 
-    def _keep_unsimplified(self, plain: Path, reason: str) -> None:
+    def _keep_unsimplified(self, graph: str, reason: str) -> None:
         self._warn(f"{reason}; the graph stays unsimplified")
-        self._unsimplified = None
-        self._sources[GRAPH] = lambda: plain
+        plain = self._unsimplified.pop(graph)
+        self._sources[graph] = lambda: plain
+
+    def _source(self, writer: Writer) -> str:
+        """Return what an artifact is written from: of an engine with an own form, its graph."""
+        form = self._own_form(writer.engine) if writer.target == "any" else None
+        return writer.source if form is None else in_form(writer.graph, form)
 
     def _float_artifact(self, form: str, writer: Writer, reference: Reference) -> None:
         """Write an artifact; where the simplified graph is wrong, from the plain one."""
         try:
             self._artifact(form, writer, reference)
         except (VerificationError, BackendError) as error:
-            if writer.source != GRAPH or self._unsimplified is None:
+            graph = self._source(writer)
+            if graph not in self._unsimplified:
                 raise
-            self._keep_unsimplified(self._unsimplified, f"onnxsim's graph is wrong ({error})")
+            self._keep_unsimplified(graph, f"onnxsim's graph is wrong ({error})")
             self._artifact(form, writer, reference)
 
     def _int8(
@@ -269,6 +314,11 @@ class _Builder:
         self._sources[SYMMETRIC_GRAPH] = lambda: quantizer.write(
             work / "symmetric.onnx", symmetric=True
         )
+        for form in filter(None, map(self._own_form, self._plan.recipe.network.forms)):
+            if (float_ := self._sources.get(in_form(GRAPH, form))) is not None:
+                self._sources[in_form(INT8_GRAPH, form)] = partial(
+                    quantizer.write, work / f"int8-{form}.onnx", source=float_()
+                )
 
     def _assess(self, holdout: Holdout, writers: Iterable[Writer]) -> None:
         """Compare what the bundle holds, and what it does not because it is worse."""
@@ -299,10 +349,11 @@ class _Builder:
     def _artifact(self, form: str, writer: Writer, checker: Checker) -> None:
         """Write one artifact into the bundle, verified on its engines."""
         path = self._folder / writer.file
-        if writer.source not in self._sources:
+        source = self._source(writer)
+        if source not in self._sources:
             raise ConversionError(f"it is made from {WRITERS[writer.source].file}, which failed")
         with self._step(writer.step, path, checker, writer.precision, writer.engine):
-            writer.write(self._sources[writer.source](), self._card, path)
+            writer.write(self._sources[source](), self._card, path)
         self._sources[form] = lambda: path
         others = [name for name in readers(path) if name != writer.engine]
         checks = {writer.engine: self._steps[-1].check}

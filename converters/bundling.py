@@ -11,7 +11,6 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from converters.architectures.base import shift_place
 from converters.architectures.classifier import cache_shapes
 from converters.export import Writer
 from converters.recipe import Recipe
@@ -25,7 +24,6 @@ from edge_tsm.bundle.card import (
     Input,
     Output,
     Provenance,
-    Sampling,
     Streaming,
     checksum,
 )
@@ -39,27 +37,13 @@ _BUNDLE_FILE = re.compile(
 
 def card_of(recipe: Recipe, name: str, *, checkpoint_sha256: str) -> Card:
     """Return the card of a bundle called `name`, without files and what will be proven of them."""
-    network, segments = recipe.network, recipe.segments
-    place = shift_place(network)
     return Card(
         schema=SCHEMA,
         name=name,
         labels=recipe.labels.names,
-        family=network.family,
-        arch={
-            "backbone": network.name,
-            "segments": segments,
-            "shift_segments": recipe.shift.segments,
-            "shift_div": recipe.shift.div,
-            "shift_place": place,
-            "shift_direction": recipe.shift.direction if place != "none" else "none",
-            "shifted_blocks": recipe.facts.shifted_blocks.value,
-            "non_local_blocks": network.non_local_blocks,
-            "temporal_pool": network.temporal_pool,
-            "consensus": "avg",
-            **({"forced_online": True} if recipe.facts.forced_online else {}),
-        },
-        sampling=Sampling(recipe.sampling, segments, recipe.window_s, every_s=0.5),
+        family=recipe.network.family,
+        arch=dict(recipe.arch),
+        sampling=recipe.sampling,
         preprocess=recipe.preprocess,
         input=_input(recipe),
         output=Output("logits", recipe.facts.activation.value),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
-from converters.architectures.base import ShiftPlace
-from converters.architectures.non_local import NonLocalMode
-from converters.architectures.shift import Direction
+from edge_tsm.bundle.card import Resize
 from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
 
 T = TypeVar("T")
+Triple = tuple[float, float, float]
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -32,7 +31,9 @@ class Hints:
     """What one source knows about a network; None is unknown.
 
     Values of type `object` are as a file has them, checked when a fact is made of them. The first
-    four are only compared with the weights.
+    four are only compared with the weights. `interval` are frames, of videos of `rate` frames a
+    second, from one of a clip to the next; `own` is what only the network's family understands, by
+    name.
     """
 
     backbone: Fact[object] | None = None
@@ -56,48 +57,55 @@ class Hints:
     labels: Fact[Sequence[str]] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
+    sampling: Fact[str] | None = None
+    interval: Fact[object] | None = None
+    rate: Fact[float] | None = None
+    resize: Fact[Resize] | None = None
+    scale: Fact[float] | None = None
+    mean: Fact[Triple] | None = None
+    std: Fact[Triple] | None = None
+    own: Mapping[str, Fact[object]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, source: str, values: Mapping[str, Any]) -> Hints:
+    def of(cls, source: str, values: Mapping[str, Any], own: Collection[str] = ()) -> Hints:
         """Return the values of a source by name, where space and hyphen are `_`.
+
+        Names in `own` are those that the network's family understands.
 
         Raises:
             TypeError: an unknown name.
         """
-        return cls(
-            **{
-                name.replace(" ", "_").replace("-", "_"): None
-                if value is None
-                else Fact(value, source)
-                for name, value in values.items()
-            }
-        )
+        known = {name: Fact(value, source) for name, value in values.items() if value is not None}
+        common = {
+            name.replace(" ", "_").replace("-", "_"): known.get(name)
+            for name in values
+            if name not in own
+        }
+        return cls(**common, own={name: fact for name, fact in known.items() if name in own})
+
+    def owned(self, name: str) -> Fact[object] | None:
+        """Return what the source knows of a fact that only the network's family understands."""
+        return self.own.get(name)
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known about a network and where from, in the order in which it is shown.
 
-    From `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights`
-    is where in the file the network lies.
+    `own` are those that only the network's family has, by the name under which they are shown. From
+    `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights` is
+    where in the file the network lies.
     """
 
     format: Fact[str]
     backbone: Fact[str]
-    shift: Fact[ShiftPlace]
-    shifted_blocks: Fact[str]
-    non_local: Fact[int]
-    temporal_pool: Fact[bool]
+    own: Mapping[str, Fact[Any]]
     classes: Fact[int]
     segments: Fact[int]
-    shift_div: Fact[int]
-    consensus: Fact[str]
     color: Fact[Color]
     activation: Fact[Activation]
-    shift_segments: Fact[int] | None
-    non_local_mode: Fact[NonLocalMode] | None
-    shift_direction: Fact[Direction]
     sampling: Fact[str]
+    interval: Fact[int] | None
     size: Fact[int]
     resize: Fact[str]
     window_s: Fact[float]
@@ -108,24 +116,20 @@ class Facts:
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
-    forced_online: Fact[str] | None = None
 
-    def rows(self) -> list[tuple[str, Fact[object]]]:
+    def rows(self) -> list[tuple[str, Fact[Any]]]:
         """Return the known facts under the names by which tables and the card show them."""
-        found = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return [(_SHOWN.get(name, name), fact) for name, fact in found if fact is not None]
+        rows: list[tuple[str, Fact[Any]]] = []
+        for name in (f.name for f in fields(self)):
+            value = getattr(self, name)
+            if name == "own":
+                rows += value.items()
+            elif value is not None:
+                rows.append((_SHOWN.get(name, name), value))
+        return rows
 
 
-_SHOWN = {
-    "shifted_blocks": "shifted blocks",
-    "non_local": "non-local",
-    "temporal_pool": "temporal pool",
-    "shift_segments": "shift segments",
-    "non_local_mode": "non-local mode",
-    "shift_direction": "shift direction",
-    "dynamic_batch": "dynamic batch",
-    "forced_online": "forced online",
-}
+_SHOWN = {"dynamic_batch": "dynamic batch"}
 
 
 def given(value: T | None, source: str) -> Fact[T] | None:

@@ -6,18 +6,25 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from converters.architectures.base import Network, ShiftPlace, refuse_offline, shift_place
-from converters.architectures.non_local import NonLocalMode
-from converters.architectures.shift import DIRECTIONS, Direction, Shift
-from converters.facts import UNKNOWN, Fact, Facts, Hints, first, given, integer, one_of
+from converters.architectures.network import (
+    Evidence,
+    FrameNetwork,
+    Network,
+    Scalar,
+    Settled,
+)
+from converters.architectures.settling import PLACE_OPTION
+from converters.architectures.shift import Shift
+from converters.facts import UNKNOWN, Fact, Facts, Hints, Triple, first, given, integer, one_of
 from converters.picture import Picture, settle_picture
-from edge_tsm.bundle.card import Preprocess, Resize, Streaming
+from edge_tsm.bundle.card import Preprocess, Resize, Sampling, Streaming
 from edge_tsm.bundle.data_sets import fitting, misordered
 from edge_tsm.bundle.labels import Labels, default_labels, read_labels
 from edge_tsm.datatypes import Activation, Color
 from edge_tsm.errors import CheckpointError
+from edge_tsm.inference.sampling import RULES
 
 # Seconds of video that training clips of a dataset span; only a start value for live windows.
 _WINDOW_S = {"kinetics": 10.0, "something": 4.0, "somethingv2": 4.0, "jester": 3.0}
@@ -25,10 +32,11 @@ _DENSE_WINDOW_S = 64 / 30
 _DEFAULT_WINDOW_S = 3.0
 _COLORS: tuple[Color, ...] = ("rgb", "bgr")
 _ACTIVATIONS = get_args(Activation)
-_WEIGHTED_MODES: tuple[NonLocalMode, ...] = ("embedded_gaussian", "dot_product")
-MOST_FPS = 1000
-_PLACES: tuple[ShiftPlace, ...] = ("blockres", "block", "none")
-_PLACE_OPTION = "option --shift-place"
+MOST_FPS, MOST_INTERVAL = 1000, 1000
+USUAL_FPS = 30.0  # of the videos that networks are trained on
+EVERY_S = 0.5  # between live answers; only a start value
+_FACT_OPTION = "option --fact"
+INTERVAL_OPTION = "option --interval"
 _BACKBONE_OPTION = "option --backbone"
 
 PIL_RESIZE = Resize(256, "bilinear", antialias=True, aspect="keep", long_side="truncate")
@@ -43,7 +51,7 @@ class Options:
     `size` is the side of the pictures in pixels; `full_res` shows the whole shorter side, as
     upstream's test option does. `dynamic_batch` makes a graph that takes any number of clips.
     `online` asks for the form that takes one frame at a time; `force_online` also of a checkpoint
-    whose shift looks both ways.
+    whose shift looks both ways. `own` are facts that only the network's family has, by name.
     """
 
     segments: int | None = None
@@ -55,6 +63,7 @@ class Options:
     activation: str | None = None
     labels: str | Path | None = None
     window_s: float | None = None
+    interval: int | None = None
     non_local_mode: str | None = None
     kind: str | None = None
     shift_place: str | None = None
@@ -68,6 +77,7 @@ class Options:
     force_online: bool = False
     fps: float | None = None
     horizon: int | None = None
+    own: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,29 @@ class Convention:
     """What a code base does the same way for all its networks, and puts into no checkpoint.
 
     `defaults` are hints by name (see `Hints`); a `shift_div` of None is the number of segments.
-    `sorts` are the data sets (of DATA_SETS) whose own list of classes it sorts.
+    `sorts` are the data sets (of DATA_SETS) whose own list of classes it sorts. A file that says
+    otherwise gives hints of the same names; networks without a shift have no `shift_direction`.
+    `rate` are the frames a second at which intervals between frames count, None where they are
+    those of any video.
     """
 
     name: str
-    shift_direction: str
+    shift_direction: str | None
     sampling: str
     resize: Resize
     defaults: Mapping[str, Any]
-    crop_offset: Literal["even", "floor"] = "even"
+    crop_offset: Literal["even", "floor", "ceil"] = "even"
     sorts: frozenset[str] = frozenset()
+    scale: float = 1 / 255
+    mean: Triple = (0.485, 0.456, 0.406)
+    std: Triple = (0.229, 0.224, 0.225)
+    rate: float | None = None
+
+    @property
+    def hints(self) -> Mapping[str, Any]:
+        """What it does, as hints."""
+        names = ("shift_direction", "sampling", "resize", "scale", "mean", "std", "rate")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -116,10 +139,10 @@ class Recipe:
     network: Network
     classes: int
     segments: int
-    shift: Shift
-    sampling: str
+    shift: Shift | None
+    arch: Mapping[str, Scalar]
+    sampling: Sampling
     preprocess: Preprocess
-    window_s: float
     batch: int
     labels: Labels
     facts: Facts
@@ -129,7 +152,18 @@ class Recipe:
     @property
     def order_sensitive(self) -> bool:
         """Whether the answer depends on the order of frames, as far as the topology says."""
-        return shift_place(self.network) != "none" or self.network.temporal_pool
+        return self.network.order_sensitive
+
+    @property
+    def shifted(self) -> tuple[FrameNetwork, Shift]:
+        """The network and its shift.
+
+        Raises:
+            CheckpointError: a network without one.
+        """
+        if self.shift is None:
+            raise CheckpointError(f"{self.network.name} is no network with a temporal shift")
+        return cast(FrameNetwork, self.network), self.shift
 
 
 def resolve(topology: Topology, options: Options) -> Recipe:
@@ -142,36 +176,40 @@ def resolve(topology: Topology, options: Options) -> Recipe:
     """
     sources = _sources(topology, options)
     labels = _labels(topology, options, sources)
-    network, shift = _shift(topology, sources)
-    network, backbone = _variant(network, sources)
-    topology = replace(topology, network=network, shift_source=shift.source)
-    network, mode = _non_local(network, sources)
-    picture = _usual_picture(topology.convention, sources)
-    facts = _clip_facts(topology, options, sources, labels, mode, picture)
-    facts = replace(facts, backbone=backbone)
+    picture = _picture(sources)
+    network, backbone = _variant(topology.network, sources)
+    settled = network.settle(
+        Evidence(
+            sources,
+            topology.convention.name,
+            picture.size,
+            topology.shift_source,
+            options.online,
+            options.force_online,
+        )
+    )
+    facts = replace(
+        _clip_facts(topology, options, sources, labels, settled, picture), backbone=backbone
+    )
     if options.online or options.force_online:
-        facts = _online(network, options, facts, sources)
+        facts = _online(settled.network, options, facts, sources)
     else:
         _refuse_online_options(options)
     return Recipe(
-        network=network,
+        network=settled.network,
         classes=topology.classes,
         segments=facts.segments.value,
-        shift=Shift(
-            (facts.shift_segments or facts.segments).value,
-            facts.shift_div.value,
-            facts.shift_direction.value,
-        ),
-        sampling=facts.sampling.value,
-        preprocess=preprocess_of(topology.convention, facts.color.value, picture),
-        window_s=facts.window_s.value,
+        shift=settled.shift,
+        arch=settled.arch,
+        sampling=_sampling(facts, sources),
+        preprocess=_preprocess(topology.convention, facts.color.value, picture, sources),
         batch=facts.batch.value,
         labels=labels,
         facts=facts,
         warnings=[
             *topology.warnings,
             *_contradictions(facts, sources),
-            *_forced(facts),
+            *settled.warnings,
             *_label_warnings(labels, topology.convention),
         ],
         streaming=(
@@ -184,11 +222,21 @@ def resolve(topology: Topology, options: Options) -> Recipe:
 
 def _sources(topology: Topology, options: Options) -> list[Hints]:
     """Return the hints of every source, in order of trust."""
+    own, convention = topology.network.own_hints, topology.convention
+    _refuse_unknown(options.own, topology.network)
     return [
         _chosen(options),
-        *(Hints.of(source, values) for source, values in topology.hints),
-        Hints.of("default", topology.convention.defaults),
+        *(Hints.of(source, values, own) for source, values in topology.hints),
+        Hints.of(convention.name, convention.hints),
+        Hints.of("default", convention.defaults, own),
     ]
+
+
+def _refuse_unknown(chosen: Iterable[str], network: Network) -> None:
+    for name in chosen:
+        if name not in network.own_hints:
+            known = ", ".join(sorted(network.own_hints)) or "no such fact"
+            raise CheckpointError(f"--fact {name}: {network.name} has {known}")
 
 
 def _chosen(options: Options) -> Hints:
@@ -196,18 +244,20 @@ def _chosen(options: Options) -> Hints:
     return Hints(
         backbone=given(options.backbone, _BACKBONE_OPTION),
         segments=given(options.segments, "option --segments"),
-        shift=given(options.shift_place, _PLACE_OPTION),
+        shift=given(options.shift_place, PLACE_OPTION),
         shift_div=given(options.shift_div, "option --shift-div"),
         shift_segments=given(options.shift_segments, "option"),
         shift_direction=given(options.shift_direction, "option --shift-direction"),
         consensus=given(options.consensus, "option --consensus"),
         color=given(options.color, "option --color"),
         activation=given(options.activation, "option --activation"),
+        interval=given(options.interval, INTERVAL_OPTION),
         non_local_mode=given(options.non_local_mode, "option"),
         size=given(options.size, "option --size"),
         full_res=given(options.full_res or None, "option --full-res"),
         fps=given(options.fps, "option --fps"),
         horizon=given(options.horizon, "option --horizon"),
+        own={name: Fact(value, f"{_FACT_OPTION} {name}") for name, value in options.own.items()},
     )
 
 
@@ -216,115 +266,30 @@ def _clip_facts(
     options: Options,
     sources: Sequence[Hints],
     labels: Labels,
-    mode: Fact[NonLocalMode] | None,
+    settled: Settled,
     picture: Picture,
 ) -> Facts:
     """Settle what describes the clip form."""
-    network, convention = topology.network, topology.convention
-    place, shifted = shift_place(network), [where != "none" for where in network.shifts]
-    segments = _segments(network, sources)
-    by_segments = Fact(segments.value, f"{convention.name}: segments")
-    shift_div = first((hints.shift_div for hints in sources), by_segments)
+    sampling = one_of("sampling", _first(sources, "sampling"), list(RULES))
+    interval = _interval(sampling, sources)
     return Facts(
-        format=Fact(convention.name, "key names"),
-        backbone=Fact(network.name, "weights"),
-        shift=Fact(place, str(topology.shift_source)),
-        shifted_blocks=Fact(f"{sum(shifted)} of {len(shifted)}", str(topology.shift_source)),
-        non_local=Fact(network.non_local_blocks, "weights"),
-        temporal_pool=Fact(network.temporal_pool, "weights"),
+        format=Fact(topology.convention.name, "key names"),
+        backbone=Fact(settled.network.name, "weights"),
+        own=settled.own,
         classes=Fact(topology.classes, topology.head),
-        segments=segments,
-        shift_div=integer("shift_div", shift_div, 2, 128),
-        consensus=_consensus(sources),
+        segments=settled.segments,
         color=one_of("color", first((hints.color for hints in sources), UNKNOWN), _COLORS),
         activation=_activation(topology.classes, sources),
-        shift_segments=_shift_segments(segments, sources),
-        non_local_mode=mode,
-        shift_direction=_direction(convention, sources),
-        sampling=Fact(convention.sampling, convention.name),
+        sampling=sampling,
+        interval=interval,
         size=picture.size,
         resize=Fact(_describe(picture.resize.value), picture.resize.source),
-        window_s=_window(options, sources),
+        window_s=_window(options, sources, _span(settled.segments, interval, sources)),
         labels=Fact(_shorten(labels.names), labels.source),
         batch=_batch(options),
         weights=topology.weights,
         dynamic_batch=given(options.dynamic_batch or None, "option --dynamic-batch"),
     )
-
-
-# --- the shift -----------------------------------------------------------------------------------
-
-
-def _shift(topology: Topology, sources: Sequence[Hints]) -> tuple[Network, Fact[ShiftPlace]]:
-    """Settle where the network is shifted: by its weights, else by what is stated.
-
-    Raises:
-        CheckpointError: statements contradict the weights or each other, or there is no evidence.
-    """
-    network = topology.network
-    claims = [_claimed(network, hints.shift) for hints in sources if hints.shift is not None]
-    if topology.shift_source is not None:
-        shown = Fact(shift_place(network), topology.shift_source)
-        _refuse_contradiction(claims, shown)
-        return network, shown
-    if not claims:
-        raise CheckpointError(
-            f"nothing shows whether this {network.name} shifts frames, neither its names nor "
-            "arguments in or beside the file: it may be a TSM whose code shifts in a function, a "
-            "TSN, a plain image classifier, or an online model; pass --shift-place blockres or "
-            "block for a TSM (blockres is the official default), --shift-place none, or --online"
-        )
-    if claims[0].source != _PLACE_OPTION:
-        _refuse_contradiction(claims[1:], claims[0])
-    return network.with_shifts(claims[0].value), claims[0]
-
-
-def _claimed(network: Network, claim: Fact[object]) -> Fact[ShiftPlace]:
-    """Return a statement as the network understands it: some have one place, whatever is said."""
-    place = one_of("shift place", claim, _PLACES)
-    return (
-        place
-        if place.value == "none"
-        else replace(place, value=shift_place(network.with_shifts(place.value)))
-    )
-
-
-def _refuse_contradiction(claims: Iterable[Fact[ShiftPlace]], other: Fact[ShiftPlace]) -> None:
-    weights = other.source.startswith("weights")
-    says = f"the {other.source} show" if weights else f"{other.source} says"
-    for claim in claims:
-        if claim.value == other.value:
-            continue
-        if claim.source == _PLACE_OPTION:
-            advice = "leave out the option"
-        else:
-            advice = "remove or rename what is wrong" if weights else "decide with --shift-place"
-        raise CheckpointError(
-            f"{claim.source} says shift {claim.value}, {says} {other.value}; the answers depend on "
-            f"it: {advice}"
-        )
-
-
-# --- single facts --------------------------------------------------------------------------------
-
-
-def _segments(network: Network, sources: Sequence[Hints]) -> Fact[int]:
-    fewest = 1 if shift_place(network) == "none" else 2
-    claim = first((hints.segments for hints in sources), UNKNOWN)
-    segments = integer("segments", claim, fewest, 128)
-    if network.temporal_pool and segments.value % 2:
-        raise CheckpointError(f"temporal pooling halves the segments; {segments.value} is odd")
-    return segments
-
-
-def _consensus(sources: Sequence[Hints]) -> Fact[str]:
-    claim = first((hints.consensus for hints in sources), UNKNOWN)
-    if claim.value != "avg":
-        raise CheckpointError(
-            f"consensus {claim.value!r} ({claim.source}) leaves one answer per frame; pass "
-            "--consensus avg to average them"
-        )
-    return Fact("avg", claim.source)
 
 
 def _activation(classes: int, sources: Sequence[Hints]) -> Fact[Activation]:
@@ -338,28 +303,6 @@ def _activation(classes: int, sources: Sequence[Hints]) -> Fact[Activation]:
             "for its own probability"
         )
     return activation
-
-
-def _direction(convention: Convention, sources: Sequence[Hints]) -> Fact[Direction]:
-    usual: Fact[object] = Fact(convention.shift_direction, convention.name)
-    claim = first((hints.shift_direction for hints in sources), usual)
-    return one_of("shift_direction", claim, DIRECTIONS)
-
-
-def _shift_segments(segments: Fact[int], sources: Sequence[Hints]) -> Fact[int] | None:
-    """Return how many frames are shifted together, where that is not the whole clip."""
-    # A file's parts belong to a clip of its own length, not to one the user chose.
-    trusted = sources[:1] if segments.source == "option --segments" else sources
-    for part in (hints.shift_segments for hints in trusted):
-        if part is None or part.value == segments.value:
-            continue
-        if not isinstance(part.value, int) or part.value < 2 or segments.value % part.value:
-            raise CheckpointError(
-                f"{part.source} shifts {part.value!r} frames together, but {segments.value} frames "
-                "cannot be cut into such parts"
-            )
-        return Fact(part.value, part.source)
-    return None
 
 
 def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[str]]:
@@ -397,23 +340,52 @@ def _names(claim: object, name: str) -> bool:
     return re.match(rf"{re.escape(name)}(?![a-z0-9])", spelled) is not None
 
 
-def _non_local(
-    network: Network, sources: Sequence[Hints]
-) -> tuple[Network, Fact[NonLocalMode] | None]:
-    """Settle how non-local blocks relate positions, which their weights show in part."""
-    known = network.non_local_mode
-    if known is None:
-        return network, None
-    for hints in () if known == "gaussian" else sources:
-        if hints.non_local_mode is not None:
-            mode = one_of("non-local mode", hints.non_local_mode, _WEIGHTED_MODES)
-            scale = hints.non_local_scale is not None and bool(hints.non_local_scale.value)
-            return network.with_non_local(mode.value, scale=scale), mode
-    return network, Fact(known, "weights")
+def _interval(rule: Fact[str], sources: Sequence[Hints]) -> Fact[int] | None:
+    """Return the frames from one of a clip to the next, for the rules that have them.
+
+    Raises:
+        CheckpointError: nobody told.
+    """
+    claim = first((hints.interval for hints in sources), UNKNOWN)
+    if not RULES[rule.value].interval:
+        if claim.source == INTERVAL_OPTION:
+            raise CheckpointError(
+                f"--interval {claim.value}: {rule.source} spreads frames over the whole of a clip "
+                f"({rule.value}), which has no interval; leave it out"
+            )
+        return None
+    if claim.value is None:
+        raise CheckpointError(
+            "nothing tells how many frames lie between two of a clip, neither the file nor its "
+            "name; pass --interval (8x32 in a name means 8 frames, 32 apart)"
+        )
+    return integer("interval", claim, 1, MOST_INTERVAL)
 
 
-def _window(options: Options, sources: Sequence[Hints]) -> Fact[float]:
-    window = given(options.window_s, "option --window") or _trained_window(sources)
+def _span(
+    segments: Fact[int], interval: Fact[int] | None, sources: Sequence[Hints]
+) -> Fact[float] | None:
+    """Return the seconds that a clip of fixed length takes."""
+    if interval is None:
+        return None
+    rate = _first(sources, "rate").value or USUAL_FPS
+    source = f"{segments.value} x {interval.value} frames at {rate:g} fps"
+    return Fact(round(segments.value * interval.value / rate, 3), source)
+
+
+def _sampling(facts: Facts, sources: Sequence[Hints]) -> Sampling:
+    return Sampling(
+        facts.sampling.value,
+        facts.segments.value,
+        facts.window_s.value,
+        EVERY_S,
+        interval=facts.interval.value if facts.interval else None,
+        fps=_first(sources, "rate").value if facts.interval else None,
+    )
+
+
+def _window(options: Options, sources: Sequence[Hints], span: Fact[float] | None) -> Fact[float]:
+    window = given(options.window_s, "option --window") or span or _trained_window(sources)
     if not 0 < window.value < 3600:
         raise CheckpointError(f"window is {window.value} s; it must be between 0 and 3600")
     return window
@@ -457,7 +429,7 @@ def _labels(topology: Topology, options: Options, sources: Sequence[Hints]) -> L
 def preprocess_of(
     convention: Convention, color: Color, picture: Picture | None = None
 ) -> Preprocess:
-    """Return the card's preprocessing; scale, mean and std are the same in all code bases.
+    """Return the card's preprocessing by the habits of a code base.
 
     Without a `picture` it is the code base's usual one.
     """
@@ -467,14 +439,31 @@ def preprocess_of(
         resize=picture.resize.value,
         crop_px=picture.size.value,
         crop_offset=convention.crop_offset,
-        scale=1 / 255,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        scale=convention.scale,
+        mean=convention.mean,
+        std=convention.std,
     )
 
 
-def _usual_picture(convention: Convention, sources: Sequence[Hints] = ()) -> Picture:
-    return settle_picture(Fact(convention.resize, convention.name), sources)
+def _usual_picture(convention: Convention) -> Picture:
+    return settle_picture(Fact(convention.resize, convention.name), ())
+
+
+def _picture(sources: Sequence[Hints]) -> Picture:
+    return settle_picture(_first(sources, "resize"), sources)
+
+
+def _first(sources: Sequence[Hints], name: str) -> Fact[Any]:
+    """Return the first claim of a name for which the code base always has one."""
+    return first((getattr(hints, name) for hints in sources), UNKNOWN)
+
+
+def _preprocess(
+    convention: Convention, color: Color, picture: Picture, sources: Sequence[Hints]
+) -> Preprocess:
+    """Return the card's preprocessing, as the file has it, else its code base."""
+    values = {name: _first(sources, name).value for name in ("scale", "mean", "std")}
+    return replace(preprocess_of(convention, color, picture), **values)
 
 
 def _describe(resize: Resize) -> str:
@@ -498,18 +487,9 @@ def _refuse_online_options(options: Options) -> None:
 
 def _online(network: Network, options: Options, facts: Facts, sources: Sequence[Hints]) -> Facts:
     """Turn the facts of the clip form into those of the online form."""
-    trained = facts.shift_direction
-    refuse_offline(network, trained.value, force=options.force_online)
-    if facts.shift_segments is not None:
-        raise CheckpointError("an online model shifts from frame to frame, not in parts of a clip")
-    facts = _with_rates(replace(facts, mode=Fact("online", "option")), options, sources)
-    if trained.value == "past":
-        return facts
-    return replace(
-        facts,
-        shift_direction=Fact("past", "--force-online"),
-        forced_online=Fact(f"trained {trained.value}", trained.source),
-    )
+    if reason := network.offline_reason:
+        raise CheckpointError(f"{network.name} cannot run online: {reason}; leave out --online")
+    return _with_rates(replace(facts, mode=Fact("online", "option")), options, sources)
 
 
 def _with_rates(facts: Facts, options: Options, sources: Sequence[Hints]) -> Facts:
@@ -539,12 +519,6 @@ def _contradictions(facts: Facts, sources: Iterable[Hints]) -> Iterator[str]:
                 f"{hints.backbone.source} says backbone {hints.backbone.value}, the weights say "
                 f"{facts.backbone.value}"
             )
-        for name, claim, found in (
-            ("non-local", hints.non_local, facts.non_local),
-            ("temporal pool", hints.temporal_pool, facts.temporal_pool),
-        ):
-            if claim is not None and claim.value != found.value:
-                yield (f"{claim.source} says {name} {claim.value}, the weights say {found.value}")
 
 
 def _label_warnings(labels: Labels, convention: Convention) -> Iterator[str]:
@@ -560,12 +534,4 @@ def _label_warnings(labels: Labels, convention: Convention) -> Iterator[str]:
         yield (
             f"{len(labels.names)} classes and no names: if it was trained on "
             f"{' or '.join(sets)}, pass --labels {sets[0]}, else a file"
-        )
-
-
-def _forced(facts: Facts) -> Iterator[str]:
-    if facts.forced_online is not None:
-        yield (
-            f"forced online: this network was {facts.forced_online.value} and answers poorly when "
-            "it sees the past only; measure before you rely on it"
         )

@@ -1,112 +1,47 @@
-"""What every network family offers: a spec as plain values, and the modules that it builds.
-
-A family is one file: the spec's dataclasses, and the modules they describe. A spec is read from a
-checkpoint's keys. Canonical weight names are those of the modules: a convolution with its batch
-norm is `NAME.conv.weight`, `NAME.bn.{weight,bias,running_mean,running_var}`.
-"""
+"""What networks that see frames one by one, with a shift between them, answer alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import nn
 
+from converters.architectures.classifier import VideoClassifier
+from converters.architectures.network import (
+    Blueprint,
+    Evidence,
+    FrameNetwork,
+    Namer,
+    Network,
+    Settled,
+    ShiftPlace,
+)
 from converters.architectures.non_local import NonLocalMode
+from converters.architectures.settling import refuse_offline, settle_shifted, shift_place
 from converters.architectures.shift import Shift
-from edge_tsm.errors import CheckpointError
 
-ShiftPlace = Literal["none", "block", "blockres", "stage"]
-Namer = Callable[[str], str]
-
-
-class Network(Protocol):
-    """The spec of a network; `ShiftedNetwork` answers what most families answer alike."""
-
-    family: ClassVar[str]
-    """Its key in `FAMILIES`, and in the card."""
-    names: ClassVar[tuple[str, ...]]
-    """What `named` knows."""
-
-    @property
-    def name(self) -> str:
-        """The field's name for the network."""
-        ...
-
-    @property
-    def features(self) -> int:
-        """Width of what the classifier sees."""
-        ...
-
-    @property
-    def shifts(self) -> Sequence[ShiftPlace]:
-        """Where each block (or stage) is shifted."""
-        ...
-
-    @property
-    def temporal_pool(self) -> bool:
-        """Whether frames are joined on the way, which halves the segments."""
-        ...
-
-    @property
-    def non_local_blocks(self) -> int:
-        """How many non-local blocks there are."""
-        ...
-
-    @property
-    def non_local_mode(self) -> NonLocalMode | None:
-        """How non-local blocks relate positions, as far as is known; None without such blocks."""
-        ...
-
-    @property
-    def offline_reason(self) -> str | None:
-        """Why the network cannot answer one frame at a time; None where it can."""
-        ...
-
-    @property
-    def variants(self) -> Mapping[str, Network]:
-        """By name the networks that these weights may be of, where they do not tell which."""
-        ...
-
-    @property
-    def upstream_namer(self) -> Namer | None:
-        """What renames a weight of the backbone for upstream's code; None where that has none."""
-        ...
-
-    @classmethod
-    def named(
-        cls, name: str, *, shift: ShiftPlace, non_local: bool, temporal_pool: bool
-    ) -> Network | None:
-        """Return the network that upstream builds for `name`; None for other families' names."""
-        ...
-
-    def build(self, shift: Shift) -> nn.Module:
-        """Return the backbone: (T*N, 3, H, W) time-major to features (T*N, F)."""
-        ...
-
-    def with_default_shifts(self) -> Network:
-        """Return the network with its shifts where upstream puts them.
-
-        For weights that do not show them: of an image classifier, or of an online model.
-        """
-        ...
-
-    def with_shifts(self, place: ShiftPlace) -> Network:
-        """Return the network with its shifts where upstream puts those of a place.
-
-        For `none`, a network without shifts as it is.
-        """
-        ...
-
-    def with_non_local(self, mode: NonLocalMode, *, scale: bool) -> Network:
-        """Return the network whose non-local blocks, where there are any, work so."""
-        ...
+__all__ = [
+    "FrameNetwork",
+    "Namer",
+    "Network",
+    "ShiftPlace",
+    "ShiftedNetwork",
+    "refuse_offline",
+    "shift_place",
+]
 
 
 class ShiftedNetwork:
     """A spec's usual answers: time is seen by shifts only, and upstream does not know it."""
 
     names: ClassVar[tuple[str, ...]] = ()
+    own_hints: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def order_sensitive(self: FrameNetwork) -> bool:
+        """See `Network`."""
+        return shift_place(self) != "none" or self.temporal_pool
 
     @property
     def temporal_pool(self) -> bool:
@@ -124,7 +59,7 @@ class ShiftedNetwork:
         return None
 
     @property
-    def offline_reason(self: Network) -> str | None:
+    def offline_reason(self: FrameNetwork) -> str | None:
         """See `Network`."""
         place = shift_place(self)
         reasons = {
@@ -138,7 +73,7 @@ class ShiftedNetwork:
         return next((reason for reason, holds in reasons.items() if holds), None)
 
     @property
-    def variants(self) -> Mapping[str, Network]:
+    def variants(self) -> Mapping[str, FrameNetwork]:
         """See `Network`."""
         return {}
 
@@ -150,40 +85,37 @@ class ShiftedNetwork:
     @classmethod
     def named(
         cls, name: str, *, shift: ShiftPlace, non_local: bool, temporal_pool: bool
-    ) -> Network | None:
+    ) -> FrameNetwork | None:
         """See `Network`."""
         return None
 
-    def with_default_shifts(self: Network) -> Network:
+    def with_default_shifts(self: FrameNetwork) -> FrameNetwork:
         """See `Network`."""
         return self
 
-    def with_shifts(self: Network, place: ShiftPlace) -> Network:
+    def with_shifts(self: FrameNetwork, place: ShiftPlace) -> FrameNetwork:
         """See `Network`; most networks have one place, whatever it is called."""
         return self if place == "none" else self.with_default_shifts()
 
-    def with_non_local(self: Network, mode: NonLocalMode, *, scale: bool) -> Network:
+    def with_non_local(self: FrameNetwork, mode: NonLocalMode, *, scale: bool) -> FrameNetwork:
         """See `Network`."""
         return self
 
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """See `Network`."""
+        return {}
 
-def shift_place(network: Network) -> ShiftPlace:
-    """Return where the network is shifted; the networks known here use one place only."""
-    return next((place for place in network.shifts if place != "none"), "none")
+    def formed(self, model: nn.Module, form: str) -> nn.Module:
+        """See `Network`."""
+        return model
 
+    def settle(self: FrameNetwork, evidence: Evidence) -> Settled:
+        """See `Network`."""
+        return settle_shifted(self, evidence)
 
-def refuse_offline(network: Network, direction: str, *, force: bool) -> None:
-    """Refuse a network that needs more than the frames so far.
-
-    Raises:
-        CheckpointError: it says why; a shift from both sides passes with `force`.
-    """
-    if reason := network.offline_reason:
-        raise CheckpointError(f"{network.name} cannot run online: {reason}; leave out --online")
-    if direction != "past" and not force:
-        raise CheckpointError(
-            f"the shift looks both ways ({direction}): online, the first fold would take the frame "
-            "before, whatever it was trained on, and the second would never be shifted. Fine-tune "
-            "it with a shift from the past; pass --shift-direction past if it was trained so, or "
-            "--force-online to convert it all the same"
-        )
+    def classifier(self: FrameNetwork, blueprint: Blueprint) -> nn.Module:
+        """See `Network`."""
+        shift = blueprint.shift or Shift(blueprint.segments, 8)
+        parts = blueprint.segments // shift.segments
+        return VideoClassifier(self, blueprint.classes, shift, parts=parts)

@@ -1,14 +1,13 @@
-"""The reference network: one nn.Module for every family, its weights loaded strictly."""
+"""The reference network: its weights are loaded strictly, whatever the family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from converters.architectures.base import Network
+from converters.architectures.network import Blueprint, Classifier, FrameNetwork
 from converters.architectures.online import OnlineClassifier
 from converters.architectures.shift import Shift
 from edge_tsm.errors import CheckpointError
@@ -16,43 +15,16 @@ from edge_tsm.errors import CheckpointError
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
 
 
-class Blueprint(Protocol):
-    """What a network is built from; a `Recipe` is one."""
-
-    @property
-    def network(self) -> Network:
-        """The spec."""
-        ...
-
-    @property
-    def classes(self) -> int:
-        """Width of the answer."""
-        ...
-
-    @property
-    def segments(self) -> int:
-        """Frames per clip."""
-        ...
-
-    @property
-    def shift(self) -> Shift:
-        """The shift's arithmetic; its segments divide the clip's."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """Clips, or videos of the online form, per run."""
-        ...
-
-
-class VideoClassifier(nn.Module):
+class VideoClassifier(Classifier):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes), averaged over frames.
 
     With fewer segments in `shift` than in the clip, the clip is shifted in that many parts, each
     on its own (mmaction2's released 16-frame MobileOne: two parts of 8).
     """
 
-    def __init__(self, network: Network, classes: int, shift: Shift, *, parts: int = 1) -> None:
+    def __init__(
+        self, network: FrameNetwork, classes: int, shift: Shift, *, parts: int = 1
+    ) -> None:
         super().__init__()
         self.backbone = network.build(shift)
         self.head = nn.Linear(network.features, classes)
@@ -83,13 +55,13 @@ class VideoClassifier(nn.Module):
         return logits.reshape(-1, clips, self.parts, self.head.out_features).mean((0, 2))
 
 
-def build_reference(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> VideoClassifier:
+def build_reference(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return the network with its weights, loaded strictly, in eval mode.
 
     Raises:
         CheckpointError: missing, unexpected, wrongly shaped or non-finite tensors.
     """
-    model = _empty(blueprint)
+    model = empty(blueprint)
     _load(model, tensors)
     return model
 
@@ -115,21 +87,22 @@ def cache_shapes(blueprint: Blueprint, size_px: int) -> list[tuple[int, ...]]:
     shapes = [tuple(cache.shape) for cache in _empty_online(blueprint).eval()(frame)[1:]]
     if any(0 in shape for shape in shapes):
         raise CheckpointError(
-            f"with shift_div {blueprint.shift.div} some shifted blocks have too few channels to "
-            "shift any, which the online form does not serve"
+            "some shifted blocks have too few channels for this shift_div to shift any, which the "
+            "online form does not serve"
         )
     return shapes
 
 
-def _empty(blueprint: Blueprint) -> VideoClassifier:
+def empty(blueprint: Blueprint) -> nn.Module:
     """Return the network without memory: no time spent on values that are replaced at once."""
     with torch.device("meta"):
-        parts = blueprint.segments // blueprint.shift.segments
-        return VideoClassifier(blueprint.network, blueprint.classes, blueprint.shift, parts=parts)
+        return blueprint.network.classifier(blueprint)
 
 
 def _empty_online(blueprint: Blueprint) -> OnlineClassifier:
-    clip_form = _empty(blueprint)
+    clip_form = empty(blueprint)
+    if not isinstance(clip_form, VideoClassifier):
+        raise CheckpointError(f"{blueprint.network.name} has no online form; leave out --online")
     return OnlineClassifier(clip_form.backbone, clip_form.head)
 
 

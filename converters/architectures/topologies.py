@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from converters.architectures import FAMILIES
-from converters.architectures.base import Network, ShiftPlace
+from converters.architectures.base import FrameNetwork, ShiftPlace
 from edge_tsm.errors import InputError
 
 Mode = Literal["fan_in", "fan_out"]
@@ -20,7 +20,7 @@ def topology(
     shift: ShiftPlace = "blockres",
     non_local: bool = False,
     temporal_pool: bool = False,
-) -> Network:
+) -> FrameNetwork:
     """Return the network upstream builds for `name`, with its rules for where things go.
 
     >>> topology("resnet101").shifts.count("blockres")

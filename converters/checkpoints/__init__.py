@@ -10,7 +10,18 @@ from typing import Any
 from torch import Tensor
 
 from converters.architectures.classifier import few
-from converters.checkpoints import foreign, mmaction2, paddle, upstream
+from converters.checkpoints import (
+    foreign,
+    mmaction2,
+    mmaction2_timesformer,
+    paddle,
+    paddle_timesformer,
+    pyslowfast,
+    pytorchvideo,
+    timesformer,
+    transformers,
+    upstream,
+)
 from converters.checkpoints.inert import Inert
 from converters.checkpoints.keys import Reader, Tensors
 from converters.checkpoints.safe_load import read_file
@@ -21,7 +32,14 @@ from edge_tsm.bundle.card import checksum
 from edge_tsm.errors import CheckpointError, InputError
 
 READERS: dict[str, Reader] = {
-    reader.name: reader for reader in (paddle.READER, mmaction2.READER, upstream.READER)
+    reader.name: reader
+    for reader in (
+        *(paddle.READER, mmaction2.READER),
+        *(pyslowfast.READER, pyslowfast.CAFFE2, pytorchvideo.READER),
+        *(paddle_timesformer.READER, mmaction2_timesformer.READER),
+        *(timesformer.READER, transformers.READER),
+        upstream.READER,
+    )
 }
 """By name; the first that recognizes a network's names, and in which it is whole, reads it."""
 
@@ -42,7 +60,7 @@ def read_checkpoint(
     """Find and read the network in a checkpoint, wherever in the file it lies.
 
     Args:
-        path: the file.
+        path: the file, or a model folder of transformers.
         kind: the code base; by default it is recognized from the names.
         online: take names that show no shift for those of an online model.
         weights: which network of several: a key, a prefix, `ema` or `raw`.
@@ -53,6 +71,8 @@ def read_checkpoint(
         InputError: an unknown `kind`; `weights` that name none.
     """
     readers = _readers(kind)
+    if path.is_dir():
+        path = transformers.weights_in(path) or path
     content = read_file(path)
     outer = _outer(content)
 
@@ -70,9 +90,10 @@ def read_checkpoint(
 def _readers(kind: str | None) -> list[Reader]:
     if kind is None:
         return list(READERS.values())
-    if kind not in READERS:
+    chosen = [r for name, r in READERS.items() if name == kind or name.startswith(f"{kind}-")]
+    if not chosen:
         raise InputError(f"unknown code base {kind!r}; choose {', '.join(READERS)}")
-    return [READERS[kind]]
+    return chosen
 
 
 def _outer(content: Any) -> Mapping[str, Any]:

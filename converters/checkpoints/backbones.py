@@ -13,7 +13,7 @@ from functools import partial
 
 from torch import Tensor
 
-from converters.architectures.base import Network, ShiftPlace
+from converters.architectures.base import FrameNetwork, ShiftPlace
 from converters.architectures.efficientnet import EFFICIENTNETS, EfficientNet, efficientnet
 from converters.architectures.layers import Habits
 from converters.architectures.mobilenet import (
@@ -38,7 +38,7 @@ from converters.checkpoints.keys import (
 )
 from edge_tsm.errors import CheckpointError
 
-Find = Callable[[Tensors], tuple[Network, Tensors]]
+Find = Callable[[Tensors], tuple[FrameNetwork, Tensors]]
 HEADS = ("classifier.1", "classifier.3", "head.fc", "_fc", "last_linear")
 """Classifiers of the backbones here by their own names, besides `fc` and `classifier`."""
 
@@ -61,7 +61,7 @@ def find(names: Collection[str]) -> Backbone | None:
     return next((backbone for backbone in BACKBONES if backbone.recognizes(names)), None)
 
 
-def read(names: Tensors) -> tuple[Network, Tensors]:
+def read(names: Tensors) -> tuple[FrameNetwork, Tensors]:
     """Return the network that names and shapes describe, and its weights under canonical names.
 
     Raises:
@@ -88,7 +88,6 @@ STRANGERS: dict[str, re.Pattern[str]] = {
         "a SlowFast network": r"slow_path\.|fast_path\.|s1\.pathway1_stem\.|multipathway_blocks\.",
         "an MViT": r"attn\.(?:pool_[qkv]|norm_[qkv])\.|cls_positional_embedding",
         "a Swin Transformer": r".*relative_position_bias_table$",
-        "a TimeSformer": r".*(?:temporal_attn|temporal_norm1|time_embed|attentions\.0\.temporal_)",
         "a vision transformer (ViT)": r"cls_token$|class_token$|class_embedding$|pos_embed$"
         r"|blocks\.0\.attn\.qkv\.|encoder_layer_0\.|position_embeddings$",
         "a ConvNeXt": r"downsample_layers\.|stages\.0\.blocks\.0\.conv_dw\.|.*layer_scale$",

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from converters.architectures.base import Network, ShiftPlace
+from converters.architectures.base import FrameNetwork, ShiftPlace
 from converters.architectures.classifier import COUNTER, few
 from converters.architectures.layers import Activation
 from converters.architectures.mobilenet import (
@@ -152,7 +152,7 @@ def resnet(
     return network, canonical
 
 
-def split_backbone(network: Network, canonical: Tensors) -> tuple[Tensors, Tensors]:
+def split_backbone(network: FrameNetwork, canonical: Tensors) -> tuple[Tensors, Tensors]:
     """Return the network's own tensors, and all others under the names of the file."""
     own = _own_names(network)
     layers = {name: tensor for name, tensor in canonical.items() if name in own}
@@ -160,12 +160,12 @@ def split_backbone(network: Network, canonical: Tensors) -> tuple[Tensors, Tenso
     return layers, rest
 
 
-def is_whole(network: Network, canonical: Tensors) -> bool:
+def is_whole(network: FrameNetwork, canonical: Tensors) -> bool:
     """Return whether no layer of the backbone is missing."""
     return _own_names(network) <= canonical.keys()
 
 
-def _own_names(network: Network) -> set[str]:
+def _own_names(network: FrameNetwork) -> set[str]:
     with torch.device("meta"):
         names = network.build(Shift(8, 8)).state_dict()
     return {f"backbone.{name}" for name in names if not name.endswith(COUNTER)}

@@ -18,6 +18,7 @@ from torch import Tensor
 from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
+from converters.checkpoints import mmaction2_volumes
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -74,6 +75,8 @@ def read(
         for name, tensor in tensors.items()
         if not name.startswith("data_preprocessor.")
     }
+    if mmaction2_volumes.recognizes(plain):
+        return mmaction2_volumes.read(plain, config_in(outer), class_hints(outer), path)
     stem = plain.get("conv1.conv.weight")
     if stem is not None and stem.ndim == 4:
         refuse_stem("conv1.conv.weight", stem.shape[1])
@@ -201,18 +204,30 @@ def _one_convolution(own: Tensors) -> tuple[Tensor, Tensor]:
 
 def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Read config and class names from `meta`, where a runner left them."""
+    config = config_in(outer)
+    hints = [("config in `meta`", _config_hints(config))] if config else []
+    return [*hints, *class_hints(outer)]
+
+
+def config_in(outer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the assignments of the config's text in `meta`; none where there is no text."""
+    meta = outer.get("meta")
+    config = (meta.get("cfg") or meta.get("config")) if isinstance(meta, Mapping) else None
+    if not isinstance(config, str) or len(config) >= _MOST_CONFIG_CHARS:
+        return {}
+    return _assignments(config)
+
+
+def class_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the names of the classes in `meta`."""
     meta = outer.get("meta")
     if not isinstance(meta, Mapping):
         return []
-    hints: list[tuple[str, dict[str, Any]]] = []
-    config = meta.get("cfg") or meta.get("config")
-    if isinstance(config, str) and len(config) < _MOST_CONFIG_CHARS:
-        hints.append(("config in `meta`", _config_hints(_assignments(config))))
     known = meta.get("dataset_meta")
     names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        hints.append(("`meta`", {"labels": tuple(names)}))
-    return hints
+        return [("`meta`", {"labels": tuple(names)})]
+    return []
 
 
 def _name_hints(
@@ -257,7 +272,7 @@ def _config_hints(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(non_local, dict) and non_local:
         hints["non_local_mode"] = non_local.get("mode", "embedded_gaussian")
         hints["non_local_scale"] = non_local.get("use_scale", True)
-    return {**hints, **_picture_hints(config)}
+    return {**hints, **picture_hints(config)}
 
 
 def _is_multi_label(head: Mapping[str, Any]) -> bool:
@@ -267,21 +282,26 @@ def _is_multi_label(head: Mapping[str, Any]) -> bool:
     return head.get("multi_class") is True or str(kind).startswith(("BCE", "Binary"))
 
 
-def _picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:
+def picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:
     """Take the crop, and the resize before it, of the pipeline that validates, else of the test's.
 
     Its three and ten crops are as large as its center crop; a resize by two sides says too little.
     """
     for name in ("val_pipeline", "test_pipeline"):
-        steps = [step for step in _list(config.get(name)) if isinstance(step, dict)]
+        found = steps(config, name)
         crop = next(
-            (s["crop_size"] for s in steps if s.get("type") in _CROPS and "crop_size" in s), 0
+            (s["crop_size"] for s in found if s.get("type") in _CROPS and "crop_size" in s), 0
         )
         if isinstance(crop, int) and crop:
-            scales = [s.get("scale") for s in steps if s.get("type") == "Resize"]
+            scales = [s.get("scale") for s in found if s.get("type") == "Resize"]
             sides = [s[1] for s in map(_list, scales) if len(s) == 2 and s[0] == -1]
             return {"size": crop, "short_side": sides[0] if sides else None}
     return {}
+
+
+def steps(config: Mapping[str, Any], pipeline: str) -> list[dict[str, Any]]:
+    """Return the steps of a pipeline."""
+    return [step for step in _list(config.get(pipeline)) if isinstance(step, dict)]
 
 
 def _list(value: object) -> list[Any]:

@@ -21,6 +21,7 @@ from converters.architectures.mobilenet import (
     MobileNet,
 )
 from converters.architectures.resnet import ResNet
+from converters.checkpoints import paddle_slowfast
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -67,6 +68,8 @@ def read(
         if re.match(r"^(Student\.|0\.)", name)
     }
     tensors = student or tensors
+    if any(name.startswith("backbone.s1.pathway0_stem.") for name in tensors):
+        return paddle_slowfast.read(tensors, path)
     plain = {_plain_name(name): tensor for name, tensor in tensors.items()}
     head, classes, rest = find_head(_transposed(plain), ("head.fc", "out", "fc"))
     find_network, convention = _kind(rest)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converters.architectures.classifier import COUNTER, VideoClassifier, few, unfit
+from converters.architectures.classifier import COUNTER, empty, few, unfit
+from converters.architectures.network import Network
 from converters.architectures.shift import Shift
 from converters.checkpoints.inert import Inert
 from converters.checkpoints.keys import UNUSED, Reader, Tensors
@@ -74,6 +75,17 @@ class Fit:
         mmengine's say the opposite: it saves the average as `state_dict`.
         """
         return self.swapped != any(_AVERAGED.fullmatch(word) for word in _split(self.words))
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What names and shapes of a network's weights are made from."""
+
+    network: Network
+    classes: int
+    segments: int
+    shift: Shift | None = None
+    batch: int = 1
 
 
 class _NoFit(Exception):
@@ -280,9 +292,7 @@ def _whole(topology: Topology, canonical: Tensors) -> tuple[Tensors, list[str]]:
     Raises:
         CheckpointError: tensors are missing, have other shapes, or no place in the network.
     """
-    with torch.device("meta"):
-        shift = Shift(_segments(topology), 8)
-        model = VideoClassifier(topology.network, topology.classes, shift)
+    model = empty(_Outline(topology.network, topology.classes, _segments(topology)))
     problems, unexpected = unfit(model, canonical)
     strangers = [name for name in unexpected if not _is_trainings(name)]
     unused = [name.removeprefix(UNUSED) for name in unexpected if name not in strangers]

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 
-from converters.architectures.base import Network, shift_place
+from converters.architectures.base import FrameNetwork, shift_place
 from converters.checkpoints.keys import Tensors, is_whole, refuse_duplicates, split_backbone
 from edge_tsm.errors import CheckpointError
 
-Read = Callable[[Tensors], tuple[Network, Tensors]]
+Read = Callable[[Tensors], tuple[FrameNetwork, Tensors]]
 Rename = Callable[[str], str]
 NET = "net"
 # What compiling, checkpointing and sharding put around layers changes nothing.
@@ -24,7 +24,7 @@ _TRANSPARENT = re.compile(
 _CANONICAL = re.compile(r"layer[1-4]\.\d+\.(?:conv\d|downsample)\.(?:conv|bn)\.")
 
 
-def read_wrapped(names: Tensors, read: Read) -> tuple[Network, Tensors, str | None]:
+def read_wrapped(names: Tensors, read: Read) -> tuple[FrameNetwork, Tensors, str | None]:
     """Return a network, its canonical weights, and what shows its shifts; None if nothing does.
 
     Args:
@@ -46,7 +46,7 @@ def read_wrapped(names: Tensors, read: Read) -> tuple[Network, Tensors, str | No
     return network, canonical, None if shift_place(network) == "none" else "weights"
 
 
-def _shifted_by(names: Tensors, read: Read, count: int) -> tuple[Network, Tensors] | None:
+def _shifted_by(names: Tensors, read: Read, count: int) -> tuple[FrameNetwork, Tensors] | None:
     """Return the network if its shifts are just those that the official rules make."""
     if len(names) != count:
         return None

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from converters.architectures.base import Namer, Network
+from converters.architectures.base import FrameNetwork, Namer
 from converters.checkpoints.keys import Tensors
 from edge_tsm.errors import CheckpointError
 
 
-def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
+def upstream_names(network: FrameNetwork, tensors: Mapping[str, Tensor]) -> Tensors:
     """Return canonical weights under the names upstream's own code loads (with `module.`).
 
     Raises:
@@ -26,7 +26,7 @@ def upstream_names(network: Network, tensors: Mapping[str, Tensor]) -> Tensors:
     }
 
 
-def refuse_strangers(network: Network) -> None:
+def refuse_strangers(network: FrameNetwork) -> None:
     """Refuse a network that upstream's code cannot build.
 
     Raises:
@@ -35,7 +35,7 @@ def refuse_strangers(network: Network) -> None:
     _namer(network)
 
 
-def _namer(network: Network) -> Namer:
+def _namer(network: FrameNetwork) -> Namer:
     namer = network.upstream_namer
     if namer is None:
         raise CheckpointError(

@@ -17,7 +17,13 @@ from converters.export.openvino import write_ir
 from edge_tsm.bundle.card import Card, Precision, Target
 
 # The graphs that a conversion makes on its way; they carry no card and stay out of the bundle.
+# A network that engines run in different forms has one of each for every form (`in_form`).
 GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH = "graph", "int8 graph", "symmetric int8 graph"
+
+
+def in_form(graph: str, form: str) -> str:
+    """Return what a graph is called in a form of a network that is not its first."""
+    return f"{graph} of {form}"
 
 
 class Int8Choices(Protocol):
@@ -65,6 +71,14 @@ class Writer:
     write: Callable[[Path, Card, Path], Path]
     wanted: Callable[[Choices], bool]
     target: Target = "any"
+
+    @property
+    def graph(self) -> str:
+        """The graph that it is made from, directly or by way of other artifacts."""
+        writer = self
+        while writer.source in WRITERS:
+            writer = WRITERS[writer.source]
+        return writer.source
 
     @property
     def required(self) -> bool:

@@ -20,8 +20,8 @@ from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.runner import runner_of
-from edge_tsm.inference.sampling import index_rule
-from edge_tsm.sources import open_recording
+from edge_tsm.inference.sampling import Sampler
+from edge_tsm.sources import open_recording, rate_of
 from edge_tsm.system.printable import printable
 
 log = logging.getLogger(__name__)
@@ -147,10 +147,11 @@ def read_clips(
 
 def _reader(card: Card) -> Callable[[Path], Image]:
     """Return what reads a clip's prepared frames, (T, crop_px, crop_px, 3)."""
-    rule, preprocess = index_rule(card.sampling.rule), Preprocessor(card.preprocess)
+    sampler, preprocess = Sampler(card.sampling), Preprocessor(card.preprocess)
 
     def read(clip: Path) -> Image:
-        frames = open_recording(clip).sample(lambda frames: rule(frames, card.sampling.segments))
+        recording = open_recording(clip)
+        frames = recording.sample(sampler.at(rate_of(recording)))
         return np.stack([preprocess.crop(frame.image) for frame in frames])
 
     return read

@@ -75,8 +75,16 @@ class Graph:
         return rows, np.broadcast_to(bias, len(rows)).astype(np.float32)
 
     def is_sum(self, node: NodeProto) -> bool:
-        """Return whether the node adds two computed tensors, as a shortcut does."""
-        return node.op_type == "Add" and len(self.data(node)) == 2
+        """Return whether the node adds two computed tensors, as a shortcut does.
+
+        Not where norms read the sums: a transformer's shortcuts carry channels far larger than the
+        others, whose range would leave no steps for these.
+        """
+        return node.op_type == "Add" and len(self.data(node)) == 2 and not self._normed
+
+    @cached_property
+    def _normed(self) -> bool:
+        return any(node.op_type == "LayerNormalization" for node in self.nodes)
 
     def data(self, node: NodeProto) -> list[str]:
         """Return the inputs of a node that are computed, not constant."""

@@ -28,7 +28,15 @@ from converters.quantization.choice import Choice, answers, nearest, parted
 from converters.quantization.holdout import Holdout
 from converters.quantization.judgment import Outcome
 from converters.quantization.observer import Feed, Ranges
-from converters.quantization.qdq import Form, Layer, calibrate, layer_names, plain, quantize
+from converters.quantization.qdq import (
+    Form,
+    Layer,
+    calibrate,
+    in_shapes_of,
+    layer_names,
+    plain,
+    quantize,
+)
 from converters.quantization.refine import refine
 from converters.quantization.sensitivity import harm
 from edge_tsm.backends.onnxruntime import ORT_ERRORS
@@ -114,10 +122,17 @@ class Quantizer:
             self._chosen.clear()  # what stays float leaves nothing to make up for
             warn(f"int8 keeps {len(self.float_layers)} of {total} layers float")
 
-    def write(self, path: Path, *, symmetric: bool = False) -> Path:
-        """Write the model in the form of ONNX Runtime and OpenVINO, or symmetric for TensorRT."""
-        form = replace(self._settings.form, symmetric=symmetric)
-        return self._write(path, form, self.float_layers)
+    def write(self, path: Path, *, symmetric: bool = False, source: Path | None = None) -> Path:
+        """Write the model for ONNX Runtime and OpenVINO, or symmetric for TensorRT.
+
+        A `source` is the same network in another form: its layers get the same integers, its
+        tensors, which are called alike, the same ranges.
+        """
+        form, keep = replace(self._settings.form, symmetric=symmetric), self.float_layers
+        if source is None:
+            return self._write(path, form, keep)
+        layers = in_shapes_of(source, self.choice(form).layers)
+        return quantize(source, path, self._ranges, form, keep=keep, layers=layers)
 
     def _fewest(self, holdout: Holdout, work: Path) -> tuple[str, ...]:
         """Return the layers that hurt most, as many as it takes, doubling their number."""

@@ -106,6 +106,30 @@ def plain(source: Path, ranges: Ranges, form: Form) -> dict[str, Layer]:
     return {name: _plain(graph, node, ranges, form) for name, node in graph.layers.items()}
 
 
+def in_shapes_of(source: Path, layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """Return layers with their integers in the shapes that they have in another form of a network.
+
+    There a kernel over k frames is (O, I, k, h, w), here its inputs lie side by side:
+    (O, k*I, h, w).
+    """
+    graph = read_graph(source)
+    found = {}
+    for name, node in graph.layers.items():
+        rows, _ = graph.weights(node)
+        layer = layers.get(name)
+        if layer is not None:
+            found[name] = replace(layer, integers=_volume(layer.integers, rows.shape))
+    return found
+
+
+def _volume(integers: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    if integers.ndim == len(shape):
+        return integers
+    outputs, inputs, time, *side = shape
+    beside = integers.reshape(outputs, time, inputs, *side)
+    return np.ascontiguousarray(np.moveaxis(beside, 1, 2))
+
+
 def _plain(graph: Graph, node: NodeProto, ranges: Ranges, form: Form) -> Layer:
     rows, bias = graph.weights(node)
     layer = rounded(rows, bias, most=form.weight_max)

@@ -26,8 +26,8 @@ from edge_tsm.datatypes import Image
 from edge_tsm.demo.synthetic import generate, label_of
 from edge_tsm.errors import SourceError
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.sampling import index_rule
-from edge_tsm.sources import open_recording
+from edge_tsm.inference.sampling import Sampler
+from edge_tsm.sources import open_recording, rate_of
 from edge_tsm.system.files import whole_file
 
 Item = tuple[Tensor, int | Tensor]  # a class index, or (classes,) of 0 and 1
@@ -149,22 +149,36 @@ class VideoClips(Dataset[Item]):
         for step in range(len(self._samples)):
             sample = self._samples[(index + step) % len(self._samples)]
             try:
-                frames = open_recording(sample.path).sample(sample.within(self._rule(random)))
+                recording = open_recording(sample.path)
+                rule = sample.within(self._rule(random, rate_of(recording)))
+                frames = recording.sample(rule)
             except SourceError:
                 continue
             clip = np.stack([self._preprocess.crop(frame.image) for frame in frames])
             return augment(clip, self._label(sample), self._augmentation, random)
         raise SourceError(f"none of the {len(self._samples)} clips can be read")
 
-    def _rule(self, random: np.random.Generator) -> Callable[[int], list[int]]:
+    def _rule(self, random: np.random.Generator, fps: float | None) -> Callable[[int], list[int]]:
         segments = self._sampling.segments
         if not self._random:
-            rule = index_rule(self._sampling.rule)
-            return lambda count: rule(count, segments)
+            return Sampler(self._sampling).at(fps)
+        if self._sampling.interval is not None:
+            return self._clip_somewhere(random.random(), fps)
         moments = random.random(segments)
 
         def choose(count: int) -> list[int]:
             return [int((i + u) * count / segments) for i, u in enumerate(moments)]
+
+        return choose
+
+    def _clip_somewhere(self, share: float, fps: float | None) -> Callable[[int], list[int]]:
+        """Return a rule that takes a clip of the card's length, anywhere in the video."""
+        sampler = Sampler(replace(self._sampling, rule="start"))
+
+        def choose(count: int) -> list[int]:
+            indices = sampler(count, fps)
+            later = int(share * (count - indices[-1]))
+            return [index + later for index in indices]
 
         return choose
 

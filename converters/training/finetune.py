@@ -92,11 +92,11 @@ def start_from(
         activation="sigmoid",  # of no weight: what it will be is for the training to say
     )
     recipe = resolve(read.topology, options)
-    network = recipe.network
+    network, shift = recipe.shifted
     refuse_strangers(network)
     if not recipe.order_sensitive:
         network = network.with_default_shifts()
-    model = VideoClassifier(network, len(labels), recipe.shift)
+    model = VideoClassifier(network, len(labels), shift)
     initialize(model, seed=seed)
     replaced = _load(model, read.tensors)
     head = "new" if replaced else "kept"
@@ -104,7 +104,7 @@ def start_from(
     resize = Fact(CONVENTION.resize, CONVENTION.name)
     picture = settle_picture(resize, [Hints(size=recipe.facts.size)])
     preprocess = preprocess_of(CONVENTION, "rgb", picture)
-    return StartingPoint(model, network, recipe.shift, preprocess, tuple(labels), head, shifts)
+    return StartingPoint(model, network, shift, preprocess, tuple(labels), head, shifts)
 
 
 def _load(model: VideoClassifier, tensors: dict[str, Tensor]) -> bool:
@@ -150,7 +150,7 @@ def trainer(
     preprocess = start.preprocess
     classes = len(start.labels) if settings.activation == "sigmoid" else None
     size_px = preprocess.crop_px
-    sampling = Sampling(CONVENTION.sampling, start.shift.segments, window_s=1, every_s=1)
+    sampling = Sampling(CONVENTION.sampling, start.shift.segments, 1, 1, interval=None, fps=None)
     random = Augmentation(size_px, mirrored=mirror_map(start.labels))
     plain = Augmentation(size_px, multiscale=False)
     return Trainer(

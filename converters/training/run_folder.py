@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from converters.architectures.base import Network, shift_place
+from converters.architectures.base import FrameNetwork, shift_place
 from converters.architectures.shift import Shift
 from converters.checkpoints.writer import upstream_names
 from converters.training.trainer import Epoch, Trainer
@@ -36,7 +36,7 @@ class RunFolder:
     """
 
     path: Path
-    network: Network
+    network: FrameNetwork
     shift: Shift
     labels: tuple[str, ...]
 
@@ -140,7 +140,7 @@ class RunFolder:
             chart.save(path)
 
 
-def run_name(dataset: str, network: Network, shift: Shift, epochs: int) -> str:
+def run_name(dataset: str, network: FrameNetwork, shift: Shift, epochs: int) -> str:
     """Return the name upstream's main.py gives to a run."""
     place = shift_place(network)
     parts = ["TSM", dataset, "RGB", network.name]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from converters.architectures.classifier import VideoClassifier
+from converters.architectures.network import Classifier
 from converters.training.balance import (
     BalancedOrder,
     class_counts,
@@ -145,7 +145,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: VideoClassifier,
+        model: Classifier,
         preprocess: Preprocess,
         train: TrainingClips,
         val: TrainingClips,
@@ -357,7 +357,7 @@ def has_bf16(device: torch.device) -> bool:
     return "bf16" in processor().features
 
 
-def _train_mode(model: VideoClassifier, settings: TrainingSettings) -> None:
+def _train_mode(model: nn.Module, settings: TrainingSettings) -> None:
     model.train()
     if settings.frozen_backbone or settings.partial_bn:
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -366,10 +366,12 @@ def _train_mode(model: VideoClassifier, settings: TrainingSettings) -> None:
             norm.eval().requires_grad_(False)
 
 
-def _optimizer(model: VideoClassifier, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(model: Classifier, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Return the optimizer; norms and biases are not decayed, the head learns faster."""
-    model.backbone.requires_grad_(not settings.frozen_backbone)
     head = {id(p) for p in model.head.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) not in head:
+            parameter.requires_grad_(not settings.frozen_backbone)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:

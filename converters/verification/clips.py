@@ -13,8 +13,8 @@ from edge_tsm.data.clips import clips_below
 from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.sampling import index_rule
-from edge_tsm.sources import open_recording
+from edge_tsm.inference.sampling import Sampler
+from edge_tsm.sources import open_recording, rate_of
 
 MOST_REAL_CLIPS = 64
 
@@ -59,10 +59,11 @@ def real_clips(
     if left:
         warn(f"{folder}: {left}")
     step = max(1, -(-len(found) // MOST_REAL_CLIPS))
-    rule, tensors = index_rule(sampling.rule), []
+    sampler, tensors = Sampler(sampling), []
     for path in found[::step]:
         try:
-            frames = open_recording(path).sample(lambda count: rule(count, sampling.segments))
+            recording = open_recording(path)
+            frames = recording.sample(sampler.at(rate_of(recording)))
         except SourceError as error:
             warn(f"left out of the check: {error}")
             continue

@@ -57,9 +57,11 @@ class OnlineReference(Reference):
 
     def _clip_form(self, frames: int) -> VideoClassifier:
         if frames not in self._clip_forms:
-            shift = replace(self._recipe.shift, segments=frames)
-            recipe = replace(self._recipe, segments=frames, shift=shift)
-            self._clip_forms[frames] = build_reference(recipe, self._tensors)
+            _, shift = self._recipe.shifted
+            recipe = replace(self._recipe, segments=frames, shift=replace(shift, segments=frames))
+            model = build_reference(recipe, self._tensors)
+            assert isinstance(model, VideoClassifier)  # as every network with a shift
+            self._clip_forms[frames] = model
         return self._clip_forms[frames]
 
     def answers(self, clips: Clips) -> Logits:

@@ -148,12 +148,12 @@ class Reference:
         if self._order_sensitive and proof.order_effect <= clearly:
             raise VerificationError(
                 f"{path.name}: reversing the frames does not change the answer, although the "
-                "network has a temporal shift; its weights may be untrained or zero"
+                "network looks along time; its weights may be untrained or zero"
             )
         if not self._order_sensitive and proof.order_effect > clearly:
             raise VerificationError(
                 f"{path.name}: reversing the frames changes the answer by {proof.order_effect:.2g} "
-                "of its range, although the network has no temporal shift"
+                "of its range, although the network does not look along time"
             )
         return proof
 

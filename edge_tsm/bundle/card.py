@@ -43,12 +43,18 @@ Target = Literal["any", "tensorrt"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How `segments` frames are taken from a clip (`rule`) or from a live stream (seconds)."""
+    """How `segments` frames are taken from a clip (`rule`) or from a live stream (seconds).
+
+    `interval` frames lie between two of them, in videos of `fps` frames a second, or, where that is
+    None, in any video; without an interval they are spread over the whole clip.
+    """
 
     rule: str
     segments: int
     window_s: float
     every_s: float
+    interval: int | None
+    fps: float | None
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,15 @@ class Resize:
 class Preprocess:
     """Resize, center crop, color order, `x * scale`, then `(x - mean) / std` per channel.
 
-    `crop_offset` is how half a pixel goes: to even (torchvision, PaddleVideo) or down (mmaction2).
+    `crop_offset` is how half a pixel goes, and three crops lie: to even (torchvision, PaddleVideo's
+    TSM, pytorchvideo), down (mmaction2, transformers, PaddleVideo's TimeSformer) or up (PySlowFast,
+    TimeSformer).
     """
 
     color: Literal["rgb", "bgr"]
     resize: Resize
     crop_px: int
-    crop_offset: Literal["even", "floor"]
+    crop_offset: Literal["even", "floor", "ceil"]
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -328,8 +336,20 @@ class Card:
             yield f"sampling: window_s and every_s go from more than 0 to {LONGEST_S:g} s"
         if not 0 < spec.crop_px <= spec.resize.short_side_px <= LARGEST_PX:
             yield f"preprocess: sides go from 1 to {LARGEST_PX} pixels"
-        if self.sampling.segments < 1:
-            yield f"sampling.segments: {self.sampling.segments} is less than 1"
+        yield from self._sampling_problems()
+
+    def _sampling_problems(self) -> Iterator[str]:
+        segments, interval, fps = (
+            self.sampling.segments,
+            self.sampling.interval,
+            self.sampling.fps,
+        )
+        if segments < 1:
+            yield f"sampling.segments: {segments} is less than 1"
+        if interval is not None and not 0 < interval <= LONGEST_HORIZON:
+            yield f"sampling.interval: {interval} is not from 1 to {LONGEST_HORIZON}"
+        if fps is not None and not 0 < fps <= FASTEST_FPS:
+            yield f"sampling.fps: {fps} is not more than 0 and at most {FASTEST_FPS}"
 
     def _input_problems(self) -> Iterator[str]:
         shape, size = self.input.shape, self.preprocess.crop_px
@@ -424,15 +444,18 @@ def _from_1(data: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _from_2(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a card of schema 2 in schema 3, which knows unproven files and batches of any size.
+    """Return a card of schema 2 in schema 3.
+
+    That knows unproven files, batches of any size, and clips with an interval between frames.
 
     What is ill-typed stays as it is, for the decoder to name.
 
     Raises:
         CardError: a key that schema 2 does not have.
     """
-    given, files = data.get("input"), data.get("files")
+    given, files, sampling = data.get("input"), data.get("files"), data.get("sampling")
     new = [("input", given, "dynamic_batch")]
+    new += [("sampling", sampling, "interval"), ("sampling", sampling, "fps")]
     new += [(f"files.{n}", f, "proven") for n, f in _items(files)]
     for place, value, key in new:
         if isinstance(value, dict) and key in value:
@@ -440,6 +463,8 @@ def _from_2(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     upgraded = {**data, "schema": 3}
     if isinstance(given, dict):
         upgraded["input"] = {**given, "dynamic_batch": False}
+    if isinstance(sampling, dict):
+        upgraded["sampling"] = {**sampling, "interval": None, "fps": None}
     if isinstance(files, dict):
         upgraded["files"] = {
             name: {**file, "proven": True} if isinstance(file, dict) else file

@@ -71,12 +71,12 @@ def decode(
         EdgeTsmError: an `error` that names the key which is missing, unknown or ill-typed.
 
     >>> from edge_tsm.bundle.card import Sampling
-    >>> data = {"rule": "uniform", "segments": 8, "window_s": 2, "every_s": 0.5}
+    >>> data = {"rule": "loop", "segments": 8, "window_s": 2, "every_s": 1, "interval": 8}
+    >>> decode(Sampling, {**data, "fps": None}, "card.json", path="sampling")
+    Sampling(rule='loop', segments=8, window_s=2.0, every_s=1.0, interval=8, fps=None)
     >>> decode(Sampling, data, "card.json", path="sampling")
-    Sampling(rule='uniform', segments=8, window_s=2.0, every_s=0.5)
-    >>> decode(Sampling, {**data, "segments": "8"}, "card.json", path="sampling")
     Traceback (most recent call last):
-    edge_tsm.errors.CardError: card.json: sampling.segments is '8', expected a whole number
+    edge_tsm.errors.CardError: card.json: sampling.fps is missing
     >>> decode(Sampling, {**data, "segmets": 8}, "card.json", path="sampling")
     Traceback (most recent call last):
     edge_tsm.errors.CardError: card.json: sampling.segmets is unknown; did you mean 'segments'?

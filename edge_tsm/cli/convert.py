@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SILENCE_S = 10.0
 
+
+def _facts(given: Iterable[str]) -> dict[str, str | int]:
+    """Return facts by name; digits are a number."""
+    found: dict[str, str | int] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, as alpha=8")
+        found[name] = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
+    return found
+
+
 # Fields of `converters.Options`.
 _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
@@ -35,6 +48,14 @@ _CHECKPOINT: tuple[Decorator, ...] = (
     ),
     click.option("--segments", type=int, help="Frames per clip (8, 16)."),
     click.option("--backbone", help="Name of the network, where weights fit more than one."),
+    click.option(
+        "--fact",
+        "own",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=lambda context, option, given: _facts(given),
+        help="What only some networks have, as alpha=8; an error asks for what is missing.",
+    ),
     click.option("--shift-div", type=int, help="1/DIV of the channels go each way."),
     click.option(
         "--shift-segments",
@@ -64,6 +85,11 @@ _CHECKPOINT: tuple[Decorator, ...] = (
         help="sigmoid: one class, or several at once. [default: as trained, else softmax]",
     ),
     click.option("--window", "window_s", type=float, help="Seconds a live window spans."),
+    click.option(
+        "--interval",
+        type=int,
+        help="Frames from one of a clip to the next (SlowFast, TimeSformer); 8x32 means 32.",
+    ),
     click.option(
         "--size",
         type=int,

@@ -49,6 +49,13 @@ _CLIPS: tuple[Decorator, ...] = (
         help="Frames: the card's rule, or upstream's; dense is 10 clips, twice 2.",
     ),
     click.option(
+        "--clips",
+        type=click.IntRange(1, 100),
+        default=1,
+        show_default=True,
+        help="Clips of a video by the card's rule, where that takes clips of fixed length.",
+    ),
+    click.option(
         "--crops",
         type=click.Choice([str(count) for count in CROPS]),
         default="1",
@@ -103,6 +110,8 @@ Examples:
   edge-tsm evaluate gestures.bundle val.txt
   edge-tsm evaluate a.bundle b.bundle val.txt --method both --charts charts/
   edge-tsm evaluate a.bundle/model.xml a.bundle/model.int8.xml val.txt
+  edge-tsm evaluate slowfast.bundle val.txt --clips 10 --crops 3 --average softmax
+  edge-tsm evaluate timesformer.bundle val.txt --crops 3
 """
 
 
@@ -164,6 +173,7 @@ class _Given:
     engine: str | None
     variant: str
     sampling: str
+    clips: int
     crops: str
     average: Average
     method: str
@@ -178,7 +188,8 @@ class _Given:
     skip_missing: bool
 
     def protocol(self) -> ViewProtocol:
-        return ViewProtocol(self.sampling, int(self.crops), self.average, METHODS[self.method])
+        methods = METHODS[self.method]
+        return ViewProtocol(self.sampling, int(self.crops), self.average, methods, self.clips)
 
     def files(self) -> OutputFiles:
         return OutputFiles(self.json_file, self.csv_file, self.charts, self.results_file)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import cloup
 
-from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.card import Card, Sampling
 from edge_tsm.cli.table import layout
 
 
@@ -33,7 +33,7 @@ def _rows(card: Card) -> list[tuple[str, str]]:
         *((name.replace("_", " "), str(value)) for name, value in card.arch.items()),
         ("mode", "online" if card.online else "clip"),
         ("input", f"{card.input.form} {card.layout}"),
-        ("sampling", f"{sampling.rule}, {sampling.segments} segments"),
+        ("sampling", f"{sampling.rule}, {sampling.segments} segments{_interval(sampling)}"),
         *_live(card),
         (
             "preprocess",
@@ -49,6 +49,13 @@ def _rows(card: Card) -> list[tuple[str, str]]:
     lines.append(("checkpoint", f"sha256 {card.provenance.checkpoint_sha256[:16]}…"))
     lines.append(("made with", ", ".join(f"{k} {v}" for k, v in card.provenance.tools.items())))
     return lines
+
+
+def _interval(sampling: Sampling) -> str:
+    if sampling.interval is None:
+        return ""
+    rate = f" at {sampling.fps:g} fps" if sampling.fps else ""
+    return f", {sampling.interval} frames apart{rate}"
 
 
 def _live(card: Card) -> list[tuple[str, str]]:

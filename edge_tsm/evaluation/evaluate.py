@@ -28,7 +28,7 @@ from edge_tsm.evaluation.views import (
     Views,
     column_name,
 )
-from edge_tsm.sources import OnProgress, Recording, open_source, remark
+from edge_tsm.sources import OnProgress, Recording, open_source, rate_of, remark
 from edge_tsm.system.machine import usable_cores
 
 
@@ -261,12 +261,14 @@ class _Run:
         makers = list(self.makers.values())
         chosen: list[list[int]] = []
 
-        def choose(count: int) -> list[int]:
-            chosen[:] = [maker.indices(count) for maker in makers]
-            return list(chain(*chosen))
-
         # An absolute path is never taken for the number of a camera.
         with closing(open_source(item[1].path.absolute())) as source:
+            rate = rate_of(source)
+
+            def choose(count: int) -> list[int]:
+                chosen[:] = [maker.indices(count, rate) for maker in makers]
+                return list(chain(*chosen))
+
             if source.live:
                 raise SourceError(f"{source.uri} is a camera; evaluation takes videos")
             rule = item[1].within(choose)

@@ -85,6 +85,7 @@ def as_json(evaluation: Evaluation, models: Mapping[str, str]) -> str:
         "models": models,
         "protocol": {
             "sampling": protocol.sampling,
+            "clips": protocol.clips,
             "crops": protocol.crops,
             "average": protocol.average,
             "methods": list(protocol.methods),

@@ -17,7 +17,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.evaluation.metrics import Average
 from edge_tsm.evaluation.prefetch import Stop
 from edge_tsm.inference.preprocess import Preprocessor
-from edge_tsm.inference.sampling import TEST_RULES, index_rule
+from edge_tsm.inference.sampling import TEST_RULES, Sampler
 
 Method = Literal["video", "voting"]
 View = tuple[int, tuple[int, ...]]  # crop number, and the T frames of a clip
@@ -29,16 +29,19 @@ class ViewProtocol:
     """How a video is shown to a model and what becomes of the answers.
 
     `sampling`: "card" (the card's own rule), or upstream's "uniform", "dense" (ten clips) or
-    "twice" (two). `crops`: 1 (center), 3, 5 or 10. `average`: of "logits", as upstream, or of
-    "softmax". `methods`: "video" shows clips. "voting" is the baseline from the same weights: each
-    sampled frame alone is shown as a clip of T equal frames, which is what the model sees of a
-    still, and the frames' answers are averaged.
+    "twice" (two). `clips`: how many of a video the card's own rule takes, where it takes clips of
+    fixed length: 10 with 3 crops is SlowFast's protocol, 1 with 3 TimeSformer's. `crops`: 1
+    (center), 3, 5 or 10. `average`: of "logits", as upstream, or of "softmax". `methods`: "video"
+    shows clips. "voting" is the baseline from the same weights: each sampled frame alone is shown
+    as a clip of T equal frames, which is what the model sees of a still, and the frames' answers
+    are averaged.
     """
 
     sampling: str = "card"
     crops: int = 1
     average: Average = "logits"
     methods: tuple[Method, ...] = ("video",)
+    clips: int = 1
 
     def __post_init__(self) -> None:
         choices = {
@@ -49,6 +52,10 @@ class ViewProtocol:
         for name, offered in choices.items():
             if getattr(self, name) not in offered:
                 raise InputError(f"{name} is {getattr(self, name)!r}, choose one of {offered}")
+        if self.clips != 1 and self.sampling != "card":
+            raise InputError(
+                f"sampling {self.sampling} has clips of its own; leave out clips, or choose card"
+            )
         if not self.methods or set(self.methods) - set(get_args(Method)):
             raise InputError(f"methods are {self.methods}; choose video, voting or both")
 
@@ -84,15 +91,16 @@ class ViewMaker:
 
     def __init__(self, model: Classifier, protocol: ViewProtocol) -> None:
         card = model.card
-        rule = protocol.sampling
         self.model, self.batch = model, card.input.most
-        self._rule = index_rule(card.sampling.rule) if rule == "card" else TEST_RULES[rule]
+        self._sampler = Sampler(card.sampling, clips=protocol.clips)
         self._segments, self._protocol = card.sampling.segments, protocol
         self._preprocess = Preprocessor(card.preprocess)
 
-    def indices(self, frame_count: int) -> list[int]:
-        """Return the frames of all clips, one clip after the other."""
-        return self._rule(frame_count, self._segments)
+    def indices(self, frame_count: int, fps: float | None = None) -> list[int]:
+        """Return the frames of all clips, one clip after the other; `fps` is the video's rate."""
+        if self._protocol.sampling == "card":
+            return self._sampler(frame_count, fps)
+        return TEST_RULES[self._protocol.sampling](frame_count, self._segments)
 
     def make(self, indices: list[int], pictures: Mapping[int, Image], stop: Stop) -> Views:
         """Prepare the views of one video; views that repeat (short videos do) are shown once."""

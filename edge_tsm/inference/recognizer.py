@@ -15,7 +15,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.inference.postprocess import check_finite, probabilities
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 from edge_tsm.inference.runner import runner_of
-from edge_tsm.inference.sampling import index_rule
+from edge_tsm.inference.sampling import Sampler
 from edge_tsm.inference.streaming import Stream
 from edge_tsm.inference.variants import Variant
 
@@ -40,30 +40,37 @@ class Recognizer:
         self.card = card
         self.backend = backend
         self.variant = variant
-        self._rule = index_rule(card.sampling.rule)
+        self._sampler = Sampler(card.sampling)
         self._preprocess = Preprocessor(card.preprocess)
         self.runner = runner_of(card, backend, self._preprocess)
 
-    def __call__(self, frames: Sequence[Image], *, color: Color = "bgr") -> Prediction:
+    def __call__(
+        self, frames: Sequence[Image], *, color: Color = "bgr", fps: float | None = None
+    ) -> Prediction:
         """Classify one clip of any length.
 
         Args:
             frames: (H, W, 3) uint8 pictures in time order, all of the clip; the card's rule
                 chooses among them.
             color: their channel order; OpenCV delivers "bgr", PIL "rgb".
+            fps: frames a second, for models that take frames at an interval of time; without it
+                they are taken for those of the rate that the card names.
 
         Raises:
             InputError: no frames, or arrays that are not pictures.
         """
         if len(frames) == 0:
             raise InputError("no frames to classify; a clip needs at least one")
-        indices = self.sample(len(frames))
+        indices = self.sample(len(frames), fps)
         crops = {i: self.prepare(frames[i], color=color) for i in set(indices)}
         return self.predict([crops[i] for i in indices])
 
-    def sample(self, frame_count: int) -> list[int]:
-        """Return the indices, 0-based, of the frames to show of a clip of `frame_count` frames."""
-        return self._rule(frame_count, self.card.sampling.segments)
+    def sample(self, frame_count: int, fps: float | None = None) -> list[int]:
+        """Return the indices, 0-based, of the frames to show of a clip of `frame_count` frames.
+
+        `fps` is the clip's rate if it is known; see `__call__`.
+        """
+        return self._sampler(frame_count, fps)
 
     def prepare(self, image: Image, *, color: Color = "bgr") -> Image:
         """Return the crop of one picture as the model wants it; see `Preprocessor.crop`."""

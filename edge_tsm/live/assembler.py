@@ -56,14 +56,15 @@ class _Item:
 
 
 class ClipAssembler:
-    """A clip of `segments` crops over the last seconds, whenever an answer is due.
+    """A clip of the crops of some `ages_s` in the last seconds, whenever an answer is due.
 
     It depends on the frames alone, their times included, and not on when they arrive: a replay
     gives the same clips. A gap empties the window, which then has to fill again.
     """
 
-    def __init__(self, segments: int, pace: Pace) -> None:
-        self._window: TimeWindow[_Item] = TimeWindow(segments, pace.window_s)
+    def __init__(self, ages_s: Sequence[float], pace: Pace) -> None:
+        segments = len(ages_s)
+        self._window: TimeWindow[_Item] = TimeWindow(segments, pace.window_s, ages_s=ages_s)
         self._cadence = Cadence(pace.every_s, aligned=pace.aligned)
         self._window_s, self._thin_s = pace.window_s, pace.window_s / segments * THIN
         self._kept_s, self._seen, self._missed = -math.inf, -1, 0

@@ -10,6 +10,7 @@ from edge_tsm.bundle.card import Card, Streaming
 from edge_tsm.datatypes import Prediction
 from edge_tsm.errors import CardError
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.sampling import Sampler
 from edge_tsm.live.assembler import AssembledClip, Assembler, ClipAssembler, Pace, StepAssembler
 from edge_tsm.live.online import OnlineSession, step_together
 
@@ -63,8 +64,9 @@ class ClipForm:
         return card.sampling.window_s
 
     def assembler(self, pace: Pace) -> Assembler:
-        """Return what spreads the card's segments over a window."""
-        return ClipAssembler(self._recognizer.card.sampling.segments, pace)
+        """Return what takes the card's segments from a window, where its rule has them."""
+        sampler = Sampler(self._recognizer.card.sampling)
+        return ClipAssembler(sampler.ages(pace.window_s), pace)
 
     def answer(
         self, workers: Sequence[Paced], clips: Sequence[AssembledClip]

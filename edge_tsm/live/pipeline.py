@@ -23,7 +23,7 @@ from edge_tsm.live.forms import FORMS
 from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
 from edge_tsm.live.scheduler import Batch, Scheduler
 from edge_tsm.live.worker import SourceInput, SourceWorker
-from edge_tsm.sources import Recording, Source, remark
+from edge_tsm.sources import Recording, Source, rate_of, remark
 from edge_tsm.sources.names import source_ids
 from edge_tsm.system.clock import SystemClock
 from edge_tsm.system.redact import redact
@@ -359,7 +359,10 @@ class Pipeline:
 
     def _recording(self, name: str, given: SourceInput) -> Prediction:
         source = cast("Recording", given.source)
-        frames = source.sample(self.recognizer.sample, progress=given.progress)
+        rate = rate_of(source)
+        frames = source.sample(
+            lambda count: self.recognizer.sample(count, rate), progress=given.progress
+        )
         if said := remark(source):
             _log.warning("%s: %s", redact(source.uri), said)
         crops = {frame.index: self.recognizer.prepare(frame.image) for frame in frames}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -15,13 +16,17 @@ class TimeWindow(Generic[Item]):
     """The last `window_s` seconds of a live stream, cut into `segments` equal parts.
 
     Segments are spread over seconds and not over frames, so that camera rate, jitter and dropped
-    frames do not change what the model sees. The window ends at the newest item.
+    frames do not change what the model sees. The window ends at the newest item. `ages_s` are the
+    seconds before it of the items wanted, by default the centers of the parts.
     """
 
-    def __init__(self, segments: int, window_s: float) -> None:
+    def __init__(
+        self, segments: int, window_s: float, *, ages_s: Sequence[float] | None = None
+    ) -> None:
         self._window_s = window_s
         self._segment_s = window_s / segments
-        self._centers_s = [(i + 0.5) * self._segment_s for i in range(segments)]
+        centers = [window_s - (i + 0.5) * self._segment_s for i in range(segments)]
+        self._offsets_s = [window_s - age_s for age_s in ages_s or centers]
         # Two segments with nothing in them are a hole in the action, whatever the camera's rate.
         self._gap_s = max(2 * self._segment_s, 0.5)
         self._items: deque[tuple[float, Item]] = deque()
@@ -46,7 +51,7 @@ class TimeWindow(Generic[Item]):
         return self._items[0][1] if self._items else None
 
     def clip(self) -> list[tuple[float, Item]] | None:
-        """Return the item nearest to each segment center, or None until the window is full."""
+        """Return the item nearest to each segment's moment, or None until the window is full."""
         if not self._items:
             return None
         start_s = self._items[-1][0] - self._window_s
@@ -54,7 +59,7 @@ class TimeWindow(Generic[Item]):
             return None
         items = list(self._items)
         times = [time_s for time_s, _ in items]
-        return [items[_nearest(times, start_s + center)] for center in self._centers_s]
+        return [items[_nearest(times, start_s + offset)] for offset in self._offsets_s]
 
 
 class Cadence:

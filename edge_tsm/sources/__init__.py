@@ -28,6 +28,7 @@ from edge_tsm.sources.files import (
     count_frames,
     is_images,
     open_recording,
+    rate_of,
     remark,
 )
 from edge_tsm.sources.formats import (
@@ -79,6 +80,7 @@ __all__ = [
     "open_recording",
     "open_source",
     "pictures_of",
+    "rate_of",
     "remark",
     "scheme_of",
     "takes_rate",
@@ -140,7 +142,7 @@ def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
 
 
 def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
-    return open_recording(Path(uri.removeprefix("file://")), fps=options.fps or 25.0)
+    return open_recording(Path(uri.removeprefix("file://")), fps=options.fps)
 
 
 # The first kind that matches an address opens it.

@@ -159,7 +159,7 @@ class ImageFolder:
     """Frames as images in one folder, in order of the numbers in their names (see `pictures_of`).
 
     Instead of a folder, `path` may be a pattern: `clip/*.png`, or `clip/img_%05d.jpg` as FFmpeg
-    writes it. Images carry no times, so `fps` sets them.
+    writes it. Images carry no times, so `fps` sets them; without it they are 1/25 s apart.
 
     Raises:
         SourceError: there are no images.
@@ -176,8 +176,9 @@ class ImageFolder:
 
     live = False
 
-    def __init__(self, path: Path, *, fps: float = 25.0) -> None:
-        self.uri, self.fps, self.note = str(path), fps, ""
+    def __init__(self, path: Path, *, fps: float | None = None) -> None:
+        self.uri, self.fps, self.note = str(path), fps or 25.0, ""
+        self.rated = fps is not None
         if path.is_dir():
             found = pictures_of(path)
             self._files, self.note = list(found.files), found.note
@@ -221,6 +222,12 @@ class ImageFolder:
         return Frame(image, index, index / self.fps)
 
 
+def rate_of(source: Source) -> float | None:
+    """Return the frames a second of a recording, None of pictures of which nobody said it."""
+    recording = getattr(source, "source", source)  # of a transformed one
+    return None if isinstance(recording, ImageFolder) and not recording.rated else source.fps
+
+
 def remark(source: Source) -> str:
     """Return what is odd about a recording that was read, empty if nothing is.
 
@@ -242,11 +249,13 @@ def count_frames(path: Path) -> int:
         return 0
 
 
-def open_recording(path: Path, *, fps: float = 25.0, threads: int | None = None) -> Recording:
+def open_recording(
+    path: Path, *, fps: float | None = None, threads: int | None = None
+) -> Recording:
     """Open a video file, a folder of images or a pattern of them, whatever its name.
 
-    `fps` is the rate of images. `threads` decode one video file, by default as many as OpenCV
-    chooses; pass 1 where several files are read at once.
+    `fps` is the rate of images, if it is known. `threads` decode one video file, by default as many
+    as OpenCV chooses; pass 1 where several files are read at once.
 
     Raises:
         SourceError: it does not exist, or there are no images or no video in it.

@@ -14,20 +14,11 @@ from converters.recipe import Topology, resolve
 from edge_tsm.errors import CheckpointError
 from tests.helpers.upstream import write_checkpoint
 
-CLIP = [
-    *("format", "backbone", "shift", "shifted blocks", "non-local", "temporal pool", "classes"),
-    *(
-        "segments",
-        "shift_div",
-        "consensus",
-        "color",
-        "activation",
-        "shift direction",
-        "sampling",
-        "size",
-        "resize",
-    ),
-    *("window_s", "labels", "batch"),
+OWN = ["shift", "shifted blocks", "non-local", "temporal pool", "shift_div", "consensus"]
+TURN = "shift direction"
+COMMON = [
+    *("classes", "segments", "color", "activation", "sampling", "size", "resize", "window_s"),
+    *("labels", "batch"),
 ]
 
 
@@ -37,19 +28,23 @@ def a_topology(*hints: tuple[str, dict[str, object]]) -> Topology:
 
 def test_facts_are_shown_in_one_order_under_one_name() -> None:
     facts = resolve(a_topology(), Options()).facts
-    assert [name for name, _ in facts.rows()] == CLIP
+    assert [name for name, _ in facts.rows()] == ["format", "backbone", *OWN, TURN, *COMMON]
     forced = resolve(a_topology(), Options(force_online=True)).facts
+    own = [*OWN, TURN, "forced online"]
     assert [name for name, _ in forced.rows()] == [
-        *CLIP, "mode", "fps", "horizon", "forced online"
+        "format", "backbone", *own, *COMMON, "mode", "fps", "horizon"
     ]  # fmt: skip
-    assert (forced.shift_direction.value, forced.window_s.source) == ("past", "horizon / fps")
+    assert (forced.own["shift direction"].value, forced.window_s.source) == (
+        "past",
+        "horizon / fps",
+    )
 
 
 def test_parts_of_a_clip_are_a_fact_only_where_there_are_several() -> None:
     whole = resolve(a_topology(), Options(segments=8, shift_segments=8)).facts
-    assert whole.shift_segments is None
+    assert "shift segments" not in whole.own
     parts = resolve(a_topology(), Options(segments=8, shift_segments=4))
-    assert [name for name, _ in parts.facts.rows()][11:13] == ["activation", "shift segments"]
+    assert list(parts.facts.own) == [*OWN, "shift segments", TURN]
     assert parts.shift.segments == 4
 
 

@@ -34,7 +34,7 @@ def make_card(
         labels=tuple(f"label {i}" for i in range(classes)),
         family="none",
         arch={"backbone": "none", "segments": segments},
-        sampling=Sampling("uniform", segments, window_s=2.0, every_s=0.5),
+        sampling=Sampling("uniform", segments, 2.0, 0.5, interval=None, fps=None),
         preprocess=Preprocess(
             color="rgb",
             resize=Resize(256, "bilinear", True, "keep", "truncate"),

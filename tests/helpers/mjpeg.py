@@ -65,11 +65,15 @@ FAULTS: dict[str, Fault] = {
 
 
 class FaultyCamera:
-    """Serves `FAULTS` at `url(path)`, as many clients as come; `sent` is the newest number."""
+    """Serves `FAULTS` at `url(path)`, as many clients as come; `sent` is the newest number.
+
+    While `hung` is set nothing comes, to nobody.
+    """
 
     def __init__(self) -> None:
         self.sent = 0
         self.opened = 0
+        self.hung = threading.Event()
         self._closed = threading.Event()
         camera = self
 
@@ -111,6 +115,9 @@ class FaultyCamera:
         number = 0
         try:
             while part := fault(number, Part(jpeg(number % LEVELS, 64, 48), 1 / fps)):
+                while self.hung.is_set():
+                    if self._closed.wait(0.05):
+                        return
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part.body)}"
                 client.wfile.write(head.encode() + b"\r\n\r\n" + part.body + b"\r\n")
                 self.sent = number

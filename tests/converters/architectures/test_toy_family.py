@@ -51,7 +51,8 @@ def clip(*, size: int = 32) -> torch.Tensor:
 
 def test_every_family_is_listed_under_its_own_name() -> None:
     assert list(FAMILIES) == [
-        *("mobilenet", "resnet", "mobileone", "lcnet", "efficientnet", "regnet")
+        *("mobilenet", "resnet", "mobileone", "lcnet", "efficientnet", "regnet"),
+        *("resnet3d", "slowfast"),
     ]
     assert all(family.family == name for name, family in FAMILIES.items())
 

@@ -32,8 +32,8 @@ def written(folder: Path, name: str, **outer: object) -> Path:
 
 def test_a_fork_with_a_librarys_backbone_is_read(tmp_path: Path) -> None:
     facts = plan(written(tmp_path, "torchvision regnet_x_400mf"), Options()).recipe.facts
-    assert (facts.backbone.value, facts.shift.value) == ("regnet_x_400mf", "blockres")
-    assert facts.shifted_blocks.value == "22 of 22"
+    assert (facts.backbone.value, facts.own["shift"].value) == ("regnet_x_400mf", "blockres")
+    assert facts.own["shifted blocks"].value == "22 of 22"
 
 
 def test_names_that_fit_two_networks_need_the_name(tmp_path: Path) -> None:

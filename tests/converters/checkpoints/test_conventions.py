@@ -11,8 +11,9 @@ import pytest
 from converters.checkpoints.mmaction2 import CONVENTION as MMACTION2
 from converters.checkpoints.paddle import PP_TSM, TSM
 from converters.recipe import Convention, preprocess_of
+from edge_tsm.bundle.card import Sampling
 from edge_tsm.inference.preprocess import Preprocessor, scaled_size
-from edge_tsm.inference.sampling import index_rule
+from edge_tsm.inference.sampling import Sampler
 from tests.helpers.goldens import HERE
 
 GOLDEN = json.loads((HERE / "preprocess/frameworks.json").read_text())
@@ -37,7 +38,7 @@ def test_indices_are_the_frameworks(rule: str) -> None:
     table = GOLDEN["indices"][rule]
     assert {"1", "40", "300"} <= table.keys()
     for count, expected in table.items():
-        assert index_rule(name)(int(count), int(segments)) == expected
+        assert Sampler(Sampling(name, int(segments), 1, 1, None, None))(int(count)) == expected
 
 
 def test_conventions_name_the_rules_that_were_compared() -> None:

@@ -74,7 +74,7 @@ def test_every_shared_case_is_read_right_or_refused_with_the_way_out(
             assert "\n" not in str(caught.value)
             continue
         recipe = plan(path, Options()).recipe
-        assert recipe.facts.shifted_blocks.value == "8 of 8", path.name
+        assert recipe.facts.own["shifted blocks"].value == "8 of 8", path.name
         assert recipe.shift.segments == SEGMENTS.get(path.name, 8)
         assert recipe.classes == 5
         assert recipe.warnings == []

@@ -48,7 +48,7 @@ def facts(
 
 
 def shift(found: Facts) -> tuple[str, str, str]:
-    return found.shift.value, found.shifted_blocks.value, found.shift.source
+    return found.own["shift"].value, found.own["shifted blocks"].value, found.own["shift"].source
 
 
 # --- no wrapper shows it -------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_the_option_is_evidence(place: str, expected: str, tmp_path: Path) -> No
 def test_deep_networks_are_shifted_in_every_second_block(tmp_path: Path) -> None:
     state = renamed(light_state("resnet101"), ".net.", ".")
     found = facts(state, tmp_path, options=Options(shift_place="blockres"))
-    assert found.shifted_blocks.value == "18 of 33"
+    assert found.own["shifted blocks"].value == "18 of 33"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,10 @@ def test_deep_networks_are_shifted_in_every_second_block(tmp_path: Path) -> None
 )
 def test_arguments_in_the_file_are_evidence(args: object, expected: str, tmp_path: Path) -> None:
     found = facts(FUNCTION, tmp_path, args=args)
-    assert (found.shift.value, found.shift.source) == (expected, "the checkpoint's `args`")
+    assert (found.own["shift"].value, found.own["shift"].source) == (
+        expected,
+        "the checkpoint's `args`",
+    )
 
 
 def test_names_and_args_txt_are_evidence(tmp_path: Path) -> None:
@@ -113,7 +116,10 @@ def test_an_option_against_the_weights_stops_the_conversion(tmp_path: Path) -> N
         message = f"--shift-place says shift {place}, the weights show blockres.*leave out"
         with pytest.raises(CheckpointError, match=message):
             facts(STATE, tmp_path, options=Options(shift_place=place))
-    assert facts(STATE, tmp_path, options=Options(shift_place="blockres")).shift.source == "weights"
+    assert (
+        facts(STATE, tmp_path, options=Options(shift_place="blockres")).own["shift"].source
+        == "weights"
+    )
 
 
 def test_between_two_statements_the_option_decides(tmp_path: Path) -> None:
@@ -123,7 +129,8 @@ def test_between_two_statements_the_option_decides(tmp_path: Path) -> None:
         facts(FUNCTION, tmp_path, name=BLOCKRES, args=args)
     chosen = Options(shift_place="block")
     assert (
-        facts(FUNCTION, tmp_path, name=BLOCKRES, args=args, options=chosen).shift.value == "block"
+        facts(FUNCTION, tmp_path, name=BLOCKRES, args=args, options=chosen).own["shift"].value
+        == "block"
     )
 
 

@@ -76,7 +76,7 @@ def test_goldens_of_upstream_have_the_same_keys(shared: Path) -> None:
 
 def test_resnet101_is_shifted_in_every_second_block(tmp_path: Path) -> None:
     recipe = plan(write_checkpoint(tmp_path, "resnet101"), Options()).recipe
-    assert recipe.facts.shifted_blocks.value == "18 of 33"
+    assert recipe.facts.own["shifted blocks"].value == "18 of 33"
 
 
 @pytest.mark.parametrize("head", ["new_fc", "base_model.fc", "fc"])
@@ -156,7 +156,7 @@ def test_other_folder_names_confuse_nothing(folder: str, tmp_path: Path) -> None
     path = write_checkpoint(tmp_path / folder, "resnet18")
     recipe = plan(path, Options()).recipe
     assert recipe.shift.segments == 8
-    assert recipe.facts.non_local.value == 0
+    assert recipe.facts.own["non-local"].value == 0
     assert recipe.warnings == []
 
 

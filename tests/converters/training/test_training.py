@@ -326,7 +326,7 @@ def test_fine_tuning_reads_videos_and_skips_what_it_cannot(tmp_path: Path) -> No
 def _sampling() -> object:
     from edge_tsm.bundle.card import Sampling
 
-    return Sampling("uniform", 8, 1.0, 1.0)
+    return Sampling("uniform", 8, 1.0, 1.0, interval=None, fps=None)
 
 
 def test_a_list_with_more_classes_than_labels_is_refused(tmp_path: Path) -> None:

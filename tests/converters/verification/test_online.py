@@ -156,7 +156,7 @@ def test_online_is_the_clip_form_frame_by_frame(arch: str, tmp_path: Path) -> No
 def test_a_one_way_checkpoint_is_also_a_clip_model(tmp_path: Path) -> None:
     recipe = plan(write_past(tmp_path, "resnet18"), Options()).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts.shift_direction.source == "the checkpoint"
+    assert recipe.facts.own["shift direction"].source == "the checkpoint"
     assert recipe.streaming is None
 
 
@@ -231,8 +231,8 @@ def test_flat_files_are_shifted_by_upstreams_rule(
     arch: str, shifted: str, color: str, rate: tuple[float, int], tmp_path: Path
 ) -> None:
     recipe = plan(write_flat(tmp_path, arch), Options(online=True)).recipe
-    assert recipe.facts.shifted_blocks.value == shifted
-    assert recipe.facts.shift.source == "--online"
+    assert recipe.facts.own["shifted blocks"].value == shifted
+    assert recipe.facts.own["shift"].source == "--online"
     assert recipe.preprocess.color == color
     assert recipe.streaming is not None
     assert (recipe.streaming.fps, recipe.streaming.horizon) == rate
@@ -271,7 +271,7 @@ def test_what_cannot_run_online(
 def test_force_marks_what_it_made(checkpoint: Path) -> None:
     recipe = plan(checkpoint, Options(force_online=True)).recipe
     assert recipe.shift.direction == "past"
-    assert recipe.facts.forced_online.value == "trained future-past"
+    assert recipe.facts.own["forced online"].value == "trained future-past"
     assert "answers poorly" in recipe.warnings[0]
 
 
@@ -296,7 +296,7 @@ def test_args_txt_tells_the_direction_too(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "resnet18")
     (tmp_path / "args.txt").write_text("Namespace(shift_direction='past', num_segments=4)")
     recipe = plan(path, Options(online=True)).recipe
-    assert recipe.facts.shift_direction.source == "args.txt"
+    assert recipe.facts.own["shift direction"].source == "args.txt"
     assert recipe.segments == 4
 
 

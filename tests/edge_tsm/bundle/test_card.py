@@ -90,6 +90,8 @@ def test_every_missing_key_is_named(path: tuple[str, ...]) -> None:
         (("sampling", "segments"), True, "segments is True"),
         (("sampling", "segments"), 16, "not N x"),
         (("sampling", "window_s"), 0, "more than 0 to 3600 s"),
+        (("sampling", "interval"), 0, "sampling.interval: 0 is not from 1"),
+        (("sampling", "fps"), 0.0, "sampling.fps: 0.0 is not more than 0"),
         (("input", "dtype"), "f16", r"dtype is 'f16', this edge-tsm knows float32"),
         (("preprocess", "mean"), [0.1, "x", 0.1], r"mean\[1\] is 'x', expected a number"),
         (("preprocess", "mean"), [0.1], "has 1 items, expected 3"),
@@ -206,6 +208,7 @@ def _schema_2() -> dict[str, Any]:
     data: dict[str, Any] = json.loads(CARD.to_json())
     data["schema"] = 2
     del data["input"]["dynamic_batch"]
+    del data["sampling"]["interval"], data["sampling"]["fps"]
     for file in data["files"].values():
         del file["proven"]
     return data
@@ -220,6 +223,7 @@ def test_a_card_of_schema_2_is_read_as_proven_and_of_a_fixed_batch() -> None:
     [
         (("input", "dynamic_batch"), False, "input.dynamic_batch is unknown to schema 2"),
         (("files", "model.xml", "proven"), True, "files.model.xml.proven is unknown to schema 2"),
+        (("sampling", "interval"), 2, "sampling.interval is unknown to schema 2"),
         (("files",), [], r"card\.files is \[\]"),
         (("input",), None, r"card\.input is None"),
     ],

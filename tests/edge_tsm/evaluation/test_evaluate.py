@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_tsm.bundle.card import Sampling
 from edge_tsm.data.clips import Dataset, Sample
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError, InputError, SinkError
@@ -156,6 +157,33 @@ def test_views_are_upstreams_in_order_and_number() -> None:
     flipped = shown.clips[10]  # crop-major: clips 0 to 9 are the first crop, then its mirror image
     assert all(np.array_equal(a, b[:, ::-1]) for a, b in zip(shown.clips[0], flipped, strict=True))
     assert len(list(recognizer.predict_many(shown.clips[:2]))) == 2
+
+
+def slowfast(batch: int = 1) -> Recognizer:
+    """A model of clips of fixed length: 8 frames, 4 apart at 50 fps."""
+    card = make_card(batch=batch)
+    sampling = Sampling("start", 8, 0.64, 0.5, interval=4, fps=50.0)
+    return Recognizer(replace(card, sampling=sampling), TimeArrow())
+
+
+def test_ten_clips_of_three_crops_are_thirty_views_of_the_seconds_that_the_card_says(
+    tmp_path: Path,
+) -> None:
+    maker = ViewMaker(slowfast(), ViewProtocol(clips=10, crops=3, average="softmax"))
+    indices = maker.indices(100, 25.0)  # of half the card's rate: two frames apart
+    assert (indices[:3], indices[8], indices[-1]) == ([0, 2, 4], 8, 90)
+    pictures = {i: np.full((48, 64, 3), i, np.uint8) for i in set(indices)}
+    assert maker.make(indices, pictures, lambda: None).weights == {"video": [1] * 30}
+    video = write_levels(tmp_path / "x.avi", list(range(100)))  # 25 fps
+    found = evaluate({"x": slowfast()}, Dataset((Sample(video, 1, "x"),)))
+    assert found.logits("x").shape == (1, 3)
+
+
+def test_a_protocol_of_several_clips_needs_a_card_that_has_such() -> None:
+    with pytest.raises(InputError, match="dense or twice"):
+        ViewMaker(model(), ViewProtocol(clips=10))
+    with pytest.raises(InputError, match="clips of its own"):
+        ViewProtocol(sampling="dense", clips=10)
 
 
 def test_voting_shows_every_sampled_frame_alone() -> None:

@@ -7,13 +7,14 @@ import json
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_tsm.bundle.card import Preprocess, Resize
 from edge_tsm.errors import InputError
 from edge_tsm.inference.preprocess import Preprocessor
 from tests.helpers.fakes import make_card
@@ -93,6 +94,98 @@ def test_without_antialiasing_several_crops_agree_with_the_single_one() -> None:
     preprocess = Preprocessor(spec)
     center = preprocess.crops(image, 5)[4].astype(int)
     assert np.abs(center - preprocess.crop(image)).max() <= 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """How a code base prepares pictures: (short side, crop), antialias, rounding, mean and std."""
+
+    side: int
+    crop: int
+    antialias: bool
+    long_side: Literal["truncate", "round"]
+    offset: Literal["even", "floor", "ceil"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        resize = Resize(self.side, "bilinear", self.antialias, "keep", self.long_side)
+        norm = {"scale": self.scale, "mean": self.mean, "std": self.std}
+        return Preprocess("rgb", resize, self.crop, self.offset, **norm)
+
+
+def facebook(
+    side: int,
+    crop: int,
+    *,
+    antialias: bool = False,
+    offset: Literal["even", "floor", "ceil"] = "ceil",
+) -> Pixels:
+    mean, std = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
+    return Pixels(side, crop, antialias, "truncate", offset, 1 / 255, mean, std)
+
+
+def mmaction2(side: int, crop: int, mean: Any, std: Any) -> Pixels:
+    return Pixels(side, crop, False, "round", "floor", 1.0, mean, std)
+
+
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_HALF = ((127.5,) * 3, (127.5,) * 3)
+# Golden, how, which of three crops (None: the only one).
+VIDEO_PIXELS: list[tuple[str, Pixels, int | None]] = [
+    ("slowfast_256_crop0of3", facebook(256, 256), 0),
+    ("slowfast_256_crop1of3", facebook(256, 256), 2),
+    ("slowfast_256_crop2of3", facebook(256, 256), 1),
+    ("slowfast_scale256_crop224_center", facebook(256, 224), None),
+    ("timesformer_224_crop0of3", facebook(224, 224), 0),
+    ("timesformer_224_crop1of3", facebook(224, 224), None),
+    ("timesformer_224_crop2of3", facebook(224, 224), 1),
+    ("timesformer_448_center", facebook(448, 448), None),
+    ("mmaction2_slowfast_256_center224", mmaction2(256, 224, *_IMAGENET), None),
+    ("mmaction2_slowfast_256_threecrop0", mmaction2(256, 256, *_IMAGENET), 0),
+    ("mmaction2_slowfast_256_threecrop1", mmaction2(256, 256, *_IMAGENET), 1),
+    ("mmaction2_slowfast_256_threecrop2", mmaction2(256, 256, *_IMAGENET), 2),
+    ("mmaction2_timesformer_256_center224", mmaction2(256, 224, *_HALF), None),
+    ("mmaction2_timesformer_224_threecrop0", mmaction2(224, 224, *_HALF), 0),
+    ("pytorchvideo_hub_scale256_center256", facebook(256, 256, offset="even"), None),
+    ("hf_timesformer_224_center", facebook(224, 224, antialias=True, offset="floor"), None),
+    ("paddlevideo_slowfast_256_crop0of3", facebook(256, 256, antialias=True), 0),
+    ("paddlevideo_slowfast_256_crop1of3", facebook(256, 256, antialias=True), None),
+    ("paddlevideo_slowfast_256_crop2of3", facebook(256, 256, antialias=True), 1),
+    ("paddlevideo_timesformer_224_left_or_top", facebook(224, 224, offset="floor"), 0),
+    ("paddlevideo_timesformer_224_right_or_bottom", facebook(224, 224, offset="floor"), 1),
+    ("paddlevideo_timesformer_224_center", facebook(224, 224, offset="floor"), 2),
+]
+
+
+@pytest.fixture(scope="module")
+def video_pixels(shared: Path) -> dict[str, Any]:
+    """Pixels that SlowFast's and TimeSformer's code bases gave, by size of the source."""
+    text = (shared / "golden/preprocess/video_transforms.json").read_text()
+    sizes: dict[str, Any] = json.loads(text)["sizes"]
+    return sizes
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pixels_are_those_of_slowfast_and_timesformer_within_a_gray_level(
+    size: tuple[int, int], video_pixels: dict[str, Any], golden_recipe: ModuleType
+) -> None:
+    goldens = video_pixels[f"{size[0]}x{size[1]}"]
+    frames = [golden_recipe.natural_frame(*size, t) for t in range(8)]
+    assert [zlib.crc32(f.tobytes()) for f in frames] == goldens["crc32_of_source_frames"]
+    for name, how, crop in VIDEO_PIXELS:
+        preprocess, golden = Preprocessor(how.preprocess), goldens[name]
+        count = 1 if crop is None else 3
+        crops = [preprocess.crops(f, count, color="rgb")[crop or 0] for f in frames]
+        tensor = preprocess.tensor(crops).reshape(8, 3, how.crop, how.crop).transpose(1, 0, 2, 3)
+        level = how.scale / min(how.std)
+        for c, t, y, x, value in golden["values_c_t_y_x"]:
+            assert abs(tensor[c, t, y, x] - value) <= level + 1e-4, (name, c, t, y, x)
+        for c in range(3):
+            assert abs(tensor[c].mean() - golden["mean"][c]) <= level / 5, name
+            assert abs(tensor[c].std(ddof=1) - golden["std"][c]) <= level / 4, name
 
 
 def test_another_number_of_crops_is_refused() -> None:

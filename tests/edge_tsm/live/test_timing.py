@@ -54,3 +54,14 @@ def test_old_frames_are_let_go() -> None:
     for i in range(10_000):
         window.push(i / 30, i)
     assert len(window._items) <= 32
+
+
+def test_items_of_wanted_ages_are_found_at_any_rate() -> None:
+    ages_s = [3.0, 2.0, 1.0, 0.0]
+    for rate in (7, 15, 30):
+        window: TimeWindow[float] = TimeWindow(4, 3.1, ages_s=ages_s)
+        feed(window, [i / rate for i in range(4 * rate + 1)])
+        clip = window.clip()
+        assert clip is not None
+        found = [4.0 - time_s for time_s, _ in clip]
+        assert found == pytest.approx(ages_s, abs=0.5 / rate + 1e-9)

@@ -1,0 +1,362 @@
+"""Layers that look along time and picture at once, in the two forms in which engines run them.
+
+The reference works on volumes, (N, C, T, H, W), as upstream's code does. For an engine, layers are
+folded with their batch norms, and either stay so or work on planes: (T*N, C, H, W), time-major as
+in networks with a shift. There a kernel over k frames is a concatenation of k shifted frames and a
+2-D convolution; frames are shifted by slices and zeros, which an int8 graph moves as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Form = Literal["volumes", "planes"]
+M = TypeVar("M", bound=nn.Module)
+
+
+FORMS: dict[str, Form] = {"onnxruntime": "planes", "openvino": "volumes"}
+"""By engine what it runs faster. ONNX Runtime's fast kernels are 2-D ones (NCHWc, QLinearConv);
+OpenVINO runs 3-D ones as well, and needs no copies of shifted frames for them."""
+
+
+@runtime_checkable
+class Formed(Protocol):
+    """A layer that is another one in an engine's graph."""
+
+    def form(self, form: str) -> nn.Module:
+        """Return the layer as an engine is to run it."""
+        ...
+
+
+def formed(model: M, form: str) -> M:
+    """Return a copy of a network whose layers are in a form, batch norms folded."""
+    model = deepcopy(model)
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Formed)]
+    for name, layer in layers:
+        model.set_submodule(name, layer.form(form))
+    return model.eval().requires_grad_(False)
+
+
+class VolumeForms:
+    """What specs of networks of these layers answer about forms."""
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """See `Network`."""
+        return FORMS
+
+    def formed(self, model: nn.Module, form: str) -> nn.Module:
+        """See `Network`."""
+        return formed(model, form)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution's widths, its kernel over `time` frames and `side` pixels each way."""
+
+    inputs: int
+    outputs: int
+    time: int
+    side: int
+
+
+class Frames(nn.Module):
+    """A clip (N, T*3, H, W), channel `t*3 + c`, as a volume (N, 3, T, H, W)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the volume."""
+        clips, _, height, width = x.shape
+        return x.reshape(clips, self.count, 3, height, width).transpose(1, 2)
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        return _PlaneFrames(self.count) if form == "planes" else self
+
+
+class _PlaneFrames(Frames):
+    def forward(self, x: Tensor) -> Tensor:
+        clips, _, height, width = x.shape
+        frames = x.reshape(clips, self.count, 3, height, width)
+        if clips > 1:  # one clip is in order: no engine is to copy it
+            frames = frames.transpose(0, 1)
+        return frames.reshape(-1, 3, height, width)
+
+
+class Pick(nn.Module):
+    """Some frames of a volume, in order, by runs of equal steps."""
+
+    def __init__(self, frames: int, chosen: Sequence[int]) -> None:
+        super().__init__()
+        self.frames, self.runs = frames, _runs(chosen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pick from (N, C, T, H, W)."""
+        return _joined([x[:, :, run.start : run.stop : run.step] for run in self.runs], 2)
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        chosen = [t for run in self.runs for t in run]
+        return _PlanePick(self.frames, chosen) if form == "planes" else self
+
+
+class _PlanePick(Pick):
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(self.frames, -1, *x.shape[2:])  # (T, N*C, H, W)
+        picked = _joined([rows[run.start : run.stop : run.step] for run in self.runs], 0)
+        return picked.reshape(-1, *x.shape[1:])
+
+
+def _runs(chosen: Sequence[int]) -> list[range]:
+    """Return indices as ranges, as few as a greedy search finds.
+
+    >>> _runs([0, 10, 20, 31])
+    [range(0, 21, 10), range(31, 32)]
+    """
+    runs: list[range] = []
+    left = list(chosen)
+    while left:
+        step = max(1, left[1] - left[0]) if len(left) > 1 else 1
+        count = 1
+        while count < len(left) and left[count] - left[count - 1] == step:
+            count += 1
+        runs.append(range(left[0], left[count - 1] + 1, step))
+        left = left[count:]
+    return runs
+
+
+def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), axis)
+
+
+class Convolution(nn.Module):
+    """Convolution over time and picture, batch norm, ReLU; `frames` come in.
+
+    Zeros are around both; every `stride`-th frame and every `step`-th pixel is kept.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        frames: int,
+        *,
+        stride: int = 1,
+        step: int = 1,
+        norm: bool = True,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        side, time = kernel.side, kernel.time
+        self.conv = nn.Conv3d(
+            kernel.inputs,
+            kernel.outputs,
+            (time, side, side),
+            (stride, step, step),
+            padding=(time // 2, side // 2, side // 2),
+            bias=False,
+        )
+        self.bn: nn.Module = nn.BatchNorm3d(kernel.outputs) if norm else nn.Identity()
+        self.frames, self.activation = frames, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer on (N, C, T, H, W)."""
+        y: Tensor = self.bn(self.conv(x))
+        return F.relu(y) if self.activation else y
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias with the batch norm in them."""
+        weight = self.conv.weight.detach()
+        if not isinstance(self.bn, nn.BatchNorm3d):
+            return weight, torch.zeros(len(weight))
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None and variance is not None  # as made in __init__
+        scale = self.bn.weight.detach() / torch.sqrt(variance + self.bn.eps)
+        return weight * scale.reshape(-1, 1, 1, 1, 1), self.bn.bias.detach() - mean * scale
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        return _Planes(self) if form == "planes" else _Folded(self)
+
+
+class _Folded(nn.Module):
+    """`Convolution` on volumes with its batch norm folded."""
+
+    def __init__(self, layer: Convolution) -> None:
+        super().__init__()
+        conv, (weight, bias) = layer.conv, layer.folded()
+        self.conv = nn.Conv3d(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+        )
+        self.conv.load_state_dict({"weight": weight, "bias": bias})
+        self.activation = layer.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return F.relu(y) if self.activation else y
+
+
+class _Planes(nn.Module):
+    """`Convolution` on (T*N, C, H, W): shifted frames beside each other, and a 2-D convolution."""
+
+    def __init__(self, layer: Convolution) -> None:
+        super().__init__()
+        weight, bias = layer.folded()
+        outputs, inputs, self.time, side, _ = weight.shape
+        self.frames, self.activation = layer.frames, layer.activation
+        self.stride, step = int(layer.conv.stride[0]), layer.conv.stride[1]
+        self.conv = nn.Conv2d(inputs * self.time, outputs, side, step, padding=side // 2)
+        beside = weight.transpose(1, 2).reshape(outputs, -1, side, side)  # (O, k*I, side, side)
+        self.conv.load_state_dict({"weight": beside, "bias": bias})
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(self._beside(x))
+        return F.relu(y) if self.activation else y
+
+    def _beside(self, x: Tensor) -> Tensor:
+        """Return what each kept frame sees: (T'*N, k*C, H, W)."""
+        if self.time == self.stride == 1:
+            return x
+        clips = x.shape[0] // self.frames
+        offsets = range(-(self.time // 2), self.time - self.time // 2)
+        return _joined([self._moved(x, offset, clips) for offset in offsets], 1)
+
+    def _moved(self, x: Tensor, offset: int, clips: int) -> Tensor:
+        """Return the frames `offset` later than those that are kept, zeros beyond the ends."""
+        blocks, phase = divmod(offset, self.stride)
+        if self.stride > 1:
+            rows = x.reshape(self.frames, -1, *x.shape[2:])[phase :: self.stride]
+            x = rows.reshape(-1, *x.shape[1:])
+        rows_moved = blocks * clips
+        if blocks > 0:
+            return F.pad(x[rows_moved:], (0, 0, 0, 0, 0, 0, 0, rows_moved))
+        if blocks < 0:
+            return F.pad(x[:rows_moved], (0, 0, 0, 0, 0, 0, -rows_moved, 0))
+        return x
+
+
+class PicturePool(nn.Module):
+    """Max over 3 x 3 pixels, every second one kept, and every `stride`-th frame."""
+
+    def __init__(self, frames: int, stride: int = 1) -> None:
+        super().__init__()
+        self.frames, self.stride = frames, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (N, C, T, H, W)."""
+        return F.max_pool3d(x, (1, 3, 3), (self.stride, 2, 2), (0, 1, 1))
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        return _PlanePicturePool(self.frames, self.stride) if form == "planes" else self
+
+
+class _PlanePicturePool(PicturePool):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride > 1:
+            rows = x.reshape(self.frames, -1, *x.shape[2:])[:: self.stride]
+            x = rows.reshape(-1, *x.shape[1:])
+        return F.max_pool2d(x, 3, 2, 1)
+
+
+class TimePool(nn.Module):
+    """Max over pairs of frames: T becomes T // 2."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (N, C, T, H, W)."""
+        return F.max_pool3d(x, (2, 1, 1), (2, 1, 1))
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        return _PlaneTimePool(self.frames) if form == "planes" else self
+
+
+class _PlaneTimePool(TimePool):
+    def forward(self, x: Tensor) -> Tensor:
+        # Everything that is not time becomes one axis, so that a 2-D pool can slide along time.
+        flat = x.reshape(1, 1, self.frames, -1)
+        pooled = F.max_pool2d(flat, (2, 1), (2, 1))
+        return pooled.reshape(-1, *x.shape[1:])
+
+
+Joined = Literal["logits", "softmax", "sigmoid"]
+
+
+class Head(nn.Module):
+    """The mean over time and windows of `window` pixels a side (0: the whole map), then a layer.
+
+    Where there are several windows, `joined` says of what of their answers the mean is taken. A
+    mean of probabilities is given as logits that mean it: those of a softmax are free by a constant
+    for all classes, which brings them as near to the mean of logits as can be.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[int],
+        classes: int,
+        window: int,
+        joined: Joined,
+        frames: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, sum(features)))
+        self.bias = nn.Parameter(torch.empty(classes))
+        self.window, self.joined, self.frames = window, joined, tuple(frames)
+        self.on_planes = False
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        self.on_planes = form == "planes"
+        return self
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Return logits (N, classes) of one map per pathway."""
+        means = [self._over_time(x, count) for x, count in zip(maps, self.frames, strict=True)]
+        side = self.window
+        if not side or max(means[0].shape[2:]) <= side:
+            return self._answers(_joined([x.mean((2, 3)) for x in means], 1))
+        seen = _joined([F.avg_pool2d(x, side, 1) for x in means], 1)
+        clips, features = seen.shape[:2]
+        rows = seen.reshape(clips, features, -1).transpose(1, 2)  # (N, windows, F)
+        return join(self._answers(rows), self.joined)
+
+    def _answers(self, features: Tensor) -> Tensor:
+        return F.linear(features, self.weight, self.bias)
+
+    def _over_time(self, x: Tensor, frames: int) -> Tensor:
+        """Return the mean over frames, (N, C, H, W)."""
+        if not self.on_planes:
+            return x.mean(2)
+        return x.reshape(frames, -1, *x.shape[1:]).mean(0)
+
+
+def join(logits: Tensor, joined: Joined) -> Tensor:
+    """Return the logits (N, K) of several windows' (N, W, K); see `Head`."""
+    mean = logits.mean(1)
+    if joined == "logits":
+        return mean
+    if joined == "sigmoid":
+        share = torch.sigmoid(logits).mean(1)
+        return torch.log(share) - torch.log(torch.sigmoid(-logits).mean(1))
+    shares = F.log_softmax(logits, 2)
+    most = shares.amax(1)
+    level = most + torch.log(torch.exp(shares - most[:, None]).mean(1))
+    off = level - mean
+    return level - (off.amax(1, keepdim=True) + off.amin(1, keepdim=True)) / 2
