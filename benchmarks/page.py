@@ -42,6 +42,11 @@ class Watched:
         self.url = self._process.stderr.readline().removeprefix("page at ").strip()
         self.cameras = [f"cam{i}" for i in range(cameras)]
 
+    def check(self) -> None:
+        """Say why it ended, if it did."""
+        if self._process.poll() is not None:
+            sys.exit(f"the run ended: {self._process.communicate()[1]}")
+
     def cpu_s(self) -> float:
         """Return the seconds of CPU so far."""
         text = Path(f"/proc/{self._process.pid}/stat").read_text()
@@ -121,6 +126,7 @@ async def measure(run: Watched, *, seconds: float, rounds: int) -> dict[str, Any
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
     async with aiohttp.ClientSession() as session:
         await asyncio.sleep(5.0)  # the windows fill
+        run.check()
         for _ in range(rounds):
             for name, viewer in kinds.items():
                 found[name].append(await turn(session, run, seconds=seconds, viewer=viewer))

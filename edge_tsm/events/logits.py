@@ -90,7 +90,7 @@ class LogitLog:
         limits: LogitLimits | None = None,
     ) -> None:
         """Begin a run of a model with these labels; what is added from now on is its."""
-        self.limits = limits or LogitLimits()
+        self.limits, self._run = limits or LogitLimits(), None
         self._labels, self._activation = json.dumps(labels, ensure_ascii=False), activation
         self._most_rows = self.limits.most_rows(len(labels))
 
@@ -155,25 +155,25 @@ class LogitLog:
         if not rows:
             return
         with transaction(self._db):
-            if self._run is None:
-                added = self._db.execute(
-                    "INSERT INTO runs (labels, activation) VALUES (?, ?)",
-                    (self._labels, self._activation),
-                )
-                self._run = added.lastrowid
+            run = self._run or self._insert_run()
             self._db.executemany(
                 "INSERT INTO answers (run, source, time_s, utc_s, kept_s, logits)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                self._values(rows),
+                self._values(rows, run),
             )
-            self._trim()
+            self._trim(run)
+        self._run = run  # it is there for good, now that it is committed
 
-    def _values(self, rows: list[StoredAnswer]) -> Iterator[tuple[object, ...]]:
+    def _insert_run(self) -> int:
+        statement = "INSERT INTO runs (labels, activation) VALUES (?, ?)"
+        return self._db.execute(statement, (self._labels, self._activation)).lastrowid or 0
+
+    def _values(self, rows: list[StoredAnswer], run: int) -> Iterator[tuple[object, ...]]:
         for row in rows:
             logits = np.ascontiguousarray(row.logits, "<f4").tobytes()
-            yield self._run, row.source, row.time_s, row.utc_s, self._flushed_s, logits
+            yield run, row.source, row.time_s, row.utc_s, self._flushed_s, logits
 
-    def _trim(self) -> None:
+    def _trim(self, run: int) -> None:
         newest = self._db.execute("SELECT max(number) FROM answers").fetchone()[0]
         self._db.execute(
             "DELETE FROM answers WHERE number <= ? OR kept_s < ?",
@@ -181,7 +181,7 @@ class LogitLog:
         )
         self._db.execute(
             "DELETE FROM runs WHERE run <> ? AND run NOT IN (SELECT run FROM answers)",
-            (self._run,),
+            (run,),
         )
 
 

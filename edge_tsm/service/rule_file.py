@@ -100,10 +100,10 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def difference(before: str, after: str, name: str) -> str:
-    """Return a unified diff of two texts.
+    """Return a unified diff of two texts: changed lines alone, as others may hold secrets.
 
     >>> print(difference("on = 0.5\\n", "on = 0.6\\n", "rules.toml").splitlines()[-1])
     +on = 0.6
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    return "".join(difflib.unified_diff(old, new, f"{name} (before)", f"{name} (after)"))
+    return "".join(difflib.unified_diff(old, new, f"{name} (before)", f"{name} (after)", n=0))

@@ -14,3 +14,9 @@ def test_importing_edge_tsm_loads_no_engine() -> None:
     loaded = set(done.stdout.split())
     assert not loaded & HEAVY
     assert "edge_tsm" in loaded
+
+
+def test_a_run_without_a_page_loads_no_web_library() -> None:
+    code = "import edge_tsm.cli.run, sys; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"aiohttp", "tomlkit"} & set(done.stdout.split())

@@ -201,7 +201,7 @@ class CamerasApi:
             heartbeat=20.0, timeout=CLOSE_S, compress=False, max_msg_size=MOST_MESSAGE_BYTES
         )
         await socket.prepare(request)
-        _bound_buffers(request)
+        transport = _bound_buffers(request)
 
         async def send(message: str | bytes) -> None:
             if isinstance(message, str):
@@ -214,7 +214,7 @@ class CamerasApi:
         sending = asyncio.ensure_future(viewer.run())
         try:
             with self._hub.viewing(viewer, sending):
-                await self._listen(socket, viewer, sending)
+                await self._listen(socket, viewer, sending=sending, transport=transport)
         finally:
             sending.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
@@ -222,7 +222,12 @@ class CamerasApi:
         return socket
 
     async def _listen(
-        self, socket: web.WebSocketResponse, viewer: Viewer, sending: asyncio.Task[None]
+        self,
+        socket: web.WebSocketResponse,
+        viewer: Viewer,
+        *,
+        sending: asyncio.Task[None],
+        transport: asyncio.Transport,
     ) -> None:
         """Do what a viewer says until one of the two ends."""
         while True:
@@ -230,10 +235,7 @@ class CamerasApi:
             await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
             if not receiving.done():
                 receiving.cancel()
-                too_slow = viewer.is_stuck
-                await socket.close(
-                    code=WSCloseCode.POLICY_VIOLATION if too_slow else WSCloseCode.GOING_AWAY
-                )
+                await _leave(socket, viewer, transport)
                 return
             message = receiving.result()
             if message.type is not WSMsgType.TEXT:
@@ -278,7 +280,16 @@ def _part(picture: Picture) -> bytes:
     return head.encode() + b"\r\n" + picture.jpeg + b"\r\n"
 
 
-def _bound_buffers(request: web.Request) -> None:
+async def _leave(
+    socket: web.WebSocketResponse, viewer: Viewer, transport: asyncio.Transport
+) -> None:
+    """End a connection: who takes nothing would not take a farewell either."""
+    if viewer.is_stuck:
+        transport.abort()
+    await socket.close(code=WSCloseCode.GOING_AWAY)
+
+
+def _bound_buffers(request: web.Request) -> asyncio.Transport:
     """Keep pictures that are late out of the system's buffers, which hold seconds of them."""
     transport = request.transport
     socket = transport.get_extra_info("socket") if transport else None
@@ -287,3 +298,4 @@ def _bound_buffers(request: web.Request) -> None:
     transport.set_write_buffer_limits(high=SEND_BUFFER_BYTES)
     if socket.family in (sockets.AF_INET, sockets.AF_INET6):
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return transport

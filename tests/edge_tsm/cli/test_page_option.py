@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-pytest.importorskip("aiohttp", reason="the page needs aiohttp")
-
 from edge_tsm.cli import main
 from edge_tsm.cli.page import PageOptions
 from edge_tsm.errors import InputError

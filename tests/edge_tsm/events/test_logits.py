@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_tsm.errors import SinkError
 from edge_tsm.events import EventQuery, EventStore, Feedback
 from edge_tsm.events.database import _TABLES, APPLICATION, SCHEMA
 from edge_tsm.events.logits import (
@@ -126,6 +127,19 @@ def test_a_file_of_before_is_brought_up_to_date_with_all_it_has(tmp_path: Path) 
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
     connection.close()
+
+
+def test_a_run_that_could_not_be_written_is_written_with_the_next_answers() -> None:
+    with EventStore() as store:
+        log = log_of(store)
+        fails = "BEGIN SELECT RAISE(FAIL, 'full'); END"
+        store._rows.write(f"CREATE TRIGGER full BEFORE INSERT ON answers {fails}")
+        log.add(answer(1))
+        with pytest.raises(SinkError, match="full"):
+            log.flush()
+        store._rows.write("DROP TRIGGER full")
+        log.add(answer(2))
+        assert [a.time_s for track in log.tracks(HOUR_S) for a in track.answers] == [1.0]
 
 
 def test_what_was_said_goes_with_its_event() -> None:

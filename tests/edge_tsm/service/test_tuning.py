@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("tomlkit", reason="rules are saved by tomlkit")
-
 from edge_tsm.actions.decider import DECIDERS
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold
 from edge_tsm.datatypes import Event, Prediction
@@ -170,7 +168,7 @@ address = "test://64x48/10"
 on = 0.8 # less of the wind
 
 [sources.hall]
-address = "test://64x48/10"
+address = "rtsp://admin:s3cret@camera/1"
 
 [actions] # of all
 on = 0.7
@@ -210,6 +208,12 @@ def test_what_is_tried_reaches_the_run(tmp_path: Path) -> None:
         assert (on_of("hall"), on_of("porch")) == (0.5, 0.8)
         book.attempt(None, {"on": 0.6}, seconds=60)
         assert (on_of("hall"), on_of("porch")) == (0.6, 0.8)
+        book.attempt("hall", {"on": 0.5}, seconds=60)
+        running.pipeline.remove("hall")
+        book.expire()
+        running.pipeline.add(SourceInput(FakeCamera([]), name="hall"))
+        book.expire()
+        assert on_of("hall") == 0.5  # it is back, and decided as before
         book.revert()
         assert (on_of("hall"), on_of("porch")) == (0.7, 0.8)
 
@@ -240,6 +244,7 @@ def test_what_is_saved_in_a_runs_file_survives_a_restart(
     assert "# of all" in text
     assert saved.backup.read_text() == CONFIG
     assert "+on = 0.65" in saved.diff
+    assert "s3cret" not in saved.diff
     assert saved.overridden == ()
     with tuned(layers) as (again, _):
         assert {name: again.rules_of(name) for name in (None, "porch", "hall")} == now

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("aiohttp", reason="the page needs aiohttp")
-pytest.importorskip("tomlkit", reason="the page needs tomlkit")
-
 from tests.helpers.pages import PageRun, layers_of, page_run
 
 TOKEN = "correct horse battery staple"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -23,15 +25,15 @@ async def messages(
     session: aiohttp.ClientSession, run: PageRun, acknowledges: bool = True, **watch: Any
 ) -> AsyncIterator[Shown | dict[str, Any]]:
     """What a page gets that watches this."""
-    async with session.ws_connect(f"{run.url}/ws") as socket:
-        await socket.send_json({"type": "watch", **watch})
-        async for message in socket:
+    async with session.ws_connect(f"{run.url}/ws") as connection:
+        await connection.send_json({"type": "watch", **watch})
+        async for message in connection:
             if message.type is aiohttp.WSMsgType.TEXT:
                 yield json.loads(message.data)
             elif message.type is aiohttp.WSMsgType.BINARY:
                 shown = Shown.parse(message.data)
                 if acknowledges:
-                    await socket.send_json(shown.ack)
+                    await connection.send_json(shown.ack)
                 yield shown
 
 
@@ -184,11 +186,11 @@ def test_one_picture_can_be_had(page: PageRun) -> None:
 )
 def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> None:
     async def work(session: aiohttp.ClientSession) -> int | None:
-        async with session.ws_connect(f"{page.url}/ws") as socket:
-            await socket.send_str(said)
-            async for _ in socket:
+        async with session.ws_connect(f"{page.url}/ws") as connection:
+            await connection.send_str(said)
+            async for _ in connection:
                 pass
-            return socket.close_code
+            return connection.close_code
 
     assert asking(work) in (1003, 1009)
 
@@ -257,3 +259,20 @@ def test_who_takes_nothing_is_let_go() -> None:
         assert viewer.is_stuck
 
     asyncio.run(work())
+
+
+def test_who_never_acknowledges_is_let_go(page: PageRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_tsm.service.web.viewers.ACKNOWLEDGED_S", 0.3)
+    watch = b'{"type": "watch", "pictures": ["porch"]}'
+    mask = b"\0\0\0\0"
+    with socket.create_connection(("127.0.0.1", page.page.server.port), timeout=10) as deaf:
+        deaf.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        deaf.sendall(bytes([0x81, 0x80 | len(watch)]) + mask + watch)
+        data = deaf.recv(65536)
+        with suppress(ConnectionError):  # it ends, in whatever way
+            while data:
+                data = deaf.recv(65536)
+    assert figures(page)["viewers"] == 0
