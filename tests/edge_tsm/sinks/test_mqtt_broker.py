@@ -18,6 +18,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from edge_tsm import demo
 from edge_tsm.datatypes import StateChange
 from edge_tsm.events import EventStore
 from edge_tsm.sinks import SinkContext
@@ -232,12 +233,12 @@ def test_a_second_run_of_the_same_name_is_told(tmp_path: Path) -> None:
 
 
 @needs_mosquitto
-def test_a_process_is_watched_switched_and_killed(tmp_path: Path, bundle: Path) -> None:
+def test_a_process_is_watched_switched_and_killed(tmp_path: Path) -> None:
     """The command as a user types it, up to `kill -9`."""
     with mosquitto(tmp_path) as broker, Listener(broker.port) as listener:
         camera = ("--camera", "porch=test://64x48/10", "--window", "0.6", "--every", "0.3")
         mqtt = ("--mqtt", broker.url, "--mqtt-device", "hall", "--mqtt-scores", "--json")
-        command = [sys.executable, "-m", "edge_tsm", "run", str(bundle), *camera, *mqtt]
+        command = [sys.executable, "-m", "edge_tsm", "run", str(demo.bundle()), *camera, *mqtt]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
             try:
                 assert listener.wait_for("edge-tsm/hall/status") == b"online"
