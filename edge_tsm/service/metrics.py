@@ -21,7 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from edge_tsm.datatypes import SourceState
-from edge_tsm.service.monitor import BUCKETS_S, Figures, Histogram, Monitor
+from edge_tsm.service.monitor import BUCKETS_S, RunCounts, Histogram, Monitor
 
 MOST_LABELS = 64  # with series of their own; the events of the others are summed up
 OTHER = "(other)"
@@ -67,7 +67,7 @@ class RunCollector(Collector):
         family.add_metric([getattr(facts, name) for name in names], 1.0)
         return family
 
-    def _of_sources(self, counted: Figures) -> Iterator[Metric]:
+    def _of_sources(self, counted: RunCounts) -> Iterator[Metric]:
         frames = _counter("frames", "Frames that a source delivered.", "source")
         answers = _counter("answers", "Answers given.", "source")
         losses = _counter("losses", "What was lost, by reason.", "source", "reason")
@@ -87,7 +87,7 @@ class RunCollector(Collector):
             last.add_metric([source], counted.answered_utc_s.get(source, 0.0))
         yield from (frames, answers, losses, up, enabled, last)
 
-    def _states(self, counted: Figures) -> Metric:
+    def _states(self, counted: RunCounts) -> Metric:
         name, text = "edge_tsm_source_state", "The state that a source is in."
         family = StateSetMetricFamily(name, text, labels=["source"])
         for counts in counted.sources:
@@ -95,7 +95,7 @@ class RunCollector(Collector):
             family.add_metric([counts.source], states)
         return family
 
-    def _events(self, counted: Figures) -> Metric:
+    def _events(self, counted: RunCounts) -> Metric:
         """Return the starts by source and label; each pair is there from the beginning."""
         family = _counter("events", "Actions that started.", "source", "label")
         sources = [counts.source for counts in counted.sources]
@@ -140,7 +140,7 @@ def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histog
     family.add_metric(labels, buckets, histogram.sum_s)
 
 
-def _of_sinks(counted: Figures) -> Iterator[Metric]:
+def _of_sinks(counted: RunCounts) -> Iterator[Metric]:
     delivered = _counter("sink_delivered", "What a sink delivered.", "sink")
     lost = _counter("sink_losses", "What a sink did not deliver, by reason.", "sink", "reason")
     pending = _gauge("sink_pending", "What a sink is to deliver still.", "sink")

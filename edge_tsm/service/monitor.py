@@ -72,7 +72,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Figures:
+class RunCounts:
     """Everything that was counted so far; every number only grows.
 
     `events` are starts by (source, class index), `answered_utc_s` are seconds since 1970 of each
@@ -210,11 +210,11 @@ class Monitor:
 
     # --- what is seen ---
 
-    def counted(self) -> Figures:
+    def counted(self) -> RunCounts:
         """Return everything that was counted so far."""
         sinks = self._dispatcher.counts() if self._dispatcher else {}
         with self._lock:
-            return Figures(
+            return RunCounts(
                 tuple(self._counts()),
                 sinks,
                 dict(self._events),
