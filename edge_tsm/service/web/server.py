@@ -23,6 +23,7 @@ from edge_tsm.service.web.security import HEADERS, Access, Guard
 
 MOST_BODY_BYTES = 64 * 1024
 CLOSE_S = 2.0
+SHUTDOWN_S = 0.2  # for requests that are being answered
 ROUTE: web.AppKey[Route] = web.AppKey("route", Route)
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class WebServer:
             self._application(),
             access_log=None,
             handle_signals=False,
-            shutdown_timeout=CLOSE_S / 2,
+            shutdown_timeout=SHUTDOWN_S,
             handler_cancellation=True,
         )
         await runner.setup()
