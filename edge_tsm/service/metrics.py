@@ -21,7 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from edge_tsm.datatypes import SourceState
-from edge_tsm.service.monitor import BUCKETS_S, RunCounts, Histogram, Monitor
+from edge_tsm.service.monitor import BUCKETS_S, Histogram, Monitor, RunCounts
 
 MOST_LABELS = 64  # with series of their own; the events of the others are summed up
 OTHER = "(other)"
