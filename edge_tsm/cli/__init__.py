@@ -18,6 +18,7 @@ from edge_tsm.cli.demo import demo
 from edge_tsm.cli.doctor import doctor
 from edge_tsm.cli.evaluate import evaluate_command
 from edge_tsm.cli.frames import frames
+from edge_tsm.cli.health import health
 from edge_tsm.cli.info import info
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
@@ -93,4 +94,4 @@ def main(debug: bool) -> None:
 main.section("Answers", demo, run, config_command)
 main.section("Models", convert, info, verify, bench)
 main.section("Data", frames, evaluate_command)
-main.section("This machine", doctor)
+main.section("This machine", doctor, health)

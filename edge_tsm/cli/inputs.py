@@ -140,6 +140,23 @@ class InputOptions:
             SourceError: one cannot be opened.
             InputError: options that make no sense.
         """
+        sources, named, required = dict[str, Source](), self.named, self.required
+        # A single camera that is not there is most likely a typo, and an error before all else.
+        deferred = required == "none" or (required == "any" and len(named) > 1)
+        for name, uri in named.items():
+            source = self._opened(name, uri, clock, deferred=deferred)
+            sources[name] = stack.enter_context(closing(source))
+        return sources
+
+    def reopen(self, name: str, clock: Clock) -> Source:
+        """Open a source once more; it need not be there yet.
+
+        Raises:
+            SourceError, InputError: as `open`.
+        """
+        return self._opened(name, self.named[name], clock, deferred=True)
+
+    def _opened(self, name: str, uri: str | int, clock: Clock, *, deferred: bool) -> Source:
         options = SourceOptions(
             size=self.size,
             pixel_format=self.pixel_format,
@@ -148,14 +165,8 @@ class InputOptions:
             timeout_s=self.timeout,
         )
         timed = replace(options, fps=self.fps)
-        sources, named, required = dict[str, Source](), self.named, self.required
-        # A single camera that is not there is most likely a typo, and an error before all else.
-        deferred = required == "none" or (required == "any" and len(named) > 1)
-        for name, uri in named.items():
-            own = self._own_options(name, timed if takes_rate(uri) else options)
-            source = open_source(uri, options=own, clock=clock, deferred=deferred)
-            sources[name] = stack.enter_context(closing(source))
-        return sources
+        own = self._own_options(name, timed if takes_rate(uri) else options)
+        return open_source(uri, options=own, clock=clock, deferred=deferred)
 
     def input(self, name: str, source: Source, rules: Rules | None) -> SourceInput:
         """Return a source with its id, and the pace and rules that a file gives it alone."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.configuration import config_path, is_given
@@ -18,6 +19,8 @@ from edge_tsm.errors import InputError
 from edge_tsm.events import DiskFullError, EventStore, Limits
 from edge_tsm.service.rule_layers import RuleLayers
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
+from edge_tsm.sinks.mqtt.options import MqttOptions
+from edge_tsm.sinks.run import Run, UnknownRun
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
@@ -52,6 +55,16 @@ class OutputOptions:
     quota_mb: int = SegmentLimits.quota_bytes // 1_000_000
     sinks: tuple[str, ...] = ()
     essential: tuple[str, ...] = ()
+    mqtt: str | None = None
+    mqtt_user: str | None = None
+    mqtt_password: str | None = None
+    mqtt_ca: Path | None = None
+    mqtt_cert: Path | None = None
+    mqtt_key: Path | None = None
+    mqtt_device: str | None = None
+    mqtt_discovery: str = MqttOptions.discovery
+    mqtt_scores: bool = False
+    mqtt_snapshots: bool = False
 
     def requests(self, *, live: bool) -> list[SinkRequest]:
         """Return the sinks that are asked for; --save of a recording is none.
@@ -73,6 +86,7 @@ class OutputOptions:
         named = {
             "--events": ("events", self.events),
             "--webhook": ("webhook", self.webhook),
+            "--mqtt": ("mqtt", self.mqtt),
             "--snapshots": ("snapshots", self.snapshots),
             "--clips": ("clips", self.clips),
             "--record": ("recorder", self.record),
@@ -116,6 +130,7 @@ class OutputOptions:
         *,
         store: EventStore,
         on_close: Callable[[], object],
+        run: Run | None = None,
     ) -> SinkContext:
         """Return what the sinks learn of a run; `on_close` is called when a window is closed."""
         return SinkContext(
@@ -128,7 +143,13 @@ class OutputOptions:
             clock=clock,
             store=store,
             segments=SegmentLimits(self.segment, self.quota_mb * 1_000_000),
+            mqtt=self._mqtt_options(),
+            run=run or UnknownRun(),
         )
+
+    def _mqtt_options(self) -> MqttOptions:
+        names = [option.name for option in fields(MqttOptions)]
+        return MqttOptions(**{name: getattr(self, f"mqtt_{name}") for name in names})
 
 
 @dataclass(frozen=True)
@@ -256,6 +277,38 @@ _OUTPUTS: tuple[Decorator, ...] = (
         help="End the run when this sink fails, as recorder; repeatable.",
     ),
 )
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_MQTT: tuple[Decorator, ...] = (
+    click.option(
+        "--mqtt",
+        metavar="URL",
+        envvar="EDGE_TSM_MQTT",
+        help="Broker, as mqtt://HOST[:PORT], or mqtts:// for TLS. Publishes events, states and the "
+        "current action, and tells Home Assistant of itself.",
+    ),
+    click.option("--mqtt-user", metavar="NAME", help="Login there."),
+    click.option(
+        "--mqtt-password",
+        metavar="env:NAME|file:PATH",
+        envvar="EDGE_TSM_MQTT_PASSWORD",
+        help="Its password.",
+    ),
+    click.option("--mqtt-ca", type=_FILE, help="Whose certificates to trust (PEM)."),
+    click.option("--mqtt-cert", type=_FILE, help="Certificate of our own (PEM)."),
+    click.option("--mqtt-key", type=_FILE, help="Its key (PEM)."),
+    click.option(
+        "--mqtt-device", metavar="NAME", help="What this run is called. [default: the host's name]"
+    ),
+    click.option(
+        "--mqtt-discovery",
+        metavar="PREFIX",
+        default=MqttOptions.discovery,
+        show_default=True,
+        help="Home Assistant's prefix; '' tells it nothing.",
+    ),
+    click.option("--mqtt-scores", is_flag=True, help="Publish every answer."),
+    click.option("--mqtt-snapshots", is_flag=True, help="Publish a picture at each start."),
+)
 _RULES: tuple[Decorator, ...] = (
     click.option("--actions", is_flag=True, help="Report starts and ends of actions."),
     click.option(
@@ -280,7 +333,12 @@ _RULES: tuple[Decorator, ...] = (
     click.option("--background", multiple=True, help="Label that means nothing; repeatable."),
     click.option("--ignore", "ignored", multiple=True, help="Label left out; repeatable."),
 )
-output_options = grouped("outputs", OutputOptions, _OUTPUTS, title="Where answers go")
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of outputs; the command gets `outputs`, an `OutputOptions`."""
+    outputs = grouped("outputs", OutputOptions, _OUTPUTS, title="Where answers go")(command)
+    return cloup.option_group("MQTT and Home Assistant", *_MQTT)(outputs)
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:

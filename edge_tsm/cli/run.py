@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from edge_tsm import __version__
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
@@ -28,13 +29,16 @@ from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.endpoints import Endpoints, MetricsServer
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.running import Running
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, Route, open_routes
+from edge_tsm.sinks.run import RunFacts
 from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
-from edge_tsm.system.secrets import warn_of_visible_secrets
+from edge_tsm.system.secrets import warn_of_visible_password, warn_of_visible_secrets
 
 if TYPE_CHECKING:
     from edge_tsm.service.web.page import Page
@@ -67,6 +71,28 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class ServiceOptions:
+    """Who may look at a run from outside, as the options below say."""
+
+    metrics: str | None = None
+
+    def serve(self, monitor: Monitor, stack: ExitStack, page: Page | None) -> None:
+        """Serve what is asked for until `stack` ends; on a `page`, before it answers, in any case.
+
+        Raises:
+            InputError: no address, or what it needs is not installed.
+            SinkError: it cannot be listened there.
+        """
+        endpoints = Endpoints(monitor)
+        if page is not None:
+            from edge_tsm.service.web.health_api import health_routes
+
+            page.server.add(health_routes(endpoints))
+        if self.metrics is not None:
+            stack.enter_context(MetricsServer(endpoints, self.metrics))
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """All that `run` can be asked for."""
 
@@ -76,6 +102,7 @@ class RunOptions:
     rules: RuleOptions = field(default_factory=RuleOptions)
     page: PageOptions = field(default_factory=PageOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    service: ServiceOptions = field(default_factory=ServiceOptions)
 
 
 _PACE: tuple[Decorator, ...] = (
@@ -84,6 +111,13 @@ _PACE: tuple[Decorator, ...] = (
     click.option("--duration", type=_POSITIVE, help="Live: stop after so many seconds."),
     click.option("--max-answers", type=click.IntRange(min=1), help="Stop after so many answers."),
     click.option("--stats", type=_POSITIVE, help="Live: log rates and delays every N seconds."),
+)
+_SERVICE: tuple[Decorator, ...] = (
+    click.option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve /metrics for Prometheus, /livez and /readyz, as at 127.0.0.1:9109.",
+    ),
 )
 _VARIANT: Decorator = click.option(
     "--variant",
@@ -135,6 +169,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @pace_options
 @output_options
 @rule_options
+@grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
 @cloup.option_group("Model", _VARIANT)
 @model_options
@@ -155,6 +190,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
     with ExitStack() as stack:
         messages = stack.enter_context(messages_to_stderr())
         warn_of_visible_secrets(_addresses(inputs, outputs), sys.argv)
+        warn_of_visible_password("--mqtt-password", outputs.mqtt_password, sys.argv)
         clock = inputs.clock()
         sources = inputs.open(clock, stack)
         if not (live := any(source.live for source in sources.values())):
@@ -172,8 +208,13 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
         store = stack.enter_context(outputs.store(requests, clock))
+        given = [inputs.input(name, source, rules) for name, source in sources.items()]
+        applied = filter(None, [rules, *(one.rules for one in given)])
+        facts = RunFacts.of(recognizer, sources, applied, version=__version__)
+        reopen = functools.partial(inputs.reopen, clock=clock)
+        monitor = Monitor(facts, given, clock, reopen)
         context = outputs.context(
-            list(sources.values()), clock, store=store, on_close=watch.stopped.set
+            list(sources.values()), clock, store=store, run=monitor, on_close=watch.stopped.set
         )
         dispatcher = stack.enter_context(
             Dispatcher(
@@ -185,16 +226,15 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         messages.lift = dispatcher.lift
         lines = {s: Progress(f"decoding {Path(sources[s].uri).name}") for s in sources}
         pipeline = Pipeline(
-            [
-                _wired(inputs.input(name, source, rules), dispatcher, lines[name], page)
-                for name, source in sources.items()
-            ],
+            [monitor.wired(_wired(one, dispatcher, lines[one.name or ""], page)) for one in given],
             recognizer,
             window_s=inputs.window_s(recognizer.card, options.pace.window),
             every_s=options.pace.every,
             capture=inputs.capture(clock),
             rules=rules,
         )
+        monitor.watch(pipeline, dispatcher)
+        options.service.serve(monitor, stack, page)
         if page is not None:
             running = Running(pipeline, dispatcher, recognizer, store, clock, outputs.folders())
             page.attach(running, options.rules.layers(bundle, inputs))
@@ -207,6 +247,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
             for line in lines.values():
                 line.clear()
             dispatcher.write(prediction)
+            monitor.answered(prediction)
             supervisor.answered(prediction)
             if number == 0 and outputs.save and not live:
                 [source] = sources.values()
@@ -216,7 +257,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
 def _addresses(inputs: InputOptions, outputs: OutputOptions) -> list[str]:
     sinks = [sink.partition("=")[2] for sink in outputs.sinks]
     uris = [] if inputs.own else map(str, inputs.uris)
-    return [*uris, *sinks, *([outputs.webhook] if outputs.webhook else [])]
+    return [*uris, *sinks, *filter(None, (outputs.webhook, outputs.mqtt))]
 
 
 def _print_model(recognizer: Recognizer) -> None:

@@ -87,11 +87,12 @@ class Rows:
         rows = self.all("SELECT * FROM destinations")
         return {name: DestinationState(*state) for name, *state in rows}
 
-    def refused(self, destination: str) -> list[Message]:
-        """Return what a destination has refused, oldest first."""
+    def refused(self, destination: str, most: int = -1) -> list[Message]:
+        """Return what a destination has refused, the longest ago if not all, oldest first."""
         query = "SELECT messages.* FROM messages JOIN parked USING (event_id, kind)"
-        query += " WHERE destination = ? ORDER BY number"
-        return [Message(*row) for row in self.all(query, destination)]
+        query += " WHERE destination = ? ORDER BY parked.rowid LIMIT ?"
+        rows = self.all(query, destination, most)
+        return sorted((Message(*row) for row in rows), key=lambda message: message.number)
 
     def message_after(self, number: int) -> Message | None:
         """Return the first message with a larger number."""

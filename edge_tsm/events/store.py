@@ -246,6 +246,11 @@ class EventStore:
             self._save_destination(destination)
         return self.counts(destination)
 
+    def retry(self, destination: str, most: int) -> None:
+        """Tell a destination once more, first of all, what it refused the longest ago."""
+        with self._lock, suppress(SinkError), self._io():
+            self._destinations[destination].again = self._rows.refused(destination, most)
+
     def next(self, destination: str) -> Message | None:
         """Return the oldest message that a destination has not been told, None if it has all."""
         with self._lock:

@@ -20,7 +20,7 @@ from edge_tsm.sources.base import PixelFormat
 from edge_tsm.sources.names import source_ids
 from edge_tsm.system.files import read_bounded
 from edge_tsm.system.redact import redact
-from edge_tsm.system.secrets import resolve, warn_if_others_can_read
+from edge_tsm.system.secrets import is_written_out, resolve, warn_if_others_can_read
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -115,6 +115,33 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
+class MqttConfig:
+    """A broker, the login there, and what it is told; as the options `--mqtt-…` of `run`.
+
+    Args:
+        url: `mqtt://HOST[:PORT]`, or mqtts; this and `password` may be `env:NAME` or `file:PATH`.
+    """
+
+    url: str | None = None
+    user: str | None = None
+    password: str | None = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    device: str | None = None
+    discovery: str | None = None
+    scores: bool | None = None
+    snapshots: bool | None = None
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """Where metrics and health are served: `address` is `HOST:PORT`."""
+
+    address: str | None = None
+
+
+@dataclass(frozen=True)
 class ActionConfig:
     """How answers become actions; `rules` is a file or a preset, the rest is changed of it."""
 
@@ -179,6 +206,8 @@ class RunConfig:
     input: InputConfig = field(default_factory=InputConfig)
     pace: PaceConfig = field(default_factory=PaceConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     sinks: dict[str, Values] = field(default_factory=dict)
     actions: ActionConfig = field(default_factory=ActionConfig)
     page: PageConfig = field(default_factory=PageConfig)
@@ -187,7 +216,8 @@ class RunConfig:
     def secrets(self) -> Iterator[str]:
         """Yield every text that may be or name a secret."""
         yield from (str(source.address) for source in self.sources.values())
-        yield from (text for text in (self.output.webhook, self.page.token) if text)
+        named = (self.output.webhook, self.mqtt.url, self.mqtt.password, self.page.token)
+        yield from filter(None, named)
         for value in self.sinks.values():
             if not isinstance(value, bool):
                 yield from (value,) if isinstance(value, str) else value
@@ -219,7 +249,8 @@ def read_config(path: Path) -> RunConfig:
     config = decode(RunConfig, data, str(path), InputError)
     for problem in _problems(config):
         raise InputError(f"{path}: {problem}")
-    if any(redact(text) != text for text in config.secrets()):
+    written_out = is_written_out(config.mqtt.password)
+    if written_out or any(redact(text) != text for text in config.secrets()):
         warn_if_others_can_read(path)
     return config
 
@@ -290,5 +321,7 @@ def option_values(config: RunConfig) -> dict[str, Any]:
     """Return what the sections say, by keys, which are called as the options are."""
     sections = (config.input, config.pace, config.output, config.actions, config.model)
     found = {f.name: getattr(section, f.name) for section in sections for f in fields(section)}
+    mqtt = {f"mqtt_{name}": value for name, value in vars(config.mqtt).items()}
+    found |= mqtt | {"mqtt": mqtt.pop("mqtt_url"), "metrics": config.metrics.address}
     given = {name: value for name, value in found.items() if value not in (None, (), {})}
     return {**given, **({"bundle": config.bundle} if config.bundle else {})}

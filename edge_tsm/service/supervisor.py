@@ -112,10 +112,14 @@ class Supervisor:
                 return
 
     def _notify(self, now_s: float) -> None:
-        """Tell the service manager that the run turns, if it did since the last glance but one."""
+        """Tell the service manager that the run turns, if it did since the last glance but one.
+
+        The loop is asked to turn in any case: others look at its last turn.
+        """
+        turned_s = self._pipeline.heartbeat()
         if not self._notifier.is_notified:
             return
-        if now_s - self._pipeline.heartbeat() <= TURNED_S:
+        if now_s - turned_s <= TURNED_S:
             self._notifier.alive(now_s)
         counts = self._pipeline.counts()
         states = [(c.source, c.state) for c in counts]

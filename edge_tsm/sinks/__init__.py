@@ -1,4 +1,4 @@
-"""Where answers go: terminals, JSON lines, windows, videos, functions, web servers, folders.
+"""Where answers go: terminals, JSON lines, windows, videos, functions, servers, brokers, folders.
 
 `SINKS` lists the kinds that are asked for by name. Another package brings a kind of its own as an
 entry point of the group `edge_tsm.sinks` that refers to a `SinkKind`.
@@ -17,6 +17,8 @@ from edge_tsm.errors import InputError
 from edge_tsm.events import EventStore
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
+from edge_tsm.sinks.mqtt.options import MqttOptions
+from edge_tsm.sinks.run import Run, UnknownRun
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.plugins import plugin
@@ -50,6 +52,8 @@ class SinkContext:
         clock: of deadlines and pauses.
         store: keeps events; without one a sink that needs it has its own, in memory.
         segments: when a recording or a saved video goes on in a new piece, and what all may take.
+        mqtt: what the sink of that name is told beside an address.
+        run: what it may know of the run, and ask of it.
         name: of the sink that is opened, unique within the run.
         essential: its errors are to end the run.
     """
@@ -64,6 +68,8 @@ class SinkContext:
     clock: Clock = SYSTEM_CLOCK
     store: EventStore | None = None
     segments: SegmentLimits = field(default_factory=SegmentLimits)
+    mqtt: MqttOptions = field(default_factory=MqttOptions)
+    run: Run = field(default_factory=UnknownRun)
     name: str = ""
     essential: bool = False
 
@@ -137,7 +143,7 @@ class SinkRequest:
 
 def _kind(name: str, opener: str, value: str = "", **flags: bool) -> SinkKind:
     """Return a kind of this room, whose module is imported when the sink is opened."""
-    module, function = opener.split(".")
+    module, _, function = opener.rpartition(".")
 
     def open_sink(value: str, context: SinkContext) -> Sink:
         open_one: Opener = getattr(import_module(f"edge_tsm.sinks.{module}"), function)
@@ -155,6 +161,7 @@ _KINDS = (
     _kind("events", "keeper.open_keeper", "FILE", **_EVENTS),
     _kind("logits", "keeper.open_logits", "[HOURS]", needs_actions=True, live_only=True),
     _kind("webhook", "webhook.open_webhook", "URL", last=True, **_EVENTS),
+    _kind("mqtt", "mqtt.sink.open_mqtt", "URL", needs_actions=True, last=True),
     _kind("snapshots", "snapshots.open_snapshots", "FOLDER", live_only=True, **_EVENTS),
     _kind("clips", "snapshots.open_clips", "FOLDER", live_only=True, **_EVENTS),
     _kind("window", "window.open_window", live_only=True),

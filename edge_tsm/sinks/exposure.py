@@ -7,6 +7,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
+_ENCRYPTED = {"http": "https", "mqtt": "mqtts"}  # by the scheme that is not
+
 
 def exposures(url: str) -> Iterator[str]:
     """Yield what exposes credentials that go with a request to `url`, in words for a warning.
@@ -20,8 +22,8 @@ def exposures(url: str) -> Iterator[str]:
     if proxy and not urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         name = urllib.parse.urlsplit(proxy).hostname or "a proxy"
         yield f"credentials go through the proxy {name}; set no_proxy={host} if they should not"
-    if scheme == "http" and not _is_loopback(host):
-        yield f"credentials go to {host} unencrypted; use https"
+    if (safe := _ENCRYPTED.get(scheme)) and not _is_loopback(host):
+        yield f"credentials go to {host} unencrypted; use {safe}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, Handover
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 OUTAGE = 2  # failed attempts; a single one that the next makes good is not worth a line
+RETRY_S, MOST_RETRIED = 3600.0, 100  # of what was refused: someone may have mended a token
 LONGEST_ASKED_S = 86_400.0  # what a server may ask for; more is a mistake of its
 
 _log = logging.getLogger(__name__)
@@ -24,11 +25,14 @@ class Refused(SinkError):
 
 
 class Unavailable(SinkError):
-    """The destination is away or busy; `retry_after_s` is how long it asks to be left alone."""
+    """The destination is away or busy; `retry_after_s` is how long it asks to be left alone.
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    Where the destination has `told` of it, the outbox does not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, told: bool = False) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.told = retry_after_s, told
 
 
 class Destination(Protocol):
@@ -52,7 +56,8 @@ class Outbox:
 
     A message is told again until the destination takes or refuses it, with pauses that double up to
     `LONGEST_PAUSE_S` and are at least as long as the destination asks; what follows waits in the
-    store. A refused one is set aside and counted. An outage, from the second failed
+    store. A refused one is set aside and counted, and tried again with the next start and after
+    every `RETRY_S`. An outage, from the second failed
     attempt on, is logged once, and its end.
 
     Args:
@@ -72,10 +77,11 @@ class Outbox:
         owned: bool = False,
     ) -> None:
         self._destination, self._store, self._name, self._owned = destination, store, name, owned
-        self._random = random.Random(seed)
+        self._clock, self._random = clock, random.Random(seed)
+        self._retry_s: float | None = None  # when what was refused is tried again
         self._changed = clock.condition()
-        self._closing = self._canceled = self._ended = False
-        self._failures, self._refusing = 0, False
+        self._closing = self._canceled = self._ended = self._hurried = False
+        self._failures, self._refusing, self._told = 0, False, False
         self._error: BaseException | None = None
         store.register(name)
         clock.start(self._work, name=f"edge-tsm {name} courier")
@@ -108,6 +114,12 @@ class Outbox:
         self._destination.cancel()
         self._store.wake()
 
+    def hurry(self) -> None:
+        """End the pause before the next attempt, or leave it out: the destination is back."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Return when everything was told, or after `cancel`."""
         with self._changed:
@@ -136,12 +148,19 @@ class Outbox:
         """Wait for the next message; None at the end."""
         while not self._canceled:
             version = self._store.version
+            self._retry_refused()
             if (message := self._store.next(self._name)) is not None:
                 return message
             if self._closing:
                 break
-            self._store.wait(version)
+            until_s = self._retry_s
+            self._store.wait(version, None if until_s is None else until_s - self._clock.now())
         return None
+
+    def _retry_refused(self) -> None:
+        if self._retry_s is not None and self._clock.now() >= self._retry_s:
+            self._retry_s = None
+            self._store.retry(self._name, MOST_RETRIED)
 
     def _deliver(self, message: Message) -> None:
         """Make one attempt."""
@@ -156,23 +175,27 @@ class Outbox:
 
     def _settle(self, message: Message) -> None:
         self._store.settle(self._name, message)
-        if self._failures >= OUTAGE:
+        if self._told:
             _log.warning("%s: delivers again, after %d attempts", self._name, self._failures)
-        self._failures, self._refusing = 0, False
+        self._failures, self._refusing, self._told = 0, False, False
 
     def _set_aside(self, message: Message, error: Refused) -> None:
         """Log the first of a series only."""
         self._store.settle(self._name, message, refused=str(error))
         if not self._refusing:
             _log.warning("%s: %s; %s is set aside", self._name, error, message.key)
-        self._failures, self._refusing = 0, True
+        self._failures, self._refusing, self._told = 0, True, False
+        if self._retry_s is None:
+            self._retry_s = self._clock.now() + RETRY_S
 
     def _pause(self, error: Unavailable) -> None:
-        if self._failures + 1 == OUTAGE and not self._canceled:
+        if self._failures + 1 >= OUTAGE and not (self._told or error.told or self._canceled):
+            self._told = True
             _log.warning("%s: %s; events are kept until it takes them", self._name, error)
         pause_s = min(FIRST_PAUSE_S * 2 ** min(self._failures, 9), LONGEST_PAUSE_S)
         pause_s *= self._random.uniform(0.5, 1.0)
         self._failures += 1
         with self._changed:
-            if not self._canceled:
+            if not (self._canceled or self._hurried):
                 self._changed.wait(max(pause_s, min(error.retry_after_s, LONGEST_ASKED_S)))
+            self._hurried = False

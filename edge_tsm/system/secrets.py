@@ -74,6 +74,25 @@ def warn_of_visible_secrets(addresses: Iterable[str], arguments: Sequence[str]) 
             )
 
 
+def is_written_out(secret: str | None) -> bool:
+    """Return whether a secret stands there itself, and is not named.
+
+    >>> is_written_out("hunter2"), is_written_out("env:PASSWORD"), is_written_out(None)
+    (True, False, False)
+    """
+    return bool(secret) and _REFERENCE.fullmatch(secret or "") is None
+
+
+def warn_of_visible_password(option: str, password: str | None, arguments: Sequence[str]) -> None:
+    """Log a warning if a password stands in a process's arguments."""
+    if is_written_out(password) and {password, f"{option}={password}"} & set(arguments):
+        _log.warning(
+            "%s: it is an argument, which `ps` shows to every user here; write env:NAME or "
+            "file:PATH instead, or use --config",
+            option,
+        )
+
+
 def warn_if_others_can_read(path: Path) -> None:
     """Log a warning if a file with secrets is not its owner's alone.
 

@@ -26,7 +26,9 @@ def write(folder: Path, text: str, mode: int = 0o600) -> Path:
 def keys() -> set[str]:
     config = RunConfig()
     sections = (config.input, config.pace, config.output, config.actions, config.model)
-    return {_RENAMED.get(key, key) for section in sections for key in vars(section)}
+    named = {_RENAMED.get(key, key) for section in sections for key in vars(section)}
+    mqtt = {"mqtt" if key == "url" else f"mqtt_{key}" for key in vars(config.mqtt)}
+    return named | mqtt | {"metrics"}
 
 
 def test_every_option_of_run_has_its_place() -> None:
@@ -43,12 +45,12 @@ def test_the_example_is_complete_and_right() -> None:
     for key in {
         key for key in (*keys(), *vars(config.page), "sinks", "address") if key != "as_json"
     } | {"json"}:
-        assert f"{key} = " in text or f"{key}]" in text, key
+        assert f"{key.removeprefix('mqtt_')} = " in text or f"{key}]" in text, key
 
 
 def test_the_example_is_right_with_all_that_is_commented_out(tmp_path: Path) -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    names = ("size = [", "fps =", "pixel_format =", "require_all", "mqtt")
+    names = ("size = [", "fps =", "pixel_format =", "require_all", "telegram")
     kept = [
         line.removeprefix("# ") if "=" in line and not any(n in line for n in names) else line
         for line in lines
@@ -58,6 +60,9 @@ def test_the_example_is_right_with_all_that_is_commented_out(tmp_path: Path) -> 
     _, tables = text.split("bundle =", 1)
     config = read_config(write(tmp_path, "bundle =" + tables))
     assert config.actions.thresholds["wave"].on == 0.8
+    given = defaults(config)
+    assert (given["mqtt"], given["mqtt_scores"]) == ("mqtts://broker.local", True)
+    assert given["metrics"] == "127.0.0.1:9109"
     assert defaults(config)["sinks"] == [
         *("webhook=env:SECOND_HOOK", "webhook=file:/etc/edge-tsm/third-hook")
     ]

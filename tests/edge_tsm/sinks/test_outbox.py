@@ -143,6 +143,25 @@ def test_a_refused_event_is_set_aside_and_told_once(caplog: pytest.LogCaptureFix
     assert "delivers again" not in caplog.text
 
 
+def test_what_was_refused_is_tried_again_every_hour(tmp_path: Path) -> None:
+    """A wrong token used to keep events aside until the next start."""
+    clock = VirtualClock()
+    with serving(403, 403, 403, 400) as server, EventStore(tmp_path / "e", clock=clock) as store:
+        sink = outbox(server.url, store, clock)
+        for number in range(1, 4):
+            sink.write(answer(stored(number)), "cam")
+        drained(sink, clock)
+        with (changed := clock.condition()):
+            changed.wait(3590.0)
+            assert sink.counts() == RouteCounts(delivered=0, dropped=0, failed=3)
+            changed.wait(20.0)
+            assert sink.counts() == RouteCounts(delivered=2, dropped=0, failed=1)
+            changed.wait(3600.0)
+        sink.close()
+        assert sink.counts() == RouteCounts(delivered=3, dropped=0, failed=0)
+        assert [start_s for start_s, _ in bodies(server)] == [1, 2, 3, 1, 2, 3, 1]
+
+
 def test_what_falls_to_a_limit_before_it_was_told_is_counted_as_lost() -> None:
     clock, port = VirtualClock(), free_port()
     with EventStore(limits=Limits(most_events=3), clock=clock) as store:

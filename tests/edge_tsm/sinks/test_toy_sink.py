@@ -85,7 +85,10 @@ def test_another_package_brings_a_sink(
 @pytest.mark.parametrize(
     ("sink", "message"),
     [
-        ("tally=x", "no sink 'tally'; there are clips, events, json, live, recorder, "),
+        (
+            "tally=x",
+            "no sink 'tally'; there are clips, events, json, live, logits, mqtt, recorder, ",
+        ),
         ("snapshots=x", "--sink snapshots is for live sources"),
         ("webhook", "--sink webhook needs a value: webhook=URL"),
         ("json=x", "--sink json takes no value, got 'x'"),

@@ -93,24 +93,32 @@ def test_a_server_that_is_away_is_named_without_its_secrets() -> None:
     assert str(caught.value) == f"http://127.0.0.1:{port}: Connection refused"
 
 
-def drip(end: socket.socket) -> None:
+def drip(end: socket.socket, ended: threading.Event) -> None:
     for byte in b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200:
         end.sendall(bytes([byte]))
-        time.sleep(0.05)
+        if ended.wait(0.05):
+            return
 
 
-def drip_after_the_headers(end: socket.socket) -> None:
+def drip_after_the_headers(end: socket.socket, ended: threading.Event) -> None:
     end.sendall(b"HTTP/1.1 200 OK\r\n")
-    for _ in range(200):
+    while not ended.wait(0.05):
         end.sendall(b"X: y\r\n")
-        time.sleep(0.05)
 
 
-@pytest.mark.parametrize("talk", [drip, drip_after_the_headers, lambda end: time.sleep(2)])
-def test_an_attempt_takes_no_longer_than_it_may(talk: Callable[[socket.socket], object]) -> None:
-    started_s = time.monotonic()
-    with talking(talk) as url, pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
-        Webhook(url, timeout_s=0.3).send(MESSAGE)
+def say_nothing(end: socket.socket, ended: threading.Event) -> None:
+    ended.wait(5)
+
+
+@pytest.mark.parametrize("talk", [drip, drip_after_the_headers, say_nothing])
+def test_an_attempt_takes_no_longer_than_it_may(
+    talk: Callable[[socket.socket, threading.Event], object],
+) -> None:
+    started_s, ended = time.monotonic(), threading.Event()
+    with talking(lambda end: talk(end, ended)) as url:
+        with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+            Webhook(url, timeout_s=0.3).send(MESSAGE)
+        ended.set()
     assert time.monotonic() - started_s < 3
 
 
