@@ -8,9 +8,19 @@ from pathlib import Path
 from converters.checkpoints import Checkpoint, read_checkpoint
 from converters.recipe import Options, Recipe, resolve
 
-
-_SUFFIXES = (".tar", ".pth", ".pt", ".ckpt", ".best", ".pyth", ".pkl", ".bin")
-_SUFFIXES += (".pdparams", ".safetensors", ".npz")
+_SUFFIXES = [
+    ".tar",
+    ".pth",
+    ".pt",
+    ".ckpt",
+    ".best",
+    ".pyth",
+    ".pkl",
+    ".bin",
+    ".pdparams",
+    ".safetensors",
+    ".npz",
+]
 
 
 @dataclass(frozen=True)
