@@ -110,7 +110,7 @@ Examples:
   edge-tsm evaluate gestures.bundle val.txt
   edge-tsm evaluate a.bundle b.bundle val.txt --method both --charts charts/
   edge-tsm evaluate a.bundle/model.xml a.bundle/model.int8.xml val.txt
-  edge-tsm evaluate slowfast.bundle val.txt --clips 10 --crops 3 --average softmax
+  edge-tsm evaluate x.bundle val.txt --clips 10 --crops 3 --average softmax
   edge-tsm evaluate timesformer.bundle val.txt --crops 3
 """
 
