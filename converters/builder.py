@@ -323,7 +323,7 @@ class _Builder:
     def _assess(self, holdout: Holdout, writers: Iterable[Writer]) -> None:
         """Compare what the bundle holds, and what it does not because it is worse."""
         refused = [
-            file_entry(self._folder / writer.file, writer, (), proven=False)
+            file_entry(self._folder / writer.file, writer, self._others(writer), proven=False)
             for writer in writers
             if writer.file not in self._files and (self._folder / writer.file).exists()
         ]
@@ -355,9 +355,8 @@ class _Builder:
         with self._step(writer.step, path, checker, writer.precision, writer.engine):
             writer.write(self._sources[source](), self._card, path)
         self._sources[form] = lambda: path
-        others = [name for name in readers(path) if name != writer.engine]
         checks = {writer.engine: self._steps[-1].check}
-        for engine in others if writer.target == "any" and not self._settings.ir else []:
+        for engine in self._others(writer):
             check = checker.check(path, self._card, engine=engine, precision=writer.precision)
             on = f"on {ENGINES[engine].title}"
             self._steps.append(Step(f"{writer.step} {on}", path.name, 0.0, check))
@@ -366,6 +365,12 @@ class _Builder:
         self._note_unproven(path.name, checks)
         proven = all(check.proven for check in checks.values())
         self._files[path.name] = file_entry(path, writer, list(checks)[1:], proven=proven)
+
+    def _others(self, writer: Writer) -> list[str]:
+        """Return the further engines that an artifact must be proven on."""
+        if writer.target != "any" or self._settings.ir:
+            return []
+        return [name for name in readers(Path(writer.file)) if name != writer.engine]
 
     def _note_unproven(self, name: str, checks: Mapping[str, Check]) -> None:
         reasons = [reason for check in checks.values() for reason in check.reasons]

@@ -14,7 +14,7 @@ from pathlib import Path
 from converters.architectures.classifier import cache_shapes
 from converters.export import Writer
 from converters.recipe import Recipe
-from edge_tsm.backends import artifact_parts
+from edge_tsm.backends import artifact_parts, engine, versions
 from edge_tsm.bundle.card import (
     CARD_FILE,
     SCHEMA,
@@ -75,9 +75,14 @@ def _streaming(recipe: Recipe) -> Streaming | None:
 
 
 def _tools() -> dict[str, str]:
-    return {
-        n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim", "onnxruntime", "openvino")
+    return {n: version(n) for n in ("edge-tsm", "torch", "onnx", "onnxsim")} | {
+        name: _engine_version(name) for name in ("onnxruntime", "openvino")
     }
+
+
+def _engine_version(name: str) -> str:
+    """Return an engine's version, whichever distribution it comes in (`onnxruntime-gpu`)."""
+    return next(iter(versions(engine(name).distributions).values()))
 
 
 def file_entry(path: Path, writer: Writer, also: Iterable[str], *, proven: bool) -> File:
@@ -87,9 +92,9 @@ def file_entry(path: Path, writer: Writer, also: Iterable[str], *, proven: bool)
         sha256=checksum(path),
         precision=writer.precision,
         engine=writer.engine,
-        engine_version=version(writer.engine),
+        engine_version=_engine_version(writer.engine),
         parts={part.name: checksum(part) for part in artifact_parts(path, writer.engine)},
-        also={engine: version(engine) for engine in also},
+        also={name: _engine_version(name) for name in also},
         target=writer.target,
         proven=proven,
     )

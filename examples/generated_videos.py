@@ -17,7 +17,7 @@ parser.add_argument("folder", type=Path)
 parser.add_argument("classes", nargs="*", default=LABELS, help=f"of: {', '.join(LABELS)}")
 parser.add_argument("--clips", type=int, default=12, help="per class")
 parser.add_argument("--seed", type=int, default=600_000, help="of the first clip")
-arguments = parser.parse_args()
+arguments = parser.parse_intermixed_args()
 for label in arguments.classes:
     if label not in LABELS:
         parser.error(f"no class {label!r}; there are {', '.join(LABELS)}")

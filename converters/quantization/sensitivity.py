@@ -61,6 +61,7 @@ class _Variants:
     layers: Mapping[str, Layer]
     values: Values = field(default_factory=dict)
     met: list[str] = field(default_factory=list)
+    outputs: dict[str, int] = field(default_factory=dict)  # what layers make: whose variant has it
 
     def run(self, feed: Feed, count: Count) -> dict[str, float]:
         """Return the mean squared change of the logits by layer."""
@@ -92,14 +93,18 @@ class _Variants:
         for name, values in found.items():
             rows = values[:1] * (1 + len(self.met))
             for i, value in zip(differ, values, strict=True):
-                rows[i] = value
+                rows[i] = self._quantized(name, value) if self.outputs.get(name) == i else value
             self.values[name] = rows
         layer = self.layers.get(layer_name(node))
         if self.graph.is_layer(node) and layer is not None:
             self._branch(node, layer)
 
     def _branch(self, node: NodeProto, layer: Layer) -> None:
-        """Add the variant in which this layer is int8: its input, its weights, and its output."""
+        """Add the variant in which this layer is int8: its input, its weights, and its output.
+
+        The output is quantized behind its activation, if it has one: a layer before channels that
+        int8 cannot hold hurts as much as the one after them, and both must be float.
+        """
         source, output = node.input[0], node.output[0]
         value = self._quantized(source, self.values[source][0])
         weights = dequantized(layer)
@@ -108,9 +113,11 @@ class _Variants:
         if len(node.input) > 2:
             replaced[node.input[2]] = layer.bias
         [answer] = run(self.graph, node, {source: [value]}, replaced)[output]
-        if self.graph.activated(output) == output:
+        made = self.graph.activated(output)
+        if made == output:
             answer = self._quantized(output, answer)
         self.met.append(layer_name(node))
+        self.outputs[made] = len(self.met)
         self.values[output] = [*self.values[output], answer]
 
     def _quantized(self, name: str, value: Array) -> Array:

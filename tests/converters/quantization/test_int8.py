@@ -24,6 +24,7 @@ from converters.recipe import Options
 from converters.verification.clips import generated_clip
 from edge_tsm import demo as packaged
 from edge_tsm import load
+from edge_tsm.backends import ENGINES
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.diagnostics.verify import Status, verify_bundle
@@ -35,6 +36,7 @@ from edge_tsm.errors import (
     VerificationError,
 )
 from edge_tsm.system.machine import Processor
+from tests.helpers.contrary_engine import ENGINE as CONTRARY
 from tests.helpers.fakes import make_card
 
 DEMO = Path(__file__).parents[3] / "examples/demo/ckpt.best.pth.tar"
@@ -354,3 +356,29 @@ def test_a_failed_int8_leaves_the_rest_of_the_bundle(tmp_path: Path) -> None:
     [judged] = [row for row in report["verdicts"] if row["file"] == "model.int8.onnx"]
     assert judged["status"] == "worse" and judged["judgment"]["losses"] >= 3
     assert "is worse than the checkpoint" in (bundle / "report.md").read_text()
+
+
+def test_int8_that_fails_on_a_second_engine_alone_leaves_the_f32_bundle_and_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "contrary", CONTRARY)
+    int8 = Int8(discs(0, 3), holdout=discs(50, 3), max_drop=0.2)
+    with pytest.raises(
+        IncompleteError, match=r"no model\.int8\.onnx: model\.int8\.onnx on contrary is worse"
+    ) as caught:
+        convert(DEMO, tmp_path / "x.bundle", SMALL, Settings(ir=False, int8=int8))
+    bundle = caught.value.bundle
+    assert caught.value.exit_code == 11
+    [only] = Card.read(bundle).files.values()
+    assert (only.path, only.engines) == ("model.onnx", ("onnxruntime", "openvino", "contrary"))
+    assert not list(bundle.glob("*int8*"))
+    assert {replay.status for replay in verify_bundle(bundle)} == {Status.AGREE}
+    report = json.loads((bundle / "report.json").read_text())
+    assert [w for w in report["warnings"] if w.startswith("no model.int8.onnx: ")]
+    assert "model.int8.onnx on contrary is worse" in (bundle / "report.md").read_text()
+    judged = [row for row in report["verdicts"] if row["file"] == "model.int8.onnx"]
+    assert {row["engine"]: row["status"] for row in judged} == {
+        "onnxruntime": "unproven",
+        "openvino": "unproven",
+        "contrary": "worse",
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from converters.quantization.calibration import ClipSet, Feeds
 from converters.quantization.choice import answers, nearest
+from converters.quantization.int8 import Int8, Quantizer
+from converters.quantization.judgment import Answers, Outcome, drift
 from converters.quantization.observer import Feed, Ranges
-from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize
+from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize, read_graph
 from converters.quantization.refine import refine
 from converters.quantization.sensitivity import harm
+from converters.verification.clips import generated_clip
+from edge_tsm import demo as packaged
+from edge_tsm.bundle.card import Card
 
 CHANNELS = 16
 LAYERS = ("a", "b", "c", "head")
@@ -79,6 +85,22 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ranges(source: Path) -> Ranges:
     return calibrate(source, inputs(3, 24))
+
+
+def lopsided(source: Path, path: Path, first: str, then: str) -> Path:
+    """Write the network with two channels between two layers 100 times as large: f32 is the same.
+
+    The other channels then share few of a tensor's 256 levels.
+    """
+    model, graph = onnx.load(str(source)), read_graph(source)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for layer, factor, reads in ((first, 100, False), (then, 1 / 100, True)):
+        for name in graph.layers[layer].input[1 : 2 if reads else 3]:
+            value = numpy_helper.to_array(stored[name]).copy()
+            value[(slice(None), slice(2)) if reads else slice(2)] *= factor
+            stored[name].CopyFrom(numpy_helper.from_array(value, name))
+    onnx.save(model, str(path))
+    return path
 
 
 def run(path: Path) -> np.ndarray:
@@ -175,3 +197,53 @@ def test_one_pass_finds_the_harm_that_a_graph_per_layer_finds(
         sessions = [onnxruntime.InferenceSession(str(p)) for p in (source, path)]
         f32, int8 = (np.concatenate([s.run(None, f)[0] for f in feeds]) for s in sessions)
         assert found[name] == pytest.approx(np.mean((f32 - int8) ** 2), rel=0.5), name
+
+
+def test_layers_around_channels_that_int8_cannot_hold_hurt_most_and_help_most_when_float(
+    source: Path, tmp_path: Path
+) -> None:
+    broken, path = lopsided(source, tmp_path / "broken.onnx", "b", "c"), tmp_path / "int8.onnx"
+    f32 = run(source)
+    assert np.allclose(run(broken), f32, rtol=1e-4, atol=1e-5)
+    ranges = calibrate(broken, inputs(3, 24))
+    layers = plain(broken, ranges, Form())
+    found = harm(broken, ranges, Form(), inputs(3, 2), layers)
+    order = sorted(found, key=lambda name: -found[name])
+    assert set(order[:2]) == {"b", "c"}
+
+    def drifts(keep: list[str]) -> float:
+        quantize(broken, path, ranges, Form(), keep=keep, layers=layers)
+        return drift(Answers(f32, run(path)))
+
+    assert drifts([]) > 0.03
+    assert drifts(order[:2]) < drifts([]) / 5
+    assert drifts(order[2:]) > drifts([]) / 2
+
+
+@dataclass
+class DriftLimit:
+    """In place of clips kept back: int8 is worse where it moves the logits by over 10 %."""
+
+    expected: np.ndarray
+    feeds: list[Feed]
+    reasons: tuple[str, ...] = ("it drifts",)
+    outcome: Outcome = Outcome.UNPROVEN
+
+    def attempt(self, path: Path) -> DriftLimit:
+        moved = drift(Answers(self.expected, answers(path, self.feeds)))
+        self.outcome = Outcome.WORSE if moved > 0.1 else Outcome.UNPROVEN
+        return self
+
+
+def test_the_search_keeps_just_those_layers_of_a_trained_network_float(tmp_path: Path) -> None:
+    bundle, between = packaged.bundle(), ("backbone.blocks.16.project.conv", "backbone.last.conv")
+    card, path = Card.read(bundle), tmp_path / "broken.onnx"
+    broken = lopsided(bundle / "model.onnx", path, *between)
+    size_px = card.preprocess.crop_px
+    clips = ClipSet(np.stack([generated_clip(seed, 8, size_px) for seed in range(2)]))
+    feeds = list(Feeds(card, clips.crops, broken))
+    limit = DriftLimit(answers(bundle / "model.onnx", feeds), feeds)
+    quantizer = Quantizer(broken, card, clips, Int8(clips))
+    quantizer.choose(limit, tmp_path, warn=print)  # type: ignore[arg-type]
+    assert set(quantizer.float_layers) == set(between)
+    assert limit.outcome is Outcome.UNPROVEN
