@@ -92,7 +92,6 @@ def test_every_artifact_carries_the_same_card(bundle: Path) -> None:
     ("arch", "kind", "options"),
     [
         ("resnet34", {}, Options()),
-        ("resnet101", {}, Options()),
         ("resnet18", {"shift": "block"}, Options(segments=16)),
         ("resnet50", {"temporal_pool": True}, Options()),
         ("resnet50", {"shift": "block", "temporal_pool": True}, Options(batch=2)),
