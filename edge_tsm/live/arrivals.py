@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 HOLE_S = 1.0
-SILENT_S = 2.0
+SILENT_S = 1.5  # that, and a tick of the page, is within 2 s
 SLOWER = 3.0  # times its slowest pace is silence
 SHARE = 0.02  # of the newest distance in the usual one: a burst a second is averaged over
 FADE = 0.99  # a frame, of the longest distance
@@ -20,7 +20,7 @@ class Arrivals:
     >>> arrivals = Arrivals(0.1, now_s=0.0)
     >>> [arrivals.is_live(i / 10) for i in range(3)]
     [True, True, True]
-    >>> arrivals.is_silent(2.0), arrivals.is_silent(2.3)
+    >>> arrivals.is_silent(1.6), arrivals.is_silent(1.8)
     (False, True)
     >>> arrivals.skip(10.0)  # the program stood still, and the sender did not
     >>> [arrivals.is_live(12.2 + i / 1000) for i in range(3)], arrivals.is_live(12.3)

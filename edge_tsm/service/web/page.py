@@ -34,7 +34,7 @@ from edge_tsm.service.web.server import WebServer
 from edge_tsm.service.web.sink import PageSink
 from edge_tsm.service.web.static_files import StaticFiles
 
-TICK_S, STATS_S = 0.5, 2.0
+TICK_S, STATS_S = 0.25, 2.0
 MOST_RECENT = 50  # events whose files may be on their way
 PACKAGE = Path(edge_tsm.__file__).parent
 SCHEMAS = {
