@@ -87,14 +87,14 @@ def ranges(source: Path) -> Ranges:
     return calibrate(source, inputs(3, 24))
 
 
-def lopsided(source: Path, path: Path, first: str, then: str) -> Path:
-    """Write the network with two channels between two layers 100 times as large: f32 is the same.
+def lopsided(source: Path, path: Path, first: str, then: str, *, by: float) -> Path:
+    """Write the network with two channels between two layers `by` times as large: f32 is the same.
 
     The other channels then share few of a tensor's 256 levels.
     """
     model, graph = onnx.load(str(source)), read_graph(source)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    for layer, factor, reads in ((first, 100, False), (then, 1 / 100, True)):
+    for layer, factor, reads in ((first, by, False), (then, 1 / by, True)):
         for name in graph.layers[layer].input[1 : 2 if reads else 3]:
             value = numpy_helper.to_array(stored[name]).copy()
             value[(slice(None), slice(2)) if reads else slice(2)] *= factor
@@ -202,8 +202,8 @@ def test_one_pass_finds_the_harm_that_a_graph_per_layer_finds(
 def test_layers_around_channels_that_int8_cannot_hold_hurt_most_and_help_most_when_float(
     source: Path, tmp_path: Path
 ) -> None:
-    broken, path = lopsided(source, tmp_path / "broken.onnx", "b", "c"), tmp_path / "int8.onnx"
-    f32 = run(source)
+    broken = lopsided(source, tmp_path / "broken.onnx", "b", "c", by=300)
+    f32, path = run(source), tmp_path / "int8.onnx"
     assert np.allclose(run(broken), f32, rtol=1e-4, atol=1e-5)
     ranges = calibrate(broken, inputs(3, 24))
     layers = plain(broken, ranges, Form())
@@ -215,9 +215,8 @@ def test_layers_around_channels_that_int8_cannot_hold_hurt_most_and_help_most_wh
         quantize(broken, path, ranges, Form(), keep=keep, layers=layers)
         return drift(Answers(f32, run(path)))
 
-    assert drifts([]) > 0.03
-    assert drifts(order[:2]) < drifts([]) / 5
-    assert drifts(order[2:]) > drifts([]) / 2
+    assert drifts(order[:2]) < drifts([]) / 3  # what is left is that of sound int8
+    assert drifts(order[2:]) > drifts([]) * 2 / 3
 
 
 @dataclass
@@ -238,7 +237,7 @@ class DriftLimit:
 def test_the_search_keeps_just_those_layers_of_a_trained_network_float(tmp_path: Path) -> None:
     bundle, between = packaged.bundle(), ("backbone.blocks.16.project.conv", "backbone.last.conv")
     card, path = Card.read(bundle), tmp_path / "broken.onnx"
-    broken = lopsided(bundle / "model.onnx", path, *between)
+    broken = lopsided(bundle / "model.onnx", path, *between, by=100)
     size_px = card.preprocess.crop_px
     clips = ClipSet(np.stack([generated_clip(seed, 8, size_px) for seed in range(2)]))
     feeds = list(Feeds(card, clips.crops, broken))
