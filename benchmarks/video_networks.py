@@ -1,4 +1,4 @@
-"""SlowFast and its relatives: their bundles beside the export by hand of upstream's form.
+"""How fast are SlowFast and its relatives beside the export by hand of upstream's form?
 
     python benchmarks/video_networks.py --out video_networks.json
 
