@@ -244,7 +244,11 @@ def test_what_an_option_says_comes_first(tmp_path: Path) -> None:
     recipe = plan(path, options).recipe
     assert recipe.preprocess.color == "rgb"
     assert recipe.streaming is not None
-    assert (recipe.streaming.fps, recipe.streaming.horizon, recipe.window_s) == (10, 5, 0.5)
+    assert (recipe.streaming.fps, recipe.streaming.horizon, recipe.sampling.window_s) == (
+        10,
+        5,
+        0.5,
+    )
     recipe = plan(path, Options(online=True, window_s=2)).recipe
     assert recipe.streaming is not None
     assert recipe.streaming.fps == 6
