@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import platform
@@ -31,19 +30,6 @@ def report(results: Any, before: dict[str, Any], out: Path | None) -> None:
     print(json.dumps(results, indent=1), flush=True)
     if out:
         out.write_text(json.dumps({"environment": before, "results": results}, indent=1) + "\n")
-
-
-def in_use_kib() -> int:
-    """Return what malloc has handed out to this process and not got back (glibc 2.33 or newer)."""
-    fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-
-    class Counts(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_size_t) for name in fields.split()]
-
-    mallinfo = ctypes.CDLL(None).mallinfo2
-    mallinfo.restype = Counts
-    counts = mallinfo()
-    return (counts.uordblks + counts.hblkhd) // 1024
 
 
 def resident_kib() -> int:

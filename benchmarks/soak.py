@@ -28,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from environment import environment, in_use_kib, report, resident_kib
+from environment import environment, report, resident_kib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -51,6 +51,7 @@ from edge_tsm.sinks.webhook import Webhook
 from edge_tsm.sources import Camera, Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
 from tests.helpers.fakes import make_card
+from tests.helpers.memory import in_use_kib
 from tests.helpers.videos import write_video
 
 SAMPLES, SHOWN = 400, 40

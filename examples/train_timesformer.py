@@ -14,7 +14,8 @@ import torch
 
 from converters.architectures import timesformer
 from converters.architectures.timesformer import TimeSformer
-from converters.checkpoints.timesformer import CONVENTION, facebook_state
+from converters.checkpoints.timesformer import facebook_state
+from converters.checkpoints.video_transformers import FACEBOOK
 from converters.recipe import preprocess_of
 from converters.training.dataset import Augmentation, GeneratedClips, render_pool
 from converters.training.trainer import Trainer, TrainingSettings
@@ -60,7 +61,7 @@ settings = TrainingSettings(
     max(1, round(60 * scale)), 32, 1e-3, "adamw", weight_decay=0.05, head_rate=1,
     dropout=0, partial_bn=False, patience=None,
 )  # fmt: skip
-trainer = Trainer(model, preprocess_of(CONVENTION, "rgb"), train, val, settings)
+trainer = Trainer(model, preprocess_of(FACEBOOK, "rgb"), train, val, settings)
 if (folder / "last.pt").exists():
     trainer.resume(torch.load(folder / "last.pt", weights_only=True))
 trainer.fit(save, tell=lambda line: print(line, flush=True))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from converters.architectures.classifier import few
 from converters.checkpoints import (
+    caffe2,
     foreign,
     mmaction2,
     mmaction2_timesformer,
@@ -35,7 +36,7 @@ READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         *(paddle.READER, mmaction2.READER),
-        *(pyslowfast.READER, pyslowfast.CAFFE2, pytorchvideo.READER),
+        *(pyslowfast.READER, caffe2.READER, pytorchvideo.READER),
         *(paddle_timesformer.READER, mmaction2_timesformer.READER),
         *(timesformer.READER, transformers.READER),
         upstream.READER,

@@ -41,6 +41,16 @@ _ARGUMENTS = {
 _SHIFT_SWITCHES = ("shift", "is_shift", "temporal_shift", "use_shift")
 
 
+def told(source: str, hints: Mapping[str, Any]) -> list[Hint]:
+    """Return what a source says as hints: none of it where it says nothing.
+
+    >>> told("config", {"segments": 8, "alpha": None}), told("config", {"alpha": None})
+    ([('config', {'segments': 8})], [])
+    """
+    known = {name: value for name, value in hints.items() if value is not None}
+    return [(source, known)] if known else []
+
+
 def hints_beside(outer: Mapping[str, Any], path: Path, warnings: list[str]) -> list[Hint]:
     """Return what is known beside the weights, in order of trust.
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
 from converters.checkpoints import mmaction2_volumes
+from converters.checkpoints.beside import Hint
 from converters.checkpoints.clip_names import clip_names, segment_names
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
@@ -26,21 +26,20 @@ from converters.checkpoints.keys import (
     Reader,
     Tensors,
     find_head,
-    literal,
     mobilenet_v2,
     refuse_duplicates,
     refuse_stem,
     resnet,
 )
+from converters.checkpoints.openmmlab import RESIZE, class_hints, config_in, picture_hints
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
-from edge_tsm.bundle.card import Resize
 from edge_tsm.errors import CheckpointError
 
 CONVENTION = Convention(
     name="mmaction2",
     shift_direction="future-past",
     sampling="uniform",  # its SampleFrames in test mode gives upstream's indices
-    resize=Resize(256, "bilinear", antialias=False, aspect="keep", long_side="round"),  # by OpenCV
+    resize=RESIZE,
     crop_offset="floor",
     defaults={
         **COMMON_DEFAULTS,
@@ -55,9 +54,7 @@ _NON_LOCAL = re.compile(r"^non_local_block\.(g|theta|phi|conv_out)\.(0\.)?(conv|
 _MOBILE = re.compile(r"^layer([1-7])\.(\d+)\.conv\.([012])\.(net\.)?(conv|bn)\.(\w+)$")
 _ONE_BLOCK = re.compile(r"^(stage0|stage[1-4]\.\d+)(\.(net)\.|\.)")
 _LAYERS = ("expand", "depthwise", "project")
-_MOST_CONFIG_CHARS = 1 << 20
 _MOBILEONE_SEGMENTS = 8
-_CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -202,37 +199,14 @@ def _one_convolution(own: Tensors) -> tuple[Tensor, Tensor]:
 # --- meta --------------------------------------------------------------------------------------
 
 
-def _hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _hints(outer: Mapping[str, Any]) -> list[Hint]:
     """Read config and class names from `meta`, where a runner left them."""
     config = config_in(outer)
     hints = [("config in `meta`", _config_hints(config))] if config else []
     return [*hints, *class_hints(outer)]
 
 
-def config_in(outer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the assignments of the config's text in `meta`; none where there is no text."""
-    meta = outer.get("meta")
-    config = (meta.get("cfg") or meta.get("config")) if isinstance(meta, Mapping) else None
-    if not isinstance(config, str) or len(config) >= _MOST_CONFIG_CHARS:
-        return {}
-    return _assignments(config)
-
-
-def class_hints(outer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the names of the classes in `meta`."""
-    meta = outer.get("meta")
-    if not isinstance(meta, Mapping):
-        return []
-    known = meta.get("dataset_meta")
-    names = known.get("classes") if isinstance(known, Mapping) else meta.get("CLASSES")
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return [("`meta`", {"labels": tuple(names)})]
-    return []
-
-
-def _name_hints(
-    path: Path, network: Network, warnings: list[str]
-) -> list[tuple[str, dict[str, Any]]]:
+def _name_hints(path: Path, network: Network, warnings: list[str]) -> list[Hint]:
     """Read `CLIPxINTERVALxCLIPS` in a model zoo's names of the file and its folder.
 
     A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
@@ -276,45 +250,6 @@ def _is_multi_label(head: Mapping[str, Any]) -> bool:
     loss = head.get("loss_cls")
     kind = loss.get("type", "") if isinstance(loss, dict) else ""
     return head.get("multi_class") is True or str(kind).startswith(("BCE", "Binary"))
-
-
-def picture_hints(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the crop, and the resize before it, of the pipeline that validates, else of the test's.
-
-    Its three and ten crops are as large as its center crop; a resize by two sides says too little.
-    """
-    for name in ("val_pipeline", "test_pipeline"):
-        found = steps(config, name)
-        crop = next(
-            (s["crop_size"] for s in found if s.get("type") in _CROPS and "crop_size" in s), 0
-        )
-        if isinstance(crop, int) and crop:
-            scales = [s.get("scale") for s in found if s.get("type") == "Resize"]
-            sides = [s[1] for s in map(_list, scales) if len(s) == 2 and s[0] == -1]
-            return {"size": crop, "short_side": sides[0] if sides else None}
-    return {}
-
-
-def steps(config: Mapping[str, Any], pipeline: str) -> list[dict[str, Any]]:
-    """Return the steps of a pipeline."""
-    return [step for step in _list(config.get(pipeline)) if isinstance(step, dict)]
-
-
-def _list(value: object) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _assignments(config: str) -> dict[str, Any]:
-    """Return the top-level names of a config and their values, where these are literals."""
-    try:
-        tree = ast.parse(config)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    return {
-        node.targets[0].id: literal(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
 
 
 READER = Reader(

@@ -8,10 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints import mmaction2, timesformer
+from converters.checkpoints.beside import Hint, told
 from converters.checkpoints.keys import Reader, Tensors
+from converters.checkpoints.openmmlab import (
+    OF_CLIPS,
+    class_hints,
+    config_in,
+    picture_hints,
+    steps,
+)
 from converters.checkpoints.settings import setting, triple
-from converters.checkpoints.timesformer import Hint, Naming, attention_hint, renamer
+from converters.checkpoints.video_transformers import (
+    INTERVALS,
+    Naming,
+    attention_by,
+    attention_hint,
+    name_hints,
+    read_network,
+    renamer,
+)
 from converters.recipe import Topology
 
 _LAYER = r"^backbone\.transformer_layers\.layers\.(\d+)\."
@@ -33,21 +48,13 @@ _WHOLE = {
 }
 _MLP = {r"ffns\.0\.layers\.0\.0\.": "mlp.fc1.", r"ffns\.0\.layers\.1\.": "mlp.fc2."}
 _OUTER = {r"^backbone\.patch_embed\.projection\.": "patch_embed.proj.", r"^backbone\.": ""}
-CONVENTION = replace(
-    mmaction2.CONVENTION,
-    shift_direction=None,
-    sampling="loop",
-    defaults=timesformer.DEFAULTS,
-    scale=1.0,
-    mean=(127.5, 127.5, 127.5),
-    std=(127.5, 127.5, 127.5),
-)
+CONVENTION = replace(OF_CLIPS, scale=1.0, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 
 
 def _naming(layers: Mapping[str, str]) -> Naming:
     inside = {_LAYER + theirs: rf"blocks.\1.{ours}" for theirs, ours in {**layers, **_MLP}.items()}
     rename = renamer({**inside, **_OUTER})
-    return Naming(CONVENTION, rename, ("cls_head.fc_cls",), timesformer.NAMING.intervals)
+    return Naming(CONVENTION, rename, ("cls_head.fc_cls",), INTERVALS)
 
 
 def recognizes(keys: Iterable[str]) -> bool:
@@ -62,20 +69,20 @@ def read(
     names = {n: t for n, t in tensors.items() if not n.startswith("data_preprocessor.")}
     divided = any(".attentions.1." in name for name in names)
     naming = _naming(_DIVIDED if divided else _WHOLE)
-    kind = timesformer.attention_by(names, naming)
+    kind = attention_by(names, naming)
     hints = [
         *_config_hints(outer),
-        *mmaction2.class_hints(outer),
-        *timesformer.name_hints(path),
+        *class_hints(outer),
+        *name_hints(path),
         ("names of the layers", {"attention": kind}),
     ]
-    return timesformer.read_network(names, naming, hints)
+    return read_network(names, naming, hints)
 
 
 def _config_hints(outer: Mapping[str, Any]) -> list[Hint]:
-    config = mmaction2.config_in(outer)
-    steps = mmaction2.steps(config, "val_pipeline") or mmaction2.steps(config, "test_pipeline")
-    frames = next((step for step in steps if step.get("type") == "SampleFrames"), {})
+    config = config_in(outer)
+    tested = steps(config, "val_pipeline") or steps(config, "test_pipeline")
+    frames = next((step for step in tested if step.get("type") == "SampleFrames"), {})
     hints: dict[str, Any] = {
         "segments": setting(config, "model.backbone.num_frames"),
         "attention": attention_hint(setting(config, "model.backbone.attention_type")),
@@ -83,10 +90,9 @@ def _config_hints(outer: Mapping[str, Any]) -> list[Hint]:
         "interval": frames.get("frame_interval"),
         "mean": triple(setting(config, "model.data_preprocessor.mean")),
         "std": triple(setting(config, "model.data_preprocessor.std")),
-        **mmaction2.picture_hints(config),
+        **picture_hints(config),
     }
-    known = {name: value for name, value in hints.items() if value is not None}
-    return [("config in `meta`", known)] if known else []
+    return told("config in `meta`", hints)
 
 
 READER = Reader(

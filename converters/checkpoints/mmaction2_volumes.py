@@ -12,6 +12,7 @@ import torch
 from converters.architectures.resnet3d import Reading
 from converters.checkpoints.beside import Hint
 from converters.checkpoints.keys import Tensors
+from converters.checkpoints.openmmlab import OF_CLIPS, steps
 from converters.checkpoints.video_resnets import (
     Habit,
     Renamed,
@@ -19,19 +20,10 @@ from converters.checkpoints.video_resnets import (
     rename,
     topology_of,
 )
-from converters.recipe import Convention, Topology
-from edge_tsm.bundle.card import Resize
+from converters.recipe import Topology
 from edge_tsm.errors import CheckpointError
 
-CONVENTION = Convention(
-    name="mmaction2",
-    shift_direction=None,
-    sampling="loop",
-    resize=Resize(256, "bilinear", antialias=False, aspect="keep", long_side="round"),
-    crop_offset="floor",
-    defaults={"color": "rgb"},
-)
-HABIT = Habit(CONVENTION, Reading(), "strided", normed=False)
+HABIT = Habit(OF_CLIPS, Reading(), "strided", normed=False)
 _LAYER = re.compile(
     r"^(?:(slow|fast)_path\.)?layer([1-4])\.(\d+)\.(?:conv([123])|(downsample))\.(conv|bn)\.(\w+)$"
 )
@@ -125,8 +117,8 @@ def _hints(
 ) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for pipeline in ("test_pipeline", "val_pipeline", "train_pipeline"):
-        steps = [s for s in config.get(pipeline) or () if isinstance(s, Mapping)]
-        frames = [s for s in steps if s.get("type") in ("SampleFrames", "UniformSampleFrames")]
+        kinds = ("SampleFrames", "UniformSampleFrames")
+        frames = [s for s in steps(config, pipeline) if s.get("type") in kinds]
         if frames and isinstance(frames[0].get("clip_len"), int):
             hints["segments"] = frames[0]["clip_len"]
             hints["interval"] = frames[0].get("frame_interval", 1)

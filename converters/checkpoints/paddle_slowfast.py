@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from converters.checkpoints import pyslowfast
+from converters.checkpoints import facebook_slowfast
 from converters.checkpoints.keys import Tensors
 from converters.checkpoints.video_resnets import refuse_strangers, topology_of
 from converters.recipe import PIL_RESIZE, Topology
 
 CONVENTION = replace(
-    pyslowfast.CONVENTION, name="PaddleVideo SlowFast", resize=PIL_RESIZE, crop_offset="even"
+    facebook_slowfast.CONVENTION, name="PaddleVideo SlowFast", resize=PIL_RESIZE, crop_offset="even"
 )
-HABIT = replace(pyslowfast.HABIT, convention=CONVENTION)
+HABIT = replace(facebook_slowfast.HABIT, convention=CONVENTION)
 _LAYERS = {"._mean": ".running_mean", "._variance": ".running_var"}
 
 
@@ -22,7 +22,7 @@ def read(tensors: Tensors, path: Path) -> tuple[Topology, Tensors]:
     """Return what `Read` does."""
     refuse_strangers(tensors, path)
     plain = {_plain(name): t.transpose(0, 1) if t.ndim == 2 else t for name, t in tensors.items()}
-    found = pyslowfast.renamed(plain)
+    found = facebook_slowfast.renamed(plain)
     return topology_of(found, HABIT, path, [], {}), found.tensors
 
 

@@ -9,12 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints import timesformer
 from converters.checkpoints.keys import Reader, Tensors
-from converters.checkpoints.timesformer import Naming, renamer
+from converters.checkpoints.video_transformers import (
+    FACEBOOK,
+    Naming,
+    attention_by,
+    name_hints,
+    read_network,
+    renamer,
+)
 from converters.recipe import Topology
 
-CONVENTION = replace(timesformer.CONVENTION, name="PaddleVideo TimeSformer", crop_offset="floor")
+CONVENTION = replace(FACEBOOK, name="PaddleVideo TimeSformer", crop_offset="floor")
 PP = replace(
     CONVENTION, name="PaddleVideo PP-TimeSformer", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
 )
@@ -39,9 +45,9 @@ def read(
     """See `Read`; what the file holds besides weights says little."""
     biased = f"{_QKV}.bias" in tensors
     naming = NAMING if biased else replace(NAMING, convention=PP)
-    kind = timesformer.attention_by(tensors, naming)
-    hints = [*timesformer.name_hints(path), ("names of the layers", {"attention": kind})]
-    return timesformer.read_network(tensors, naming, hints)
+    kind = attention_by(tensors, naming)
+    hints = [*name_hints(path), ("names of the layers", {"attention": kind})]
+    return read_network(tensors, naming, hints)
 
 
 READER = Reader(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from converters.architectures.resnet3d import STEM_POOL, Reading
-from converters.checkpoints import pyslowfast
+from converters.checkpoints import facebook_slowfast
 from converters.checkpoints.keys import Reader, Tensors, numbers
+from converters.checkpoints.settings import configuration
 from converters.checkpoints.video_resnets import (
     Habit,
     Renamed,
@@ -21,7 +22,7 @@ from converters.checkpoints.video_resnets import (
 from converters.recipe import Topology
 
 CONVENTION = replace(
-    pyslowfast.CONVENTION, name="pytorchvideo", sampling="subsample", crop_offset="even"
+    facebook_slowfast.CONVENTION, name="pytorchvideo", sampling="subsample", crop_offset="even"
 )
 HABIT = Habit(CONVENTION, Reading(window=7), "linspace")
 _MULTI = re.compile(r"^blocks\.(\d)\.multipathway_blocks\.([01])\.(.+)$")
@@ -45,14 +46,14 @@ def read(
 ) -> tuple[Topology, Tensors]:
     """See `Read`; `outer` holds `cfg` where PySlowFast trained the network."""
     refuse_strangers(tensors, path)
-    config = pyslowfast.config_of(outer)
-    pyslowfast.refuse_config(config)
-    found = _renamed(pyslowfast.plain_norms(tensors))
-    window = pyslowfast.reading_of(config).window if config else HABIT.reading.window
+    config = configuration(outer)
+    facebook_slowfast.refuse_config(config)
+    found = _renamed(facebook_slowfast.plain_norms(tensors))
+    window = facebook_slowfast.reading_of(config).window if config else HABIT.reading.window
     habit = replace(HABIT, reading=Reading(window))
     hints = [
         (source, {n: v for n, v in values.items() if n != STEM_POOL})
-        for source, values in pyslowfast.config_hints(config, found)
+        for source, values in facebook_slowfast.config_hints(config, found)
     ]
     # A pool of pairs of frames is a block of its own, without weights.
     single = {"pairs": 2 not in numbers(tensors, "blocks.")}

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from converters.checkpoints.inert import Inert
+from edge_tsm.errors import CheckpointError
 
 _MOST_CHARS = 1 << 20
 _MOST_LEVELS = 4
@@ -15,17 +16,25 @@ Config = Mapping[str, Any]
 
 
 def configuration(outer: Mapping[str, Any]) -> Config:
-    """Return the nested settings under `cfg`; none where there are none, or damaged ones.
+    """Return the nested settings under `cfg`, none where there are none.
 
     The text is parsed as plain YAML, an object as it was pickled; nothing is imported or run.
+
+    Raises:
+        CheckpointError: a text that is no YAML of plain values, or longer than any.
     """
     value = outer.get("cfg")
-    if isinstance(value, str) and len(value) <= _MOST_CHARS:
-        try:
-            value = yaml.safe_load(value)
-        except (yaml.YAMLError, RecursionError, ValueError):
-            return {}
-    return _plain(value, _MOST_LEVELS)
+    return _plain(_parsed(value) if isinstance(value, str) else value, _MOST_LEVELS)
+
+
+def _parsed(text: str) -> Any:
+    if len(text) > _MOST_CHARS:
+        raise CheckpointError(f"its `cfg` has {len(text)} characters, more than any configuration")
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"its `cfg` is no YAML of plain values ({reason})") from error
 
 
 def _plain(value: Any, levels: int) -> dict[str, Any]:

@@ -12,10 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints import timesformer
+from converters.checkpoints.beside import Hint
 from converters.checkpoints.keys import Reader, Tensors
 from converters.checkpoints.settings import setting, triple
-from converters.checkpoints.timesformer import Hint, Naming, attention_hint, renamer
+from converters.checkpoints.video_transformers import (
+    FACEBOOK,
+    INTERVALS,
+    Naming,
+    attention_by,
+    attention_hint,
+    read_network,
+    renamer,
+)
 from converters.recipe import Topology
 from edge_tsm.bundle.card import Resize
 from edge_tsm.errors import CheckpointError
@@ -29,7 +37,7 @@ _BILINEAR = 2  # Pillow's number of the filter
 _PIL = Resize(224, "bilinear", antialias=True, aspect="keep", long_side="truncate")
 _LAYER = r"^timesformer\.encoder\.layer\.(\d+)\."
 NAMING = Naming(
-    replace(timesformer.CONVENTION, name="transformers", resize=_PIL, crop_offset="floor"),
+    replace(FACEBOOK, name="transformers", resize=_PIL, crop_offset="floor"),
     renamer(
         {
             r"^timesformer\.embeddings\.position_embeddings$": "pos_embed",
@@ -50,7 +58,7 @@ NAMING = Naming(
         }
     ),
     ("classifier",),
-    timesformer.NAMING.intervals,
+    INTERVALS,
 )
 
 
@@ -74,9 +82,9 @@ def read(
     hints = [
         *_config_hints(_json_beside(path, CONFIG)),
         *_picture_hints(_json_beside(path, _PREPROCESSOR), warnings),
-        ("names of the layers", {"attention": timesformer.attention_by(tensors, NAMING)}),
+        ("names of the layers", {"attention": attention_by(tensors, NAMING)}),
     ]
-    topology, canonical = timesformer.read_network(tensors, NAMING, hints)
+    topology, canonical = read_network(tensors, NAMING, hints)
     return replace(topology, warnings=tuple(warnings)), canonical
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.quantization.observer import Feed
-from converters.verification.clips import Clips
+from converters.verification.clips import Clips, clip_reader
 from edge_tsm.backends import RuntimeOptions, engine_of, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.checks import check_files
@@ -20,8 +20,6 @@ from edge_tsm.datatypes import Image
 from edge_tsm.errors import ConversionError, InputError, SourceError
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.runner import runner_of
-from edge_tsm.inference.sampling import Sampler
-from edge_tsm.sources import open_recording, rate_of
 from edge_tsm.system.printable import printable
 
 log = logging.getLogger(__name__)
@@ -129,11 +127,12 @@ def read_clips(
     chosen = [found[i] for i in _spread(len(found), min(len(found), most))]
     if len(chosen) < len(found):
         warn(f"{path}: {len(chosen)} of {len(found)} clips are used for int8, evenly spread")
-    read, crops, labels, names = _reader(card), [], [], []
+    read = clip_reader(Preprocessor(card.preprocess), card.sampling)
+    crops, labels, names = list[Image](), list[int](), list[str]()
     for done, (clip, label) in enumerate(chosen):
         count("int8 clips", done, len(chosen))
         try:
-            crops.append(read(clip))
+            crops.append(np.stack(read(clip)))
         except SourceError as error:
             warn(f"left out of int8: {error}")
             continue
@@ -143,18 +142,6 @@ def read_clips(
         raise ConversionError(f"{path} holds no readable clip to quantize by")
     known = all(0 <= label < len(card.labels) for label in labels)
     return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None, tuple(names))
-
-
-def _reader(card: Card) -> Callable[[Path], Image]:
-    """Return what reads a clip's prepared frames, (T, crop_px, crop_px, 3)."""
-    sampler, preprocess = Sampler(card.sampling), Preprocessor(card.preprocess)
-
-    def read(clip: Path) -> Image:
-        recording = open_recording(clip)
-        frames = recording.sample(sampler.at(rate_of(recording)))
-        return np.stack([preprocess.crop(frame.image) for frame in frames])
-
-    return read
 
 
 def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:

@@ -44,6 +44,18 @@ def generated_clip(seed: int, segments: int, size: int) -> Image:
     return np.stack(frames)
 
 
+def clip_reader(preprocess: Preprocessor, sampling: Sampling) -> Callable[[Path], list[Image]]:
+    """Return what reads a clip as on the device: T crops, (crop_px, crop_px, 3) uint8 each."""
+    sampler = Sampler(sampling)
+
+    def read(path: Path) -> list[Image]:
+        recording = open_recording(path)
+        frames = recording.sample(sampler.at(rate_of(recording)))
+        return [preprocess.crop(frame.image) for frame in frames]
+
+    return read
+
+
 def real_clips(
     folder: Path, preprocess: Preprocessor, sampling: Sampling, *, warn: Callable[[str], None]
 ) -> Clips:
@@ -59,15 +71,14 @@ def real_clips(
     if left:
         warn(f"{folder}: {left}")
     step = max(1, -(-len(found) // MOST_REAL_CLIPS))
-    sampler, tensors = Sampler(sampling), []
+    read, tensors = clip_reader(preprocess, sampling), []
     for path in found[::step]:
         try:
-            recording = open_recording(path)
-            frames = recording.sample(sampler.at(rate_of(recording)))
+            crops = read(path)
         except SourceError as error:
             warn(f"left out of the check: {error}")
             continue
-        tensors.append(preprocess.tensor([preprocess.crop(frame.image) for frame in frames]))
+        tensors.append(preprocess.tensor(crops))
     if not tensors:
         raise ConversionError(f"{folder} holds no readable clip to check with (--clips)")
     return np.stack(tensors)

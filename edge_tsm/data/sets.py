@@ -69,9 +69,9 @@ def truth_of(samples: Sequence[Sample], classes: int) -> NDArray[np.bool_]:
     return truth
 
 
-def gives_sets(path: Path, columns: Roles | None = None) -> bool:
+def gives_sets(path: Path) -> bool:
     """Return whether a list gives a clip several classes, or `-` for none, in any line."""
-    return any(not row.classes.isdecimal() for row in _best(read_lines(path), columns))
+    return _has_sets(_best(read_lines(path), None))
 
 
 def read_sets(
@@ -96,10 +96,10 @@ def read_sets(
     >>> [classes_of(sample) for sample in read_sets(path)]
     [(0, 2), (), (1,)]
     """
-    if not path.is_file() or not (gives_sets(path, columns) or _differs(path, columns)):
+    lines = read_lines(path) if path.is_file() else None
+    rows = _best(lines, columns) if lines else []
+    if lines is None or not (_has_sets(rows) or _differs(rows)):
         return read_dataset(path, root=root, columns=columns, first_class=first_class)
-    lines = read_lines(path)
-    rows = _best(lines, columns)
     read = {row.number for row in rows}
     titled = lines.lines[0].number not in read and _is_header(lines)
     if odd := {line.number for line in lines.lines[titled:]} - read:
@@ -178,9 +178,13 @@ def _counted(row: _SetRow, path: Path, first_class: int) -> Iterator[int]:
         yield int(text) - first_class
 
 
-def _differs(path: Path, columns: Roles | None) -> bool:
+def _has_sets(rows: Sequence[_SetRow]) -> bool:
+    return any(not row.classes.isdecimal() for row in rows)
+
+
+def _differs(rows: Sequence[_SetRow]) -> bool:
     """Return whether a clip is in several lines, with different classes."""
-    said = {(row.path, row.classes) for row in _best(read_lines(path), columns)}
+    said = {(row.path, row.classes) for row in rows}
     return len({name for name, _ in said}) < len(said)
 
 

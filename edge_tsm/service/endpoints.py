@@ -13,6 +13,7 @@ from types import TracebackType
 
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.service.monitor import Monitor
+from edge_tsm.service.web.address import Address
 from edge_tsm.system.jsontext import to_json
 
 _HEALTH = {
@@ -112,8 +113,7 @@ class MetricsServer:
     def url(self) -> str:
         """The address, with the port that it really has."""
         host, port = self._server.server_address[:2]
-        shown = f"[{host!s}]" if ":" in str(host) else str(host)
-        return f"http://{shown}:{port}"
+        return f"http://{Address(str(host), port)}"
 
     def __enter__(self) -> MetricsServer:
         self._thread.start()

@@ -10,12 +10,10 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
-
 import edge_tsm
 from edge_tsm.datatypes import Counts, Prediction, iso
 from edge_tsm.service.running import Running
-from edge_tsm.service.stats import STAGES
+from edge_tsm.service.stats import STAGES, StageFigures, stage_times
 from edge_tsm.system.jsontext import to_json
 from edge_tsm.system.load import disk, load_1, memory, temperature_c
 from edge_tsm.system.machine import processor, usable_cores
@@ -40,12 +38,8 @@ class Figures:
 
     def answered(self, prediction: Prediction) -> None:
         """Count the times of one answer."""
-        delay, taken = prediction.delay, {"inference": prediction.inference_ms}
-        if delay is not None:
-            taken["prepare"], taken["queue"] = delay.prepare_ms, delay.queue_ms
-            taken["latency"] = delay.latency_ms
         with self._lock:
-            for stage, value_ms in taken.items():
+            for stage, value_ms in stage_times(prediction).items():
                 self._times[stage].append(value_ms)
 
     def report(self) -> dict[str, Any]:
@@ -56,7 +50,9 @@ class Figures:
             if now.time_s - self._glances[-1].time_s >= SPAN_S:
                 before = self._glances[-1]
                 self._glances.append(now)
-            stages = {name: _percentiles(times) for name, times in self._times.items() if times}
+            stages = {
+                k: asdict(StageFigures.of(times)) for k, times in self._times.items() if times
+            }
         span_s = max(now.time_s - before.time_s, 1e-3)
         return {
             "utc": iso(datetime.now(timezone.utc)),
@@ -127,8 +123,3 @@ def _source(now: Counts, before: Counts | None, span_s: float) -> dict[str, Any]
         "answers_per_s": round((now.answers - answers) / span_s, 2),
         **{k: getattr(now, k) for k in ("frames", "answers", "dropped", "skipped", "breaks")},
     }
-
-
-def _percentiles(times_ms: deque[float]) -> dict[str, float]:
-    p50, p95 = np.percentile(np.fromiter(times_ms, float), (50, 95))
-    return {"p50_ms": round(float(p50), 3), "p95_ms": round(float(p95), 3)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -38,6 +38,12 @@ class StageFigures:
     p50_ms: float
     p95_ms: float
 
+    @classmethod
+    def of(cls, times_ms: Collection[float]) -> StageFigures:
+        """Return those of some times, of one at least."""
+        p50, p95 = np.percentile(np.fromiter(times_ms, float), (50, 95))
+        return cls(round(float(p50), 3), round(float(p95), 3))
+
 
 @dataclass(frozen=True)
 class StatsReport:
@@ -66,6 +72,18 @@ class StatsReport:
         return asdict(self)
 
 
+def stage_times(prediction: Prediction) -> dict[str, float]:
+    """Return the milliseconds that each stage of an answer took, of `STAGES` those that it had."""
+    delay, taken = prediction.delay, {"inference": prediction.inference_ms}
+    if delay is not None:
+        taken |= {
+            "prepare": delay.prepare_ms,
+            "queue": delay.queue_ms,
+            "latency": delay.latency_ms,
+        }
+    return taken
+
+
 class Stats:
     """Takes every answer, and makes a report when asked; of constant size, for any thread.
 
@@ -81,16 +99,8 @@ class Stats:
 
     def add(self, prediction: Prediction) -> None:
         """Count the times of one answer."""
-        delay = prediction.delay
-        taken = {"inference": prediction.inference_ms}
-        if delay is not None:
-            taken |= {
-                "prepare": delay.prepare_ms,
-                "queue": delay.queue_ms,
-                "latency": delay.latency_ms,
-            }
         with self._lock:
-            for stage, value_ms in taken.items():
+            for stage, value_ms in stage_times(prediction).items():
                 self._times[stage].append(value_ms)
 
     def report(
@@ -111,7 +121,7 @@ class Stats:
         with self._lock:
             span_s, self._since_s = now_s - self._since_s, now_s
             sources = tuple(self._of_source(now, max(span_s, 1e-9)) for now in counts)
-            stages = {k: _percentiles(times) for k, times in self._times.items() if times}
+            stages = {k: StageFigures.of(times) for k, times in self._times.items() if times}
             for times in self._times.values():
                 times.clear()
         return StatsReport(span_s, sources, stages, dict(undelivered or {}), dict(pending or {}))
@@ -133,11 +143,6 @@ class Stats:
             breaks=grown("breaks"),
             address=now.address,
         )
-
-
-def _percentiles(times_ms: deque[float]) -> StageFigures:
-    p50, p95 = np.percentile(np.fromiter(times_ms, float), (50, 95))
-    return StageFigures(round(float(p50), 3), round(float(p95), 3))
 
 
 def _line(figures: SourceFigures) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from edge_tsm.errors import EdgeTsmError, InputError
+from edge_tsm.service.web.address import Address
 from edge_tsm.service.web.problems import CODES, Refusal
 from edge_tsm.service.web.routes import Handler, Route, json_response
 from edge_tsm.service.web.security import HEADERS, Access, Guard
@@ -60,8 +61,7 @@ class WebServer:
         access = self.guard.access
         host = access.address.host
         host = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        shown = f"[{host}]" if ":" in host else host
-        return f"{'https' if access.secure else 'http'}://{shown}:{self.port}/"
+        return f"{'https' if access.secure else 'http'}://{Address(host, self.port)}/"
 
     @property
     def routes(self) -> list[Route]:

@@ -5,7 +5,6 @@ Each is measured in a process of its own: other tests leave caches and garbage t
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import io
 import subprocess
@@ -29,6 +28,7 @@ from edge_tsm.system.clock import VirtualClock
 from tests.helpers.answers import answer_with as answer
 from tests.helpers.answers import stored
 from tests.helpers.fakes import frames_at
+from tests.helpers.memory import can_count, in_use_kib
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -131,19 +131,7 @@ def more_blocks(name: str, folder: Path) -> int:
     return many - few
 
 
-def in_use_kib() -> int:
-    """Memory that libraries have allocated, by the C library's own count."""
-
-    class Counts(ctypes.Structure):
-        _fields_ = [(f"of_{n}", ctypes.c_size_t) for n in range(10)]
-
-    count = ctypes.CDLL(None).mallinfo2
-    count.restype = Counts
-    counts = count()
-    return int(counts.of_4 + counts.of_7) // 1024  # mapped, and in arenas
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+@pytest.mark.skipif(not can_count(), reason="needs glibc 2.33")
 def test_what_the_event_file_holds_in_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """SQLite's own cache grows by 0.7 KiB an event, up to 2 MiB."""
     assert measured("file", tmp_path) < 2 * CACHE_KIB
