@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.request
 
 import click
 import cloup
@@ -48,6 +46,9 @@ def _problem(url: str, timeout_s: float) -> str:
     """Return what is wrong, "" if nothing is."""
     if not url.startswith(("http://", "https://")):
         return f"{printable(url)}: pass an http:// address"
+    import urllib.error
+    import urllib.request  # slow to load, and no other command needs it
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s):

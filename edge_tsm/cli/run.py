@@ -29,7 +29,6 @@ from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
-from edge_tsm.service.endpoints import Endpoints, MetricsServer
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.running import Running
 from edge_tsm.service.supervisor import Supervisor, Watch
@@ -83,6 +82,10 @@ class ServiceOptions:
             InputError: no address, or what it needs is not installed.
             SinkError: it cannot be listened there.
         """
+        if page is None and self.metrics is None:
+            return
+        from edge_tsm.service.endpoints import Endpoints, MetricsServer
+
         endpoints = Endpoints(monitor)
         if page is not None:
             from edge_tsm.service.web.health_api import health_routes
