@@ -153,11 +153,15 @@ def _after(text: str) -> str:
 
 
 def _after_secret(text: str) -> str:
-    """Return what follows a secret: the next part of the query; prose only where it was hidden."""
-    if redacted := re.match(r"\*\*\*(?=$|[\s\"')\],:])", text):
-        return _prose(text[redacted.end() :])
-    following = re.search(r"[&;#]", text)
-    return _query(text[following.start() :]) if following else ""
+    """Return what follows a secret: the next parts of the query; more only where it was hidden.
+
+    A secret may hold `&` and spaces: a part begins with a key, and what is behind a space may be
+    the secret's still.
+    """
+    if redacted := re.match(r"\*\*\*(?=$|[\s\"')\],:&;#])", text):
+        return _after(text[redacted.end() :])
+    following = re.search(r"[&;#](?=[^\s&;#=])\S*", text)
+    return _query(following[0]) if following else ""
 
 
 def _prose(text: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_tsm.system.redact import redact
@@ -97,6 +97,8 @@ def check(text: str) -> None:
     assert not left, redact(text)
 
 
+@example(URLS[3], "Xk9qWm2v& Jz7t", "password", "channel=1")
+@example(URLS[3], "Xk9q&& Wm2v&h Jz7t", "password", "channel=1")
 @given(st.sampled_from(URLS), SECRETS, KEYS, HARMLESS)
 def test_no_part_of_a_secret_is_left_of_an_address(
     make: Make, secret: str, key: str, rest: str
