@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
-import importlib
+import importlib.metadata
 import json
 import os
 import re
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.helpers.paths import ROOT
 from tests.helpers.videos import write_video
@@ -67,6 +68,25 @@ def test_the_service_unit_is_one_that_systemd_knows() -> None:
     unit.read(EXAMPLES / "edge-tsm.service")
     assert unit["Service"]["Type"] == "notify"
     assert "edge-tsm run" in unit["Service"]["ExecStart"]
+
+
+def test_the_container_runs_a_checked_configuration_and_asks_what_it_serves() -> None:
+    folder = EXAMPLES / "container"
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_tsm", "config", "check", folder / "edge-tsm.toml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    steps = (folder / "Containerfile").read_text()
+    extras = {name for group in re.findall(r"'\.\[(.*?)\]'", steps) for name in group.split(",")}
+    project = importlib.metadata.metadata("edge-tsm").get_all("Provides-Extra") or []
+    assert extras and extras <= set(project)
+    services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    assert f"AS {services['edge-tsm']['build']['target'].split(':-')[1][:-1]}\n" in steps
+    mounted = [volume.split(":")[0] for one in services.values() for volume in one["volumes"]]
+    assert all((folder / name).exists() for name in mounted if name.startswith("./"))
 
 
 def test_two_cameras(bundle: Path, tmp_path: Path) -> None:
