@@ -331,6 +331,12 @@ def _variant(network: Network, sources: Sequence[Hints]) -> tuple[Network, Fact[
             f"--backbone {claims[0].value} contradicts the weights, which are those of "
             f"{network.name}; leave it out"
         )
+    if "[" in network.name and claims and not any(_names(c.value, network.name) for c in claims):
+        raise CheckpointError(
+            f"{claims[0].source} says backbone {claims[0].value}, and the weights have blocks as "
+            f"nobody publishes them, {network.name}: pass a file with all weights, or "
+            f"--backbone '{network.name}' if it was built so"
+        )
     return network, Fact(network.name, "weights")
 
 

@@ -12,6 +12,7 @@ from converters.architectures.online import OnlineClassifier
 from converters.architectures.shift import Shift
 from edge_tsm.errors import CheckpointError
 
+_VARIANCE = "running_var"
 COUNTER = "num_batches_tracked"  # of batch norm; used in training only, absent in old files
 
 
@@ -120,8 +121,13 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if unexpected:
         problems.append(f"unexpected: {few(unexpected)}")
     if not problems:
-        odd = [name for name, tensor in tensors.items() if not _finite(tensor)]
-        problems = [f"not finite floats: {few(odd)}"] if odd else []
+        odd = {
+            "not finite floats": [n for n, tensor in tensors.items() if not _finite(tensor)],
+            "negative variances": [
+                n for n, tensor in tensors.items() if n.endswith(_VARIANCE) and tensor.min() < 0
+            ],
+        }
+        problems = [f"{problem}: {few(names)}" for problem, names in odd.items() if names]
     if problems:
         raise CheckpointError("the weights do not fit the network. " + "; ".join(problems))
 
@@ -146,7 +152,8 @@ def unfit(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[list[str], l
 
 
 def _finite(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+    """Return whether values are finite as the float32 that the network computes with."""
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor.to(torch.float32)).all())
 
 
 def few(keys: Sequence[str], count: int = 3) -> str:

@@ -118,6 +118,8 @@ def folder(path: Path) -> str:
         )
     if "saved_model.pb" in names:
         return f"is a folder that {_TENSORFLOW}"
+    if any(_PART.search(name) for name in names):
+        return f"is a folder that holds {_SHARDED.removeprefix('is {} of ')}"
     found = [name for name in names if name.endswith(_CHECKPOINTS)]
     here = f", such as {found[0]!r} in it" if found else ""
     return f"is a folder; pass a checkpoint file{here}"

@@ -18,6 +18,7 @@ from converters.architectures.shift import Shift
 from converters.checkpoints.inert import Inert
 from converters.checkpoints.keys import UNUSED, Reader, Tensors
 from converters.checkpoints.pickles import array
+from converters.checkpoints.reparametrized import join
 from converters.recipe import Topology
 from edge_tsm.errors import CheckpointError, InputError
 
@@ -33,6 +34,8 @@ _TRAINING = re.compile(
     r"|optim(?:izers?)?|schedulers?|scaler"
 )
 _NO_WEIGHTS = frozenset({"data_preprocessor", "num_updates", "n_averaged"})
+# torch.ao's observers: what training with int8 in mind left beside the float weights.
+_OBSERVER = re.compile(r"(?:\w+_)?fake_quant|activation_post_process")
 _AVERAGED = re.compile(r"ema|avg|averaged?|swa|shadow|polyak")
 
 
@@ -133,8 +136,8 @@ def _collect(value: Any, place: Place, found: list[StateDict], seen: set[int]) -
             own.tensors.update({f"{name}.{n}": t for n, t in inner.tensors.items()})
             if inner.tensors:
                 odd |= {f"{name}.{n}": text for n, text in inner.odd.items()}
-    tensors = {n: t for n, t in own.tensors.items() if not n.endswith(COUNTER)}
-    whole = StateDict(place, tensors, odd)
+    tensors, in_parts = join({n: t for n, t in own.tensors.items() if not n.endswith(COUNTER)})
+    whole = StateDict(place, tensors, odd | in_parts)
     if tensors:
         found.append(whole)
     return whole
@@ -315,6 +318,7 @@ def _is_trainings(name: str) -> bool:
     """Return whether a tensor belongs to training, not to what the network answers."""
     parts = name.removeprefix("backbone.").split(".")
     known = name.startswith(UNUSED) or not _NO_WEIGHTS.isdisjoint(parts)
+    known |= any(_OBSERVER.fullmatch(part) for part in parts)
     return known or any(_TRAINING.fullmatch(word) for word in _split(parts))
 
 

@@ -120,6 +120,14 @@ def _nan(state: Any) -> None:
     state["module.base_model.layer3.0.conv2.weight"] = torch.full((256, 256, 3, 3), torch.nan)
 
 
+def _variance(state: Any) -> None:
+    state["module.base_model.layer3.0.bn2.running_var"] = torch.full((256,), -1.0)
+
+
+def _too_large(state: Any) -> None:
+    state["module.base_model.layer3.0.bn2.bias"] = torch.full((256,), 1e300, dtype=torch.float64)
+
+
 IMAGE = {
     key.removeprefix("module.base_model.")
     .replace("module.new_fc", "fc")
@@ -133,6 +141,8 @@ IMAGE = {
     [
         (_other(_flow), "takes 10 channels: an optical-flow"),
         (_other(_nan), r"not finite floats: backbone\.layer3\.0\.conv2\.conv\.weight"),
+        (_other(_variance), r"negative variances: backbone\.layer3\.0\.conv2\.bn\.running_var"),
+        (_other(_too_large), r"not finite floats: backbone\.layer3\.0\.conv2\.bn\.bias"),
         (IMAGE, "plain image classifier"),
         ({"base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}, "BNInception"),
         ({"backbone.conv1.conv.weight": torch.zeros(1)}, r"none of cls_head\.fc_cls"),
@@ -155,6 +165,15 @@ IMAGE = {
 def test_what_is_wrong_is_said(state: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
         read(save(state, tmp_path / "x.pth"))
+
+
+def test_a_file_without_its_last_block_is_not_taken_for_another_network(tmp_path: Path) -> None:
+    cut = OrderedDict((n, t) for n, t in STATE.items() if ".layer3.1." not in n)
+    path = save(cut, tmp_path / "TSM_ucf101_RGB_resnet18_shift8_blockres_avg_segment8_e50.pth")
+    with pytest.raises(CheckpointError, match=r"resnet18.*resnet\[2, 2, 1, 2\].*all weights"):
+        plan(path, Options())
+    taken = plan(path, Options(backbone="resnet[2, 2, 1, 2]")).recipe
+    assert taken.facts.backbone.value == "resnet[2, 2, 1, 2]"
 
 
 @pytest.fixture(scope="module")

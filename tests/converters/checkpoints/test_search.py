@@ -212,6 +212,61 @@ def test_a_leftover_classifier_is_named(tmp_path: Path) -> None:
     assert "not used: fc.weight, fc.bias" in read.topology.weights.value
 
 
+def _mask(tensor: Tensor) -> Tensor:
+    """Leave every other output out."""
+    return (torch.arange(len(tensor)) % 2).reshape(-1, 1, 1, 1).expand(tensor.shape)
+
+
+def in_parts(kind: str) -> dict[str, Tensor]:
+    """Convolutions as torch keeps them under a mask, weight norm, a parametrization, observers."""
+    state = dict[str, Tensor]()
+    for name, tensor in STATE.items():
+        layer = name.removesuffix("weight")
+        length = tensor.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1) if tensor.ndim == 4 else None
+        if length is None or kind == "observed":
+            state[name] = tensor
+        elif kind == "pruned":
+            state |= {f"{name}_orig": tensor, f"{name}_mask": _mask(tensor)}
+        elif kind == "old weight norm":
+            state |= {f"{name}_g": length, f"{name}_v": tensor * 3}
+        else:
+            original = f"{layer}parametrizations.weight.original"
+            state |= {f"{original}0": length, f"{original}1": tensor * 3}
+        if kind == "observed" and tensor.ndim == 4:
+            state[f"{layer}weight_fake_quant.scale"] = torch.ones(1)
+            state[f"{layer}activation_post_process.min_val"] = torch.zeros(1)
+    return state
+
+
+@pytest.mark.parametrize("kind", ["old weight norm", "weight norm", "observed", "pruned"])
+def test_weights_that_training_kept_in_parts_are_joined(kind: str, tmp_path: Path) -> None:
+    read = read_checkpoint(save(in_parts(kind), tmp_path)).tensors
+    whole = read_checkpoint(save(STATE, tmp_path)).tensors
+    assert read.keys() == whole.keys()
+    for name, tensor in whole.items():
+        pruned = kind == "pruned" and tensor.ndim == 4
+        wanted = tensor * _mask(tensor) if pruned else tensor
+        torch.testing.assert_close(read[name], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("conv2.weight", ["conv2.weight_orig", "conv2.weight_u"], "remove_spectral_norm"),
+        ("conv2.weight", ["conv2.parametrizations.weight.original"], "remove_parametrizations"),
+    ],
+)
+def test_parts_that_only_code_can_join_are_refused(
+    old: str, new: list[str], message: str, tmp_path: Path
+) -> None:
+    state = {n: t for n, t in STATE.items() if not n.endswith(old) or "layer1.0" not in n}
+    for name, tensor in STATE.items():
+        if name not in state:
+            state |= {name.replace(old, other): tensor for other in new}
+    with pytest.raises(CheckpointError, match=rf"conv2.*weight.*{message}"):
+        read_checkpoint(save(state, tmp_path))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
