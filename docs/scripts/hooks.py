@@ -1,4 +1,4 @@
-"""What mkdocs does besides: the changelog is a page, and links to files outside docs/ lead to copies."""
+"""What mkdocs does besides: the changelog is a page, links to other files lead to copies."""
 
 from __future__ import annotations
 
