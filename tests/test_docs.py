@@ -28,6 +28,8 @@ else:
     import tomli as tomllib
 
 DOCS = [page for page in PAGES if page.name != "README.md"]  # its blocks run in test_readme.py
+CHINESE = [page for page in DOCS if page.parent.name == "zh"]  # these show what others do
+RUN = [page for page in DOCS if page not in CHINESE]
 REASONS = {"installs", "needs", "changes the machine", "its exit code depends", "is not"}
 OTHERS = {  # of pip and venv, and of upstream's scripts
     *("--index-url", "--system-site-packages"),
@@ -90,7 +92,7 @@ def execute(command: list[str], folder: Path, environment: dict[str, str], what:
     assert done.returncode == 0, f"{what}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [p for p in DOCS if runs(p)], ids=name_of)
+@pytest.mark.parametrize("page", [p for p in RUN if runs(p)], ids=name_of)
 def test_what_a_page_shows_runs(page: Path, things: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(things, tmp_path / "page", symlinks=True)
     run(runs(page), folder)
@@ -98,12 +100,21 @@ def test_what_a_page_shows_runs(page: Path, things: Path, tmp_path: Path) -> Non
 
 @pytest.mark.docs
 @pytest.mark.parametrize(
-    "page", [p for p in DOCS if any(b.mark == "nightly" for b in blocks(p))], ids=name_of
+    "page", [p for p in RUN if any(b.mark == "nightly" for b in blocks(p))], ids=name_of
 )
 def test_what_takes_long_runs(page: Path, things: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="it converts or trains")
     folder = shutil.copytree(things, tmp_path / "page", symlinks=True)
     run(runs(page, "nightly"), folder)
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=name_of)
+def test_a_chinese_page_shows_what_an_english_one_does(page: Path) -> None:
+    def lines(pages: list[Path]) -> set[str]:
+        texts = [b.text for p in pages for b in blocks(p) if b.language in ("sh", "python")]
+        return {line.split("#")[0].strip() for text in texts for line in text.splitlines()}
+
+    assert lines([page]) <= lines([p for p in PAGES if p not in CHINESE])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

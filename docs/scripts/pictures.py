@@ -142,10 +142,10 @@ class _Strip:
             for x in range(20, 700, 12):
                 self.draw.line((x, y, x + 6, y), fill=(94, 104, 120))
         for time_s, answer in zip(times_s, answers, strict=True):
-            if action := decision(answer).action:
+            if (action := decision(answer).action) is not None:
                 x, end = self.at(time_s)[0], min(self.at(time_s + EVERY / FPS)[0], 706)
                 bar = (x, STRIP_TOP + 93, end, STRIP_TOP + 97)
-                self.draw.rectangle(bar, fill=_color(action))
+                self.draw.rectangle(bar, fill=_color(LABELS[action]))
         for index, label in enumerate(LABELS[:-1]):
             self._curve(label, times_s, [float(decision(a).scores[index]) for a in answers])
 
