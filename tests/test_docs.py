@@ -31,9 +31,10 @@ DOCS = [page for page in PAGES if page.name != "README.md"]  # its blocks run in
 CHINESE = [page for page in DOCS if page.parent.name == "zh"]  # these show what others do
 RUN = [page for page in DOCS if page not in CHINESE]
 REASONS = {"installs", "needs", "changes the machine", "its exit code depends", "is not"}
-OTHERS = {  # of pip and venv, and of upstream's scripts
+OTHERS = {  # of pip, venv, podman, and upstream's scripts
     *("--index-url", "--system-site-packages"),
-    *("--softmax",),
+    *("--build-arg", "--runtime", "--target"),
+    "--softmax",
 }
 
 

@@ -38,7 +38,8 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         mark = _MARK.search(text[: found.start()])
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found[2], found[3], mark[1] if mark else "")
+        language = {"bash": "sh"}.get(found[2], found[2])
+        yield Block(page, line, language, found[3], mark[1] if mark else "")
 
 
 def commands(text: str) -> Iterator[list[str]]:
