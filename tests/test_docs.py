@@ -46,6 +46,18 @@ def runs(page: Path, *marks: str) -> list[Block]:
     return [b for b in blocks(page) if b.language in ("sh", "python") and b.mark in ("", *marks)]
 
 
+def shown(block: Block) -> set[str]:
+    """The lines of a block, without comments."""
+    return {line.split("#")[0].strip() for line in block.text.splitlines()} - {""}
+
+
+def news(page: Path) -> list[Block]:
+    """What runs of a page, without blocks whose every line stands on a page before it."""
+    earlier = [b for p in PAGES[: PAGES.index(page)] for b in blocks(p) if b.mark in ("", "tour")]
+    before = {line for b in earlier for line in shown(b)}
+    return [b for b in runs(page) if b.language == "python" or not shown(b) <= before]
+
+
 def write_video(path: Path, scenes: Iterable[tuple[int, int]]) -> None:
     """Generated scenes (seed, class) one after the other, 2 s each, 25 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,10 +105,10 @@ def execute(command: list[str], folder: Path, environment: dict[str, str], what:
     assert done.returncode == 0, f"{what}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [p for p in RUN if runs(p)], ids=name_of)
+@pytest.mark.parametrize("page", [p for p in RUN if news(p)], ids=name_of)
 def test_what_a_page_shows_runs(page: Path, things: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(things, tmp_path / "page", symlinks=True)
-    run(runs(page), folder)
+    run(news(page), folder)
 
 
 @pytest.mark.docs
@@ -111,11 +123,10 @@ def test_what_takes_long_runs(page: Path, things: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", CHINESE, ids=name_of)
 def test_a_chinese_page_shows_what_an_english_one_does(page: Path) -> None:
-    def lines(pages: list[Path]) -> set[str]:
-        texts = [b.text for p in pages for b in blocks(p) if b.language in ("sh", "python")]
-        return {line.split("#")[0].strip() for text in texts for line in text.splitlines()}
-
-    assert lines([page]) <= lines([p for p in PAGES if p not in CHINESE])
+    english = {line for p in PAGES if p not in CHINESE for b in blocks(p) for line in shown(b)}
+    for block in blocks(page):
+        if block.language in ("sh", "python"):
+            assert shown(block) <= english, block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -149,7 +160,9 @@ def test_every_option_that_is_named_exists() -> None:
         known |= {name for p in command.params if isinstance(p, click.Option)
                   for name in (*p.opts, *p.secondary_opts)}  # fmt: skip
     for page in PAGES:
-        named = re.findall(r"`(--[a-z][a-z0-9-]*[a-z0-9])(?![\w-])", page.read_text(encoding="utf-8"))
+        named = re.findall(
+            r"`(--[a-z][a-z0-9-]*[a-z0-9])(?![\w-])", page.read_text(encoding="utf-8")
+        )
         assert set(named) <= known, (name_of(page), set(named) - known)
 
 
