@@ -198,6 +198,14 @@ def test_readme_is_one_screen() -> None:
     assert (ROOT / "docs/pictures/demo.webp").stat().st_size < 2_000_000
 
 
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
 def test_exit_codes_are_those_of_the_errors() -> None:
     page = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
     table = {(int(code), name) for code, name in re.findall(r"^\| (\d+) .*\| `(\w+)` \|$", page, re.MULTILINE)}  # fmt: skip  # noqa: E501

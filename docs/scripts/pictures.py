@@ -87,7 +87,7 @@ def moving(trace: Trace, out: Path) -> None:
     ]
     first, *rest = pictures
     pace = {"save_all": True, "append_images": rest, "duration": 1000 / MOVING_FPS, "loop": 0}
-    first.save(out, quality=45, method=6, **pace)
+    first.save(out, quality=45, method=4, **pace)
     if out.stat().st_size > BYTES:
         raise SystemExit(f"{out} has {out.stat().st_size} bytes, more than {BYTES}")
 
