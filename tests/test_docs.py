@@ -234,7 +234,7 @@ def test_the_site_builds_and_asks_no_other_host(tmp_path: Path) -> None:
     for name in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(name, reason=f"{name} is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path / "site"],
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", tmp_path / "site"],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
