@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -221,13 +222,33 @@ def test_variables_of_the_environment_are_told() -> None:
         assert f"`{name}`" in page
 
 
-def test_the_reference_is_what_the_code_says() -> None:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/scripts/reference.py")
+def script(name: str) -> Any:
+    """A script of the docs as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/scripts/{name}.py")
     assert spec and spec.loader
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    pages = [name_of(page) for page, _ in reference.stale()]
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    pages = [name_of(page) for page, _ in script("reference").stale()]
     assert not pages, "run `python docs/scripts/reference.py`"
+
+
+def test_drawings_are_what_the_script_draws() -> None:
+    svg = script("svg")
+    for name in ("doors", "shift"):
+        assert (ROOT / f"docs/pictures/{name}.svg").read_text() == str(getattr(svg, name)())
+
+
+@pytest.mark.docs
+def test_all_pictures_can_be_made_anew(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "docs/scripts/pictures.py", "--out", tmp_path]
+    subprocess.run(command, check=True, timeout=280, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    made = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(made) == {"demo.webp", "decisions.svg", "doors.svg", "shift.svg"}
+    assert made["demo.webp"] < 2_000_000
 
 
 def test_the_site_builds_and_asks_no_other_host(tmp_path: Path) -> None:
