@@ -14,7 +14,7 @@ from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- (.*?) -->\s*\Z", re.DOTALL)
+_MARK = re.compile(r"<!-- ([^>]*) -->\s*\Z")  # the last comment before a block
 _BREAKS = re.compile(r"[|;&]+")
 
 
