@@ -78,6 +78,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "ckpt.best.pth.tar").symlink_to(ROOT / "examples/demo/ckpt.best.pth.tar")
     write_video(folder / "clip.mp4", [(3, 0), (14, 4), (25, 6)])
+    (folder / "day.mp4").symlink_to(folder / "clip.mp4")
+    (folder / "recordings").mkdir()
+    (folder / "recordings/night.mp4").symlink_to(folder / "clip.mp4")
     for label in (0, 1):
         for seed in (0, 1):
             write_video(folder / f"clips/{LABELS[label]}/{seed}.mp4", [(seed, label)])
