@@ -187,8 +187,8 @@ def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
         from converters.planning import default_bundle
     except ImportError as error:
         raise ConversionError(
-            f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' (the README "
-            "says how to get a torch without CUDA)"
+            f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' "
+            "(docs/install.md says how to get a torch without CUDA)"
         ) from error
     options, settings = _parse(given)
     planned = plan(checkpoint, options)
