@@ -33,6 +33,7 @@ PICTURE_S = 2.0
 STREAM_S = 10.0
 CLOSE_S = 0.2  # to say farewell in: Ctrl-C ends everything within a second
 SEND_BUFFER_BYTES = 128 * 1024
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _ID = "{id:[A-Za-z0-9_.-]{1,64}}"
 _BOUNDARY = "edge-tsm-picture"
 _SCORES = {"seconds": "1 to 600; 600", "classes": "indices, with commas", "top": "best classes; 3"}
@@ -83,7 +84,7 @@ class CamerasApi:
                 "every_s": card.sampling.every_s,
                 "online": card.streaming is not None,
             },
-            "cameras": [self._camera(counts) for counts in self._running.counts()],
+            "cameras": [self._camera(counts) for counts in self._running.monitor.counts()],
         }
 
     def _camera(self, counts: Counts) -> dict[str, Any]:
@@ -93,6 +94,7 @@ class CamerasApi:
             "id": counts.source,
             "address": counts.address,
             "live": True,
+            "enabled": self._running.monitor.enabled().get(counts.source, True),
             "state": counts.state,
             "state_s": round(counts.state_s, 1),
             "reason": view.reason,
@@ -121,7 +123,7 @@ class CamerasApi:
         return [round(min(max(share, 0.0), 1.0), 5) for share in box]
 
     def _counts(self, request: web.Request) -> Counts:
-        for counts in self._running.counts():
+        for counts in self._running.monitor.counts():
             if counts.source == request.match_info["id"]:
                 return counts
         raise Refusal("not_found", "there is no such camera")
@@ -188,11 +190,18 @@ class CamerasApi:
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
-        _bound_buffers(request)
+        transport = _bound_buffers(request)
         with self._hub.next_picture(key) as pictures, suppress(ConnectionError):
             while True:
-                with suppress(asyncio.TimeoutError):  # a camera that is lost may come back
-                    await response.write(_part(await pictures.take(STREAM_S)))
+                try:
+                    picture = await pictures.take(STREAM_S)
+                except asyncio.TimeoutError:  # a camera that is lost may come back
+                    continue
+                try:
+                    await asyncio.wait_for(response.write(_part(picture)), STREAM_S)
+                except asyncio.TimeoutError:  # who takes nothing makes room for others
+                    transport.abort()
+                    return response
         return response
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -242,7 +251,7 @@ class CamerasApi:
                 return
             try:
                 self._obey(viewer, json.loads(message.data))
-            except (ValueError, TypeError, KeyError, AttributeError, InputError):
+            except _ODD:
                 await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
                 return
 
@@ -250,7 +259,7 @@ class CamerasApi:
         if said["type"] == "ack":
             viewer.acknowledge((int(said.get("kind", PICTURE)), said["camera"]), said["number"])
         elif said["type"] == "watch":
-            known = {counts.source for counts in self._running.counts()}
+            known = {counts.source for counts in self._running.monitor.counts()}
             keys: set[Key] = {(PICTURE, camera) for camera in said.get("pictures", ())}
             keys |= {(SEEN, camera) for camera in said.get("sees", ())}
             pinned = {
@@ -263,7 +272,7 @@ class CamerasApi:
                 pinned=pinned,
             )
         elif said["type"] != "ping":
-            raise InputError(f"{said['type']!r:.40} is nothing to be said here")
+            raise ValueError(said["type"])
 
     def _check_room(self) -> None:
         if self._hub.watchers >= MOST_WATCHERS:

@@ -26,7 +26,6 @@ class PageSink:
         clock: of the frames' times.
         steps: frames of an online model's window, each a clip of its own; else 1.
         color: channel order of the model's crops.
-        on_answer: takes every answer.
     """
 
     def __init__(
@@ -37,10 +36,9 @@ class PageSink:
         *,
         steps: int = 1,
         color: Color = "rgb",
-        on_answer: Callable[[Prediction], None] = lambda _: None,
     ) -> None:
         self._call, self._hub, self._clock = call, hub, clock
-        self._color, self._on_answer = color, on_answer
+        self._color = color
         self._clips_kept = CLIPS * steps if steps == 1 else steps + CLIPS
         self.studio = Studio(lambda picture: call(hub.picture, picture))
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -65,7 +63,6 @@ class PageSink:
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Show an answer with its events, and what the model saw if someone watches that."""
-        self._on_answer(prediction)
         utc = utc_of(prediction, self._clock)
         self._call(self._hub.answer, prediction, source, utc)
         for event in prediction.events:

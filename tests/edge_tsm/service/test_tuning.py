@@ -23,11 +23,13 @@ from edge_tsm.events.logits import StoredAnswer
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.preview import Past
 from edge_tsm.service.rule_layers import RuleLayers, Ruling
 from edge_tsm.service.running import Running
 from edge_tsm.service.tuning import Changes, ConflictError, RuleBook
 from edge_tsm.sinks import Dispatcher
+from edge_tsm.sinks.run import RunFacts
 from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.fakes import FakeBackend, FakeCamera, make_card
 
@@ -52,7 +54,9 @@ def tuned(
         store = stack.enter_context(EventStore())
         store.logits.begin(LABELS, "softmax")
         dispatcher = stack.enter_context(Dispatcher([]))
-        running = Running(pipeline, dispatcher, pipeline.recognizer, store, SYSTEM_CLOCK)
+        monitor = Monitor(RunFacts(), inputs, SYSTEM_CLOCK, lambda _: FakeCamera([]))
+        monitor.watch(pipeline, dispatcher)
+        running = Running(pipeline, monitor, pipeline.recognizer, store, SYSTEM_CLOCK)
         yield RuleBook(layers, running, now=now), running
 
 

@@ -145,7 +145,7 @@ def test_a_page_that_reads_nothing_costs_no_answer(tmp_path: Any) -> None:
                 return answers
 
         asking(work)
-        counts = run.running.sinks()
+        counts = run.running.monitor.counted().sinks
     assert counts["page"].failed == counts["events"].dropped == counts["logits"].dropped == 0
     assert counts["events"].failed == 0
 
@@ -180,11 +180,15 @@ def test_one_picture_can_be_had(page: PageRun) -> None:
         "1",
         '{"type": "x"}',
         '{"type": "ack"}',
+        '{"type": "ack", "camera": "porch", "kind": 1e999, "number": 1}',
         '{"type": "watch", "pictures": 1}',
+        "[" * 9000,
         "x" * 20_000,
     ],
 )
-def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> None:
+def test_what_is_no_message_ends_the_connection(
+    page: PageRun, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work(session: aiohttp.ClientSession) -> int | None:
         async with session.ws_connect(f"{page.url}/ws") as connection:
             await connection.send_str(said)
@@ -193,6 +197,7 @@ def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> Non
             return connection.close_code
 
     assert asking(work) in (1003, 1009)
+    assert not caplog.records
 
 
 def test_the_studio_makes_ten_a_second_at_most_and_only_what_is_wanted() -> None:
