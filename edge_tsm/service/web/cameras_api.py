@@ -25,7 +25,7 @@ from edge_tsm.service.web.pictures import PICTURE, SEEN, Key, Picture
 from edge_tsm.service.web.problems import Refusal
 from edge_tsm.service.web.routes import Route, json_response
 from edge_tsm.service.web.sink import PageSink
-from edge_tsm.service.web.viewers import MOST_TOP, Viewer
+from edge_tsm.service.web.viewers import MOST_TOP, View, Viewer
 
 MOST_WATCHERS = 32
 MOST_MESSAGE_BYTES = 16 * 1024
@@ -174,7 +174,7 @@ class CamerasApi:
         return list(dict.fromkeys([*map(int, texts), *best]))
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
-        key = (PICTURE, self._counts(request).source)
+        key = Key(PICTURE, self._counts(request).source)
         self._check_room()
         with self._hub.next_picture(key) as pictures:
             try:
@@ -185,7 +185,7 @@ class CamerasApi:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Send one picture after the other, as long as someone takes them."""
-        key = (PICTURE, self._counts(request).source)
+        key = Key(PICTURE, self._counts(request).source)
         self._check_room()
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response = web.StreamResponse(headers={"Content-Type": kind})
@@ -260,14 +260,14 @@ class CamerasApi:
             viewer.acknowledge((int(said.get("kind", PICTURE)), said["camera"]), said["number"])
         elif said["type"] == "watch":
             known = {counts.source for counts in self._running.monitor.counts()}
-            keys: set[Key] = {(PICTURE, camera) for camera in said.get("pictures", ())}
-            keys |= {(SEEN, camera) for camera in said.get("sees", ())}
+            views: set[View] = {(PICTURE, camera) for camera in said.get("pictures", ())}
+            views |= {(SEEN, camera) for camera in said.get("sees", ())}
             pinned = {
                 str(camera): tuple(int(i) for i in indices[:50] if int(i) >= 0)
                 for camera, indices in said.get("pinned", {}).items()
             }
             viewer.watch(
-                {key for key in keys if key[1] in known},
+                {view for view in views if view[1] in known},
                 top=max(int(said.get("top", 3)), 0),
                 pinned=pinned,
             )
