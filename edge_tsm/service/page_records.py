@@ -205,6 +205,7 @@ class TargetRecord(TypedDict):
     file: str
     writable: bool
     reason: str
+    cameras: Annotated[tuple[str, ...], Note(description="whose own rules have a place in it")]
 
 
 class StoredRecord(TypedDict):
