@@ -240,9 +240,9 @@ def test_what_is_saved_in_a_runs_file_survives_a_restart(
         saved = book.save(source, changes)
         assert dry == saved
         now = {name: book.rules_of(name) for name in (None, "porch", "hall")}
-        assert book.record()["scopes"][0]["values"]["on"]["origin"] == (
-            "config" if source else "page"
-        )
+        record = book.record()
+        assert record["scopes"][0]["values"]["on"]["origin"] == ("config" if source else "page")
+        assert record["target"]["cameras"] == ["porch", "hall"]
     text = layers.config.read_text(encoding="utf-8")
     assert "# my run" in text
     assert "# of all" in text
@@ -339,7 +339,9 @@ def test_where_nothing_can_be_saved_the_way_out_is_told(tmp_path: Path) -> None:
         ):
             book.save("porch", {"on": 0.5})
         book.attempt("porch", {"on": 0.5}, seconds=60)
-        assert [scope["camera"] for scope in book.record()["scopes"]] == [None, "porch"]
+        record = book.record()
+        assert [scope["camera"] for scope in record["scopes"]] == [None, "porch"]
+        assert (record["target"]["writable"], record["target"]["cameras"]) == (True, [])
 
 
 def rules_path(folder: Path) -> str:
