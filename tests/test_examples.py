@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edge_tsm.service.config import read_config
 from tests.helpers.paths import ROOT
 from tests.helpers.videos import write_video
 
@@ -68,6 +69,10 @@ def test_the_service_unit_is_one_that_systemd_knows() -> None:
     unit.read(EXAMPLES / "edge-tsm.service")
     assert unit["Service"]["Type"] == "notify"
     assert "edge-tsm run" in unit["Service"]["ExecStart"]
+    assert "edge-tsm health" in unit["Service"]["ExecStartPost"]
+    assert (
+        read_config(EXAMPLES / "edge-tsm.toml").metrics.address == "127.0.0.1:9109"
+    )  # what that asks
 
 
 def test_the_container_runs_a_checked_configuration_and_asks_what_it_serves() -> None:

@@ -31,6 +31,7 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.running import Running
+from edge_tsm.service.stats import Stats
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.run import RunFacts
@@ -239,19 +240,19 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         monitor.watch(pipeline, dispatcher)
         options.service.serve(monitor, stack, page)
         if page is not None:
-            running = Running(pipeline, dispatcher, recognizer, store, clock, outputs.folders())
+            running = Running(pipeline, monitor, recognizer, store, clock, outputs.folders())
             page.attach(running, options.rules.layers(bundle, inputs))
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
         answers = iter(pipeline)  # from now on the supervisor may close it
-        supervisor = stack.enter_context(Supervisor(pipeline, dispatcher, watch, clock=clock))
+        stats = Stats(monitor.counted, clock.now())
+        stack.enter_context(Supervisor(pipeline, stats, watch, clock=clock))
         stack.enter_context(closing(answers))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
             for line in lines.values():
                 line.clear()
             dispatcher.write(prediction)
             monitor.answered(prediction)
-            supervisor.answered(prediction)
             if number == 0 and outputs.save and not live:
                 [source] = sources.values()
                 write_annotated(outputs.save, source, prediction, fps=source.fps)

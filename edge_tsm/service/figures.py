@@ -6,14 +6,16 @@ import platform
 import threading
 import time
 from collections import deque
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import edge_tsm
-from edge_tsm.datatypes import Counts, Prediction, iso
+from edge_tsm.datatypes import Counts, iso
+from edge_tsm.service.counted import AnswerTimes, RunCounts
 from edge_tsm.service.running import Running
-from edge_tsm.service.stats import STAGES, StageFigures, stage_times
+from edge_tsm.service.stats import SourceFigures, stage_figures
 from edge_tsm.system.jsontext import to_json
 from edge_tsm.system.load import disk, load_1, memory, temperature_c
 from edge_tsm.system.machine import processor, usable_cores
@@ -24,23 +26,15 @@ SPAN_S = 2.0
 
 
 class Figures:
-    """Counts answers, and says how a run is; for any thread.
+    """Says how a run is; for any thread.
 
     Rates are of the last `SPAN_S` seconds or more, percentiles of the last `KEPT` answers.
     """
 
     def __init__(self, running: Running) -> None:
         self._running, self._lock = running, threading.Lock()
-        self._times = {stage: deque[float](maxlen=KEPT) for stage in STAGES}
         self._began_s = time.monotonic()
-        now = self._glance()
-        self._glances = deque([now], maxlen=2)
-
-    def answered(self, prediction: Prediction) -> None:
-        """Count the times of one answer."""
-        with self._lock:
-            for stage, value_ms in stage_times(prediction).items():
-                self._times[stage].append(value_ms)
+        self._glances = deque([self._glance()], maxlen=2)
 
     def report(self) -> dict[str, Any]:
         """Return all figures, JSON-ready."""
@@ -50,24 +44,23 @@ class Figures:
             if now.time_s - self._glances[-1].time_s >= SPAN_S:
                 before = self._glances[-1]
                 self._glances.append(now)
-            stages = {
-                k: asdict(StageFigures.of(times)) for k, times in self._times.items() if times
-            }
-        span_s = max(now.time_s - before.time_s, 1e-3)
+        span_s, counted = max(now.time_s - before.time_s, 1e-3), now.counted
+        times, earlier = counted.times[-KEPT:], {c.source: c for c in before.counted.sources}
         return {
             "utc": iso(datetime.now(timezone.utc)),
             "span_s": round(span_s, 2),
             "uptime_s": round(now.time_s - self._began_s, 1),
             "sources": [
-                _source(counts, before.counts.get(name), span_s)
-                for name, counts in now.counts.items()
+                _source(earlier.get(one.source), one, span_s)
+                | {"latency": _latency([t for t in times if t.source == one.source])}
+                for one in counted.sources
             ],
             "losses": {
-                name: {k: getattr(counts, k) for k in ("dropped", "skipped", "breaks")}
-                for name, counts in now.counts.items()
+                one.source: {k: getattr(one, k) for k in ("dropped", "skipped", "breaks")}
+                for one in counted.sources
             },
-            "stages": stages,
-            "sinks": [{"name": n, **asdict(c)} for n, c in self._running.sinks().items()],
+            "stages": {name: asdict(found) for name, found in stage_figures(times).items()},
+            "sinks": [{"name": n, **asdict(c)} for n, c in counted.sinks.items()],
             "machine": self._machine(100 * (now.cpu_s - before.cpu_s) / span_s),
         }
 
@@ -87,8 +80,7 @@ class Figures:
         return "\n".join([*lines, to_json(self.report(), indent=1), ""])
 
     def _glance(self) -> _Glance:
-        counts = {c.source: c for c in self._running.counts()}
-        return _Glance(time.monotonic(), time.process_time(), counts)
+        return _Glance(time.monotonic(), time.process_time(), self._running.monitor.counted())
 
     def _machine(self, cpu_percent: float) -> dict[str, Any]:
         found = memory()
@@ -105,21 +97,28 @@ class Figures:
         }
 
 
+@dataclass(frozen=True)
 class _Glance:
-    """Counts at a time, which rates are taken between."""
+    """What was counted at a time; rates are taken between two."""
 
-    def __init__(self, time_s: float, cpu_s: float, counts: dict[str, Counts]) -> None:
-        self.time_s, self.cpu_s, self.counts = time_s, cpu_s, counts
+    time_s: float
+    cpu_s: float
+    counted: RunCounts
 
 
-def _source(now: Counts, before: Counts | None, span_s: float) -> dict[str, Any]:
-    frames, answers = (before.frames, before.answers) if before else (0, 0)
+def _latency(times: Sequence[AnswerTimes]) -> dict[str, float] | None:
+    found = stage_figures(times).get("latency")
+    return asdict(found) if found else None
+
+
+def _source(before: Counts | None, now: Counts, span_s: float) -> dict[str, Any]:
+    rates = SourceFigures.between(before, now, span_s)
     return {
         "source": now.source,
         "address": now.address,
         "state": now.state,
         "state_s": round(now.state_s, 1),
-        "frames_per_s": round((now.frames - frames) / span_s, 2),
-        "answers_per_s": round((now.answers - answers) / span_s, 2),
+        "frames_per_s": rates.frames_per_s,
+        "answers_per_s": rates.answers_per_s,
         **{k: getattr(now, k) for k in ("frames", "answers", "dropped", "skipped", "breaks")},
     }

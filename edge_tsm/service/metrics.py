@@ -21,7 +21,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from edge_tsm.datatypes import SourceState
-from edge_tsm.service.monitor import BUCKETS_S, Histogram, Monitor, RunCounts
+from edge_tsm.service.counted import BUCKETS_S, Histogram, RunCounts
+from edge_tsm.service.monitor import Monitor
 
 MOST_LABELS = 64  # with series of their own; the events of the others are summed up
 OTHER = "(other)"

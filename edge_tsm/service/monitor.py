@@ -2,64 +2,32 @@
 
 from __future__ import annotations
 
-import bisect
 import logging
-import math
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_tsm.datatypes import Counts, Prediction, StateChange
 from edge_tsm.errors import InputError
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.counted import AnswerTimes, Histogram, RunCounts
 from edge_tsm.service.stats import Stats
-from edge_tsm.sinks.base import RouteCounts
 from edge_tsm.sinks.dispatcher import Dispatcher
 from edge_tsm.sinks.run import OnEnabled, RunFacts
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+KEPT = 1000  # newest answers whose times are kept
 SHORTEST_S = 10.0  # without an answer, until a source counts as late
 PERIODS = 3.0
 ALIVE_S = 60.0  # as long as the watchdog of examples/edge-tsm.service
 _SUMMED = ("frames", "dropped", "answers", "skipped", "breaks")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Histogram:
-    """How many values were at most each of `BUCKETS_S`; not finite ones are left out.
-
-    >>> histogram = Histogram()
-    >>> for value_s in (0.02, 0.3, float("nan")):
-    ...     histogram.add(value_s)
-    >>> histogram.count, histogram.cumulative()[2:7]
-    (2, [1, 1, 1, 1, 2])
-    """
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
-    sum_s: float = 0.0
-
-    def add(self, value_s: float) -> None:
-        """Count a value."""
-        if math.isfinite(value_s):
-            self.counts[bisect.bisect_left(BUCKETS_S, value_s)] += 1
-            self.sum_s += value_s
-
-    @property
-    def count(self) -> int:
-        """Of all values."""
-        return sum(self.counts)
-
-    def cumulative(self) -> list[int]:
-        """Return for each bucket how many values are at most that; for infinity, all."""
-        return [sum(self.counts[: index + 1]) for index in range(len(self.counts))]
 
 
 @dataclass(frozen=True)
@@ -69,22 +37,6 @@ class Health:
     alive: bool
     ready: bool
     troubles: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class RunCounts:
-    """Everything that was counted so far; every number only grows.
-
-    `events` are starts by (source, class index), `answered_utc_s` are seconds since 1970 of each
-    source's last answer.
-    """
-
-    sources: tuple[Counts, ...]
-    sinks: Mapping[str, RouteCounts]
-    events: Mapping[tuple[str, int], int]
-    answered_utc_s: Mapping[str, float]
-    inference: Histogram
-    latency: Mapping[str, Histogram]
 
 
 class Monitor:
@@ -121,7 +73,8 @@ class Monitor:
         self._last: dict[str, object] = {}  # logits of the last answer
         self._inference = Histogram()
         self._latency = {source: Histogram() for source in self._given}
-        self._stats = Stats(clock.now())
+        self._times = deque[AnswerTimes](maxlen=KEPT)
+        self._stats = Stats(self.counted, clock.now())
         self._pipeline: Pipeline | None = None
         self._dispatcher: Dispatcher | None = None
 
@@ -152,14 +105,14 @@ class Monitor:
             self._answered_s = dict.fromkeys(self._enabled, now_s)
 
     def answered(self, prediction: Prediction) -> None:
-        """Count an answer; one that comes again, with the end of an action, is none."""
+        """Count an answer; one that comes again, with the end of an action, is counted once."""
         source, delay = prediction.source or "", prediction.delay
         with self._lock:
             self._events.update((source, e.index) for e in prediction.events if e.kind == "start")
             if self._last.get(source) is prediction.logits:
                 return
             self._last[source] = prediction.logits
-            self._stats.add(prediction)
+            self._times.append(AnswerTimes.of(prediction, self._clock.now()))
             self._inference.add(prediction.inference_ms / 1000)
             if delay is not None and source in self._latency:
                 self._latency[source].add(delay.latency_ms / 1000)
@@ -210,6 +163,11 @@ class Monitor:
 
     # --- what is seen ---
 
+    def counts(self) -> list[Counts]:
+        """Return the counts of every source over all of its openings, disabled ones too."""
+        with self._lock:
+            return self._counts()
+
     def counted(self) -> RunCounts:
         """Return everything that was counted so far."""
         sinks = self._dispatcher.counts() if self._dispatcher else {}
@@ -221,18 +179,12 @@ class Monitor:
                 dict(self._answered_utc_s),
                 replace(self._inference, counts=list(self._inference.counts)),
                 {s: replace(h, counts=list(h.counts)) for s, h in self._latency.items()},
+                tuple(self._times),
             )
 
     def figures(self) -> Mapping[str, Any]:
         """Return rates, states and delays since the last call, JSON-ready."""
-        counted = self.counted()
-        report = self._stats.report(
-            self._clock.now(),
-            counted.sources,
-            undelivered={name: c.dropped + c.failed for name, c in counted.sinks.items()},
-            pending={name: c.pending for name, c in counted.sinks.items()},
-        )
-        record = report.to_json()
+        record = self._stats.report(self._clock.now()).to_json()
         shown = [{k: v for k, v in one.items() if k != "address"} for one in record["sources"]]
         return {**record, "sources": {one.pop("source"): one for one in shown}}
 
@@ -263,15 +215,16 @@ class Monitor:
         pace = self._pipeline.pace_of(source)
         return max(SHORTEST_S, PERIODS * (pace.window_s + pace.every_s))
 
-    def _counts(self) -> Sequence[Counts]:
-        """Return the counts of every source over all of its openings, disabled ones too."""
+    def _counts(self) -> list[Counts]:
         current = {c.source: c for c in self._pipeline.counts()} if self._pipeline else {}
         found = []
         for source, on in self._enabled.items():
-            none = Counts(source, "opening" if on else "ended", 0, 0, 0, 0, 0)
-            now, before = current.get(source) if on else None, self._before.get(source, none)
-            sums = {name: getattr(now or none, name) + getattr(before, name) for name in _SUMMED}
-            found.append(replace(now or none, **sums))
+            before, now = self._before.get(source), current.get(source) if on else None
+            address = before.address if before else ""
+            none = Counts(source, "opening" if on else "ended", 0, 0, 0, 0, 0, address)
+            now, before = now or none, before or none
+            sums = {name: getattr(now, name) + getattr(before, name) for name in _SUMMED}
+            found.append(replace(now, **sums))
         return found
 
 

@@ -51,6 +51,7 @@ class CameraRecord(TypedDict):
     id: str
     address: Annotated[str, Note(description="without secrets")]
     live: bool
+    enabled: Annotated[bool, Note(description="false: it was switched off, by MQTT")]
     state: SourceState
     state_s: float
     reason: Annotated[str, Note(description="of the state, for people")]
@@ -204,6 +205,7 @@ class TargetRecord(TypedDict):
     file: str
     writable: bool
     reason: str
+    cameras: Annotated[tuple[str, ...], Note(description="whose own rules have a place in it")]
 
 
 class StoredRecord(TypedDict):
@@ -329,8 +331,15 @@ class SavedRecord(TypedDict):
     ]
 
 
+class StageRecord(TypedDict):
+    """Milliseconds of a stage: median and 95th percentile of the last answers."""
+
+    p50_ms: float
+    p95_ms: float
+
+
 class SourceStatsRecord(TypedDict):
-    """Counts of a source since the start, and its rates."""
+    """Counts of a source since the start, its rates, and the time from picture to answer."""
 
     source: str
     address: str
@@ -343,6 +352,7 @@ class SourceStatsRecord(TypedDict):
     dropped: int
     skipped: int
     breaks: int
+    latency: StageRecord | None
 
 
 class LossRecord(TypedDict):
@@ -351,13 +361,6 @@ class LossRecord(TypedDict):
     dropped: int
     skipped: int
     breaks: int
-
-
-class StageRecord(TypedDict):
-    """Milliseconds of a stage: median and 95th percentile of the last answers."""
-
-    p50_ms: float
-    p95_ms: float
 
 
 class SinkRecord(TypedDict):

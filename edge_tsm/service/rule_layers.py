@@ -170,13 +170,18 @@ def _writable(kind: TargetKind, path: Path) -> Target:
     return Target("none", path, f"to save, {path} and its folder have to be writable{way_out}")
 
 
+def has_place(ruling: Ruling, source: str, layers: RuleLayers) -> bool:
+    """Return whether the run's file has a place for the rules of one source."""
+    return layers.config is not None and source in ruling.own
+
+
 def check_source(ruling: Ruling, source: str | None, layers: RuleLayers) -> None:
     """Refuse to save the rules of one source where no file has a place for them.
 
     Raises:
         InputError: says what to do.
     """
-    if source is None or (layers.config is not None and source in ruling.own):
+    if source is None or has_place(ruling, source, layers):
         return
     raise InputError(
         f"rules of {source} alone are kept in the run's file: start with --config FILE that has "

@@ -1,4 +1,4 @@
-"""A run as those see it who show or operate it: the page, MQTT, metrics."""
+"""The parts of a run that the page shows and operates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge_tsm.datatypes import Counts
 from edge_tsm.events import EventStore
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
-from edge_tsm.sinks.base import RouteCounts
-from edge_tsm.sinks.dispatcher import Dispatcher
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.system.clock import Clock
 
 
@@ -21,8 +19,8 @@ class Running:
     """The parts of a run, from any thread.
 
     Args:
-        pipeline: its sources and their counts.
-        dispatcher: its sinks and their counts.
+        pipeline: decides by rules that can be changed.
+        monitor: counts, and knows the state of every source.
         recognizer: the model.
         store: events; in memory where no file was asked for.
         clock: of times and deadlines.
@@ -31,7 +29,7 @@ class Running:
     """
 
     pipeline: Pipeline
-    dispatcher: Dispatcher
+    monitor: Monitor
     recognizer: Recognizer
     store: EventStore
     clock: Clock
@@ -42,11 +40,3 @@ class Running:
     def labels(self) -> tuple[str, ...]:
         """The classes of the model."""
         return self.recognizer.card.labels
-
-    def counts(self) -> list[Counts]:
-        """Return what became of each live source so far."""
-        return self.pipeline.counts()
-
-    def sinks(self) -> dict[str, RouteCounts]:
-        """Return what became of the items of each sink so far."""
-        return self.dispatcher.counts()

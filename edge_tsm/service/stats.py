@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from edge_tsm.datatypes import Counts, Prediction
+from edge_tsm.datatypes import Counts
+from edge_tsm.service.counted import STAGES, AnswerTimes, RunCounts
 from edge_tsm.sources.names import describe_source
-
-KEPT = 1000  # newest answers that percentiles are taken from
-STAGES = ("prepare", "queue", "inference", "latency")
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,28 @@ class SourceFigures:
     breaks: int
     address: str = ""
 
+    @classmethod
+    def between(cls, before: Counts | None, now: Counts, span_s: float) -> SourceFigures:
+        """Return what became of a source in the `span_s` seconds between two counts."""
+        grown = {
+            name: getattr(now, name) - (getattr(before, name) if before else 0)
+            for name in ("frames", "answers", "dropped", "skipped", "breaks")
+        }
+        frames, answers = grown.pop("frames"), grown.pop("answers")
+        span_s = max(span_s, 1e-9)
+        return cls(
+            now.source,
+            now.state,
+            frames_per_s=round(frames / span_s, 2),
+            answers_per_s=round(answers / span_s, 2),
+            **grown,
+            address=now.address,
+        )
+
 
 @dataclass(frozen=True)
 class StageFigures:
-    """Milliseconds of one stage: median and 95th percentile of the answers since the report."""
+    """Milliseconds of one stage: median and 95th percentile of some answers."""
 
     p50_ms: float
     p95_ms: float
@@ -43,6 +58,13 @@ class StageFigures:
         """Return those of some times, of one at least."""
         p50, p95 = np.percentile(np.fromiter(times_ms, float), (50, 95))
         return cls(round(float(p50), 3), round(float(p95), 3))
+
+
+def stage_figures(answers: Iterable[AnswerTimes]) -> dict[str, StageFigures]:
+    """Return the figures of each stage that some answers had."""
+    all_stages = [times.stages for times in answers]
+    found = {name: [of[name] for of in all_stages if name in of] for name in STAGES}
+    return {name: StageFigures.of(times_ms) for name, times_ms in found.items() if times_ms}
 
 
 @dataclass(frozen=True)
@@ -72,76 +94,34 @@ class StatsReport:
         return asdict(self)
 
 
-def stage_times(prediction: Prediction) -> dict[str, float]:
-    """Return the milliseconds that each stage of an answer took, of `STAGES` those that it had."""
-    delay, taken = prediction.delay, {"inference": prediction.inference_ms}
-    if delay is not None:
-        taken |= {
-            "prepare": delay.prepare_ms,
-            "queue": delay.queue_ms,
-            "latency": delay.latency_ms,
-        }
-    return taken
-
-
 class Stats:
-    """Takes every answer, and makes a report when asked; of constant size, for any thread.
+    """Makes a report of a run when asked, each of what happened since the one before.
 
     Args:
-        now_s: the monotonic time at which counting starts.
+        counted: returns what was counted so far.
+        now_s: the monotonic time at which the first report begins.
     """
 
-    def __init__(self, now_s: float) -> None:
-        self._lock = threading.Lock()
-        self._since_s = now_s
-        self._times = {stage: deque[float](maxlen=KEPT) for stage in STAGES}
-        self._before: dict[str, Counts] = {}
+    def __init__(self, counted: Callable[[], RunCounts], now_s: float) -> None:
+        self._counted, self._lock = counted, threading.Lock()
+        self._since_s, self._before = now_s, dict[str, Counts]()
 
-    def add(self, prediction: Prediction) -> None:
-        """Count the times of one answer."""
+    def report(self, now_s: float) -> StatsReport:
+        """Return the figures since the last report, and start the next one at this time."""
+        counted = self._counted()
         with self._lock:
-            for stage, value_ms in stage_times(prediction).items():
-                self._times[stage].append(value_ms)
-
-    def report(
-        self,
-        now_s: float,
-        counts: Iterable[Counts],
-        *,
-        undelivered: Mapping[str, int] | None = None,
-        pending: Mapping[str, int] | None = None,
-    ) -> StatsReport:
-        """Return the figures since the last report, and start the next one.
-
-        Args:
-            now_s: the monotonic time.
-            counts: those of every source, which only grow.
-            undelivered, pending: items per sink, from `Dispatcher.counts`.
-        """
-        with self._lock:
-            span_s, self._since_s = now_s - self._since_s, now_s
-            sources = tuple(self._of_source(now, max(span_s, 1e-9)) for now in counts)
-            stages = {k: StageFigures.of(times) for k, times in self._times.items() if times}
-            for times in self._times.values():
-                times.clear()
-        return StatsReport(span_s, sources, stages, dict(undelivered or {}), dict(pending or {}))
-
-    def _of_source(self, now: Counts, span_s: float) -> SourceFigures:
-        before = self._before.get(now.source)
-        self._before[now.source] = now
-
-        def grown(name: str) -> int:
-            return int(getattr(now, name)) - (int(getattr(before, name)) if before else 0)
-
-        return SourceFigures(
-            source=now.source,
-            state=now.state,
-            frames_per_s=round(grown("frames") / span_s, 2),
-            answers_per_s=round(grown("answers") / span_s, 2),
-            dropped=grown("dropped"),
-            skipped=grown("skipped"),
-            breaks=grown("breaks"),
-            address=now.address,
+            since_s, self._since_s = self._since_s, now_s
+            before, self._before = self._before, {c.source: c for c in counted.sources}
+        span_s, sinks = now_s - since_s, counted.sinks.items()
+        return StatsReport(
+            span_s,
+            tuple(
+                SourceFigures.between(before.get(now.source), now, span_s)
+                for now in counted.sources
+            ),
+            stage_figures(times for times in counted.times if times.time_s > since_s),
+            {name: counts.dropped + counts.failed for name, counts in sinks},
+            {name: counts.pending for name, counts in sinks},
         )
 
 

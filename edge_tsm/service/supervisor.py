@@ -8,11 +8,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_tsm.datatypes import Counts, Prediction, SourceState
+from edge_tsm.datatypes import Counts, SourceState
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
-from edge_tsm.sinks.dispatcher import Dispatcher
 from edge_tsm.sources.names import describe_source
 from edge_tsm.system.clock import Clock
 
@@ -34,7 +33,7 @@ class Watch:
 
 
 class Supervisor:
-    """A thread that closes `pipeline` when the `watch` says so.
+    """A thread that closes `pipeline` when the `watch` says so, and logs its `stats`.
 
     A source whose frames never fill a window is warned about once, after a while or at the end.
     Use it in a `with` block, which ends it.
@@ -43,13 +42,13 @@ class Supervisor:
     def __init__(
         self,
         pipeline: Pipeline,
-        dispatcher: Dispatcher,
+        stats: Stats,
         watch: Watch,
         *,
         clock: Clock,
     ) -> None:
-        self._pipeline, self._dispatcher = pipeline, dispatcher
-        self._stats, self._notifier = Stats(clock.now()), ServiceNotifier.from_environment()
+        self._pipeline, self._stats = pipeline, stats
+        self._notifier = ServiceNotifier.from_environment()
         self._clock, self._changed, self._done = clock, clock.condition(), False
         self._watch, self._end_s = watch, clock.now() + watch.duration_s
         self._logged_s, self._stated_s = clock.now(), -math.inf
@@ -69,19 +68,9 @@ class Supervisor:
         if kind is None and self._silent_s < math.inf and not any(c.answers for c in counts):
             self._warn_silent()
 
-    def answered(self, prediction: Prediction) -> None:
-        """Count an answer."""
-        self._stats.add(prediction)
-
     def log_figures(self) -> None:
         """Log the figures since the last time."""
-        sinks = self._dispatcher.counts()
-        report = self._stats.report(
-            self._clock.now(),
-            self._pipeline.counts(),
-            undelivered={name: counts.dropped + counts.failed for name, counts in sinks.items()},
-            pending={name: counts.pending for name, counts in sinks.items()},
-        )
+        report = self._stats.report(self._clock.now())
         for line in report.lines():
             log.info("%s", line)
 

@@ -23,6 +23,7 @@ from edge_tsm.service.rule_layers import (
     Ruling,
     Target,
     check_source,
+    has_place,
     threshold_key,
 )
 from edge_tsm.service.running import Running
@@ -173,14 +174,19 @@ class RuleBook:
             return {
                 "scopes": scopes,
                 "history": len(self._history),
-                "target": {
-                    "kind": target.kind,
-                    "file": target.path.name if target.path else "",
-                    "writable": target.kind != "none",
-                    "reason": target.reason,
-                },
+                "target": self._target_record(target),
                 "limits": self._limits(),
             }
+
+    def _target_record(self, target: Target) -> dict[str, Any]:
+        single = [one for one in self._sources() if has_place(self._ruling, one, self._layers)]
+        return {
+            "kind": target.kind,
+            "file": target.path.name if target.path else "",
+            "writable": target.kind != "none",
+            "reason": target.reason,
+            "cameras": single,
+        }
 
     def _sources(self) -> tuple[str, ...]:
         return self._running.pipeline.sources

@@ -22,6 +22,7 @@ from edge_tsm.events.logits import LogitLimits
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.rule_layers import RuleLayers
 from edge_tsm.service.running import Running
 from edge_tsm.service.web.address import Address
@@ -30,6 +31,7 @@ from edge_tsm.service.web.security import Access
 from edge_tsm.service.web.server import WebServer
 from edge_tsm.sinks import Dispatcher, Route
 from edge_tsm.sinks.keeper import EventKeeper, LogitKeeper
+from edge_tsm.sinks.run import RunFacts
 from edge_tsm.sources import open_source
 from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.fakes import make_card
@@ -108,21 +110,25 @@ def page_run(
             )
             for name, uri in named.items()
         ]
+        facts = RunFacts(tuple(named), LABELS)
+        monitor = Monitor(facts, inputs, SYSTEM_CLOCK, lambda name: open_source(named[name]))
         pipeline = stack.enter_context(
             Pipeline(
-                inputs,
+                [monitor.wired(given) for given in inputs],
                 Recognizer(card, Alternating()),
                 window_s=0.2,
                 every_s=0.1,
                 rules=rules.shared,
             )
         )
-        running = Running(pipeline, dispatcher, pipeline.recognizer, events, SYSTEM_CLOCK)
+        monitor.watch(pipeline, dispatcher)
+        running = Running(pipeline, monitor, pipeline.recognizer, events, SYSTEM_CLOCK)
         page.attach(running, layers)
 
         def answered(prediction: Prediction) -> None:
             answers.append(prediction)
             dispatcher.write(prediction)
+            monitor.answered(prediction)
 
         pipeline.start(answered)
         yield PageRun(page, running, answers)

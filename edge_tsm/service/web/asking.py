@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from edge_tsm.service.web.problems import Refusal
 
+BODY_S = 10.0
 Number = TypeVar("Number", int, float)
 
 
@@ -45,9 +47,9 @@ def time_of_day(request: web.Request, name: str) -> datetime | None:
     try:
         # A `+` of an offset that was not escaped is a blank here; `Z` is read from Python 3.11 on.
         time = datetime.fromisoformat(text.replace(" ", "+").replace("Z", "+00:00"))
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         raise Refusal("bad_request", f"{name}={text!r:.60}: write it in ISO 8601") from None
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
@@ -59,7 +61,9 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise Refusal("bad_request", "send JSON, as application/json")
     try:
-        value = json.loads(await request.text())
+        value = json.loads(await asyncio.wait_for(request.text(), BODY_S))
+    except asyncio.TimeoutError:
+        raise Refusal("timeout", f"this did not come within {BODY_S:g} s") from None
     except (ValueError, RecursionError, LookupError):
         raise Refusal("bad_request", "this is not JSON") from None
     if not isinstance(value, dict):

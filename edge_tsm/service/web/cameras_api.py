@@ -25,7 +25,7 @@ from edge_tsm.service.web.pictures import PICTURE, SEEN, Key, Picture
 from edge_tsm.service.web.problems import Refusal
 from edge_tsm.service.web.routes import Route, json_response
 from edge_tsm.service.web.sink import PageSink
-from edge_tsm.service.web.viewers import MOST_TOP, Viewer
+from edge_tsm.service.web.viewers import MOST_TOP, View, Viewer
 
 MOST_WATCHERS = 32
 MOST_MESSAGE_BYTES = 16 * 1024
@@ -33,6 +33,7 @@ PICTURE_S = 2.0
 STREAM_S = 10.0
 CLOSE_S = 0.2  # to say farewell in: Ctrl-C ends everything within a second
 SEND_BUFFER_BYTES = 128 * 1024
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _ID = "{id:[A-Za-z0-9_.-]{1,64}}"
 _BOUNDARY = "edge-tsm-picture"
 _SCORES = {"seconds": "1 to 600; 600", "classes": "indices, with commas", "top": "best classes; 3"}
@@ -83,7 +84,7 @@ class CamerasApi:
                 "every_s": card.sampling.every_s,
                 "online": card.streaming is not None,
             },
-            "cameras": [self._camera(counts) for counts in self._running.counts()],
+            "cameras": [self._camera(counts) for counts in self._running.monitor.counts()],
         }
 
     def _camera(self, counts: Counts) -> dict[str, Any]:
@@ -93,6 +94,7 @@ class CamerasApi:
             "id": counts.source,
             "address": counts.address,
             "live": True,
+            "enabled": self._running.monitor.enabled().get(counts.source, True),
             "state": counts.state,
             "state_s": round(counts.state_s, 1),
             "reason": view.reason,
@@ -121,7 +123,7 @@ class CamerasApi:
         return [round(min(max(share, 0.0), 1.0), 5) for share in box]
 
     def _counts(self, request: web.Request) -> Counts:
-        for counts in self._running.counts():
+        for counts in self._running.monitor.counts():
             if counts.source == request.match_info["id"]:
                 return counts
         raise Refusal("not_found", "there is no such camera")
@@ -172,7 +174,7 @@ class CamerasApi:
         return list(dict.fromkeys([*map(int, texts), *best]))
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
-        key = (PICTURE, self._counts(request).source)
+        key = Key(PICTURE, self._counts(request).source)
         self._check_room()
         with self._hub.next_picture(key) as pictures:
             try:
@@ -183,16 +185,23 @@ class CamerasApi:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Send one picture after the other, as long as someone takes them."""
-        key = (PICTURE, self._counts(request).source)
+        key = Key(PICTURE, self._counts(request).source)
         self._check_room()
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
-        _bound_buffers(request)
+        transport = _bound_buffers(request)
         with self._hub.next_picture(key) as pictures, suppress(ConnectionError):
             while True:
-                with suppress(asyncio.TimeoutError):  # a camera that is lost may come back
-                    await response.write(_part(await pictures.take(STREAM_S)))
+                try:
+                    picture = await pictures.take(STREAM_S)
+                except asyncio.TimeoutError:  # a camera that is lost may come back
+                    continue
+                try:
+                    await asyncio.wait_for(response.write(_part(picture)), STREAM_S)
+                except asyncio.TimeoutError:  # who takes nothing makes room for others
+                    transport.abort()
+                    return response
         return response
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -242,7 +251,7 @@ class CamerasApi:
                 return
             try:
                 self._obey(viewer, json.loads(message.data))
-            except (ValueError, TypeError, KeyError, AttributeError, InputError):
+            except _ODD:
                 await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
                 return
 
@@ -250,20 +259,20 @@ class CamerasApi:
         if said["type"] == "ack":
             viewer.acknowledge((int(said.get("kind", PICTURE)), said["camera"]), said["number"])
         elif said["type"] == "watch":
-            known = {counts.source for counts in self._running.counts()}
-            keys: set[Key] = {(PICTURE, camera) for camera in said.get("pictures", ())}
-            keys |= {(SEEN, camera) for camera in said.get("sees", ())}
+            known = {counts.source for counts in self._running.monitor.counts()}
+            views: set[View] = {(PICTURE, camera) for camera in said.get("pictures", ())}
+            views |= {(SEEN, camera) for camera in said.get("sees", ())}
             pinned = {
                 str(camera): tuple(int(i) for i in indices[:50] if int(i) >= 0)
                 for camera, indices in said.get("pinned", {}).items()
             }
             viewer.watch(
-                {key for key in keys if key[1] in known},
+                {view for view in views if view[1] in known},
                 top=max(int(said.get("top", 3)), 0),
                 pinned=pinned,
             )
         elif said["type"] != "ping":
-            raise InputError(f"{said['type']!r:.40} is nothing to be said here")
+            raise ValueError(said["type"])
 
     def _check_room(self) -> None:
         if self._hub.watchers >= MOST_WATCHERS:

@@ -107,7 +107,6 @@ class _Shown:
             running.clock,
             steps=card.streaming.horizon if card.streaming else 1,
             color=card.preprocess.color,
-            on_answer=self._figures.answered,
         )
         self._book = RuleBook(layers, running)
         self._rules = RulesApi(self._book, self._hub.tell)
@@ -115,6 +114,7 @@ class _Shown:
         self._recent = OrderedDict[str, Event]()
         self._store_version = running.store.version
         self._task: asyncio.Task[None] | None = None
+        running.monitor.listen(lambda *switched: server.call(self._tell_enabled, *switched))
 
     def routes(self) -> list[Route]:
         """Return all that is answered."""
@@ -170,6 +170,9 @@ class _Shown:
                     self._hub.newest("stats", {"type": "stats", "stats": await self._figured()})
             except EdgeTsmError as error:  # an event file on a disk that is full, or gone
                 _log.debug("page: %s", error)
+
+    def _tell_enabled(self, camera: str, on: bool) -> None:
+        self._hub.tell({"type": "enabled", "camera": camera, "enabled": on})
 
     async def _tell_files(self) -> None:
         """Show events again that have a file by now."""

@@ -19,38 +19,40 @@ from edge_tsm.errors import SinkError, SourceError
 from edge_tsm.system.opencv import opencv
 
 PICTURE, SEEN = 1, 2  # a camera's picture; the crops that the model saw
-LONG_SIDE_PX = 640
+SIDES_PX = (640, 480, 320)  # of a picture's longer side: smaller where clients are slow
 QUALITY = 75
 PERIOD_S = 0.085  # ten a second: a little less than a tenth, for a camera's jitter to matter not
 COLUMNS = 8
 _HEAD = struct.Struct("!BBHId")
-Key = tuple[int, str]  # kind, camera
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a picture is of, and its size; that of what the model saw is the model's."""
+
+    kind: int
+    camera: str
+    side_px: int = SIDES_PX[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A JPEG of a camera, taken at `utc_s` (seconds since 1970, NaN where nobody knows).
 
-    >>> Picture(PICTURE, "porch", 1.5, b"jpeg").message(7)[16:]
+    >>> Picture(Key(PICTURE, "porch"), 1.5, b"jpeg").message(7)[16:]
     b'porchjpeg'
     """
 
-    kind: int
-    camera: str
+    key: Key
     utc_s: float
     jpeg: bytes
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def key(self) -> Key:
-        """What it is of."""
-        return self.kind, self.camera
-
     def message(self, number: int) -> bytes:
         """Return it as a message of the socket, to be acknowledged by its number."""
-        name = self.camera.encode()
+        name = self.key.camera.encode()
         facts = json.dumps(self.facts).encode() if self.facts else b""
-        head = _HEAD.pack(self.kind, len(name), len(facts), number, self.utc_s)
+        head = _HEAD.pack(self.key.kind, len(name), len(facts), number, self.utc_s)
         return b"".join((head, name, facts, self.jpeg))
 
 
@@ -59,7 +61,7 @@ class Studio:
 
     Args:
         deliver: takes what is made.
-        now: the time by which not more than ten a second of each kind and camera are made.
+        now: the time by which not more than ten a second of each kind, camera and size are made.
     """
 
     def __init__(
@@ -74,25 +76,28 @@ class Studio:
         """Ask for the next picture."""
         self._wanted.add(key)
 
-    def is_due(self, key: Key) -> bool:
-        """Return whether the next picture is to be made."""
-        if key not in self._wanted:
-            return False
-        return self._now() - self._made_s.get(key, -math.inf) >= PERIOD_S
+    def due(self, kind: int, camera: str) -> list[Key]:
+        """Return what is to be made now, a key for each size."""
+        now_s = self._now()
+        return [
+            key
+            for key in tuple(self._wanted)
+            if (key.kind, key.camera) == (kind, camera)
+            and now_s - self._made_s.get(key, -math.inf) >= PERIOD_S
+        ]
 
-    def show(self, camera: str, image: Image, utc_s: float) -> None:
+    def show(self, key: Key, image: Image, utc_s: float) -> None:
         """Make and deliver a camera's picture, (H, W, 3) uint8 BGR."""
-        self._make((PICTURE, camera), lambda: encode(image), utc_s, {})
+        self._make(key, lambda: encode(image, longest_px=key.side_px), utc_s, {})
 
     def show_seen(
-        self, camera: str, crops: Sequence[Image], utc_s: float, *, color: Color, **facts: Any
+        self, key: Key, crops: Sequence[Image], utc_s: float, *, color: Color, **facts: Any
     ) -> None:
         """Make and deliver the crops that the model saw, side by side, oldest first."""
         size_px = crops[0].shape[0]
         columns = min(len(crops), COLUMNS)
         rows = -(-len(crops) // columns)
         form = {"count": len(crops), "width": size_px, "height": size_px, "rows": rows}
-        key = (SEEN, camera)
         self._make(
             key,
             lambda: encode(_sheet(crops, columns), color=color, longest_px=None),
@@ -110,10 +115,10 @@ class Studio:
         self.encodes += 1
         took_ms = (time.perf_counter() - started) * 1000
         self.encode_ms += (took_ms - self.encode_ms) / min(self.encodes, 100)
-        self._deliver(Picture(*key, utc_s, jpeg, facts))
+        self._deliver(Picture(key, utc_s, jpeg, facts))
 
 
-def encode(image: Image, *, color: Color = "bgr", longest_px: int | None = LONG_SIDE_PX) -> bytes:
+def encode(image: Image, *, color: Color = "bgr", longest_px: int | None = SIDES_PX[0]) -> bytes:
     """Return a picture, (H, W, 3) uint8, as a JPEG with a longer side of `longest_px` at most.
 
     OpenCV takes a fifth of Pillow's time, and is there where cameras are; else Pillow does it.

@@ -9,6 +9,7 @@ STATUS = {
     "read_only": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "timeout": 408,
     "conflict": 409,
     "too_large": 413,
     "too_many_requests": 429,

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from edge_tsm.errors import EdgeTsmError, InputError
 from edge_tsm.service.web.address import Address
@@ -23,6 +24,8 @@ from edge_tsm.service.web.routes import Handler, Route, json_response
 from edge_tsm.service.web.security import HEADERS, Access, Guard
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_CONNECTIONS = 128  # of all clients: cameras and files need descriptors too
+IDLE_S = 20.0  # between requests, and for the head of one
 CLOSE_S = 2.0
 SHUTDOWN_S = 0.2  # for requests that are being answered
 ROUTE: web.AppKey[Route] = web.AppKey("route", Route)
@@ -135,9 +138,12 @@ class WebServer:
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_S,
             handler_cancellation=True,
+            keepalive_timeout=IDLE_S,
+            logger=_protocol_log(),
         )
         await runner.setup()
-        await web.SockSite(runner, self._socket, ssl_context=self._context).start()
+        listener = _Listener(fileno=self._socket.detach())
+        await web.SockSite(runner, listener, ssl_context=self._context).start()
         self._is_serving = True
         started.set_result(None)
         await self._ended.wait()
@@ -185,6 +191,33 @@ class WebServer:
         except Exception:  # noqa: BLE001, the next request is answered all the same
             _log.exception("%s: %s %s failed", self._name, request.method, request.path)
             return _refused(Refusal("internal", "this failed; the log says why"))
+
+
+class _Listener(socket.socket):
+    """Accepts `MOST_CONNECTIONS` at a time, and ends further ones at once."""
+
+    _open: tuple[socket.socket, ...] = ()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self._open = tuple(one for one in self._open if one.fileno() != -1)
+        if len(self._open) >= MOST_CONNECTIONS:
+            connection.close()
+            raise BlockingIOError  # nobody is there
+        self._open += (connection,)
+        return connection, address
+
+
+def _protocol_log() -> logging.Logger:
+    """Return a log without what clients say wrongly: no one of them fills it."""
+    log = _log.getChild("protocol")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+    log.filters = [is_news]
+    return log
 
 
 # Headers beyond these sizes are refused before they are kept.

@@ -11,7 +11,7 @@ from edge_tsm.actions.stamp import OLD_S, utc_of
 from edge_tsm.datatypes import Color, Frame, Image, Prediction, StateChange
 from edge_tsm.live.assembler import AssembledClip
 from edge_tsm.service.web.hub import Hub
-from edge_tsm.service.web.pictures import PICTURE, SEEN, Studio
+from edge_tsm.service.web.pictures import PICTURE, SEEN, Key, Studio
 from edge_tsm.system.clock import Clock
 
 CLIPS = 3  # of a window that is watched: one is answered while the next one is made
@@ -26,7 +26,6 @@ class PageSink:
         clock: of the frames' times.
         steps: frames of an online model's window, each a clip of its own; else 1.
         color: channel order of the model's crops.
-        on_answer: takes every answer.
     """
 
     def __init__(
@@ -37,10 +36,9 @@ class PageSink:
         *,
         steps: int = 1,
         color: Color = "rgb",
-        on_answer: Callable[[Prediction], None] = lambda _: None,
     ) -> None:
         self._call, self._hub, self._clock = call, hub, clock
-        self._color, self._on_answer = color, on_answer
+        self._color = color
         self._clips_kept = CLIPS * steps if steps == 1 else steps + CLIPS
         self.studio = Studio(lambda picture: call(hub.picture, picture))
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -52,35 +50,35 @@ class PageSink:
         self.sizes[source] = (width, height)
         if frame.gap:
             self._call(self._hub.gap, source, self._utc(frame.time_s))
-        if self.studio.is_due((PICTURE, source)):
+        for key in self.studio.due(PICTURE, source):
             utc = self._utc(frame.time_s)
-            self.studio.show(source, frame.image, utc.timestamp() if utc else math.nan)
+            self.studio.show(key, frame.image, utc.timestamp() if utc else math.nan)
 
     def clip(self, clip: AssembledClip, source: str) -> None:
         """Keep the crops of a clip for a while, if someone watches them; from any thread."""
-        if not self._hub.is_watched((SEEN, source)):
+        if not self._hub.is_watched(Key(SEEN, source)):
             self._clips.pop(source, None)
             return
         self._clips.setdefault(source, deque(maxlen=self._clips_kept)).append(clip)
 
     def write(self, prediction: Prediction, source: str) -> None:
         """Show an answer with its events, and what the model saw if someone watches that."""
-        self._on_answer(prediction)
         utc = utc_of(prediction, self._clock)
         self._call(self._hub.answer, prediction, source, utc)
         for event in prediction.events:
             self._call(self._hub.event, event)
-        if self.studio.is_due((SEEN, source)) and (crops := self._seen(prediction, source)):
-            assert prediction.window is not None
-            ages_s = [round(age_s, 3) for age_s in prediction.window.ages_s[-len(crops) :]]
-            self.studio.show_seen(
-                source,
-                crops,
-                utc.timestamp() if utc else math.nan,
-                color=self._color,
-                ages_s=ages_s,
-                end_s=round(prediction.window.end_s, 3),
-            )
+        for key in self.studio.due(SEEN, source):
+            if crops := self._seen(prediction, source):
+                assert prediction.window is not None
+                ages_s = [round(age_s, 3) for age_s in prediction.window.ages_s[-len(crops) :]]
+                self.studio.show_seen(
+                    key,
+                    crops,
+                    utc.timestamp() if utc else math.nan,
+                    color=self._color,
+                    ages_s=ages_s,
+                    end_s=round(prediction.window.end_s, 3),
+                )
 
     def state(self, change: StateChange) -> None:
         """Show that a source is in another state."""

@@ -6,23 +6,27 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edge_tsm.service.web.pictures import Key, Picture
+from edge_tsm.service.web.pictures import PICTURE, SIDES_PX, Key, Picture
 from edge_tsm.system.jsontext import to_json
 
 MOST_WAITING = 1000  # messages that are never left out
 ACKNOWLEDGED_S = 10.0
-SLOW_S = 0.3  # a picture that takes longer is followed by a pause as long
+SLOW_S = 0.3  # a picture that takes longer is followed by smaller ones, the smallest by a pause
+QUICK = 20  # acknowledgments in a row until a larger size is tried
 MOST_TOP = 64
+
+
+View = tuple[int, str]  # kind of picture, camera
 
 
 class Watcher(Protocol):
     """Takes pictures."""
 
     def watches(self, key: Key) -> bool:
-        """Return whether it watches a camera's pictures of a kind."""
+        """Return whether it watches a camera's pictures of a kind and size."""
         ...
 
     def show(self, picture: Picture) -> None:
@@ -30,14 +34,60 @@ class Watcher(Protocol):
         ...
 
 
+class Fit:
+    """Chooses how large pictures are by how long each takes to be acknowledged.
+
+    A slow one makes the next ones smaller. `QUICK` in a row that would not have been slow at the
+    next larger size, whose time goes with its area, make them larger again.
+
+    >>> fit = Fit()
+    >>> fit.note(0.4)
+    >>> fit.side_px
+    480
+    """
+
+    def __init__(self) -> None:
+        self._step = self._quick = 0
+
+    @property
+    def side_px(self) -> int:
+        """The longer side of the next picture."""
+        return SIDES_PX[self._step]
+
+    @property
+    def is_smallest(self) -> bool:
+        """Whether nothing smaller can be had."""
+        return self._step == len(SIDES_PX) - 1
+
+    def note(self, took_s: float) -> None:
+        """Note an acknowledgment."""
+        larger_px = SIDES_PX[max(self._step - 1, 0)]
+        if took_s > SLOW_S:
+            self._step, self._quick = min(self._step + 1, len(SIDES_PX) - 1), 0
+        elif took_s * (larger_px / self.side_px) ** 2 > SLOW_S:
+            self._quick = 0
+        else:
+            self._quick += 1
+        if self._quick >= QUICK:
+            self._step, self._quick = max(self._step - 1, 0), 0
+
+
 @dataclass
 class _Slot:
-    """One camera and kind that is watched: at most one picture is in flight."""
+    """One view that is watched: at most one picture is in flight."""
 
+    view: View
+    fit: Fit = field(default_factory=Fit)
     number: int = 0
     sent_s: float = 0.0
     in_flight: bool = False
     is_ready: bool = True
+
+    @property
+    def key(self) -> Key:
+        """Which picture is wanted; what the model saw has one size."""
+        kind, camera = self.view
+        return Key(kind, camera, self.fit.side_px) if kind == PICTURE else Key(kind, camera)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,50 +127,53 @@ class Viewer:
         self._texts = deque[Any]()
         self._answers: dict[str, Answer] = {}
         self._newest: dict[str, Any] = {}
-        self._pictures: dict[Key, tuple[int, Picture]] = {}
-        self._slots: dict[Key, _Slot] = {}
+        self._pictures: dict[View, tuple[int, Picture]] = {}
+        self._slots: dict[View, _Slot] = {}
         self._top, self._pinned, self._number = 3, dict[str, tuple[int, ...]](), 0
         self.sent = self.skipped = 0
 
     def watch(
-        self, keys: set[Key], *, top: int = 3, pinned: dict[str, tuple[int, ...]] | None = None
+        self, views: set[View], *, top: int = 3, pinned: dict[str, tuple[int, ...]] | None = None
     ) -> None:
-        """Watch these cameras from now on, and these classes."""
+        """Watch these from now on, and these classes."""
         self._top, self._pinned = min(top, MOST_TOP), pinned or {}
-        self._slots = {key: self._slots.get(key, _Slot()) for key in keys}
-        self._pictures = {k: v for k, v in self._pictures.items() if k in keys}
-        for key, slot in self._slots.items():
+        self._slots = {view: self._slots.get(view) or _Slot(view) for view in views}
+        self._pictures = {k: v for k, v in self._pictures.items() if k in views}
+        for slot in self._slots.values():
             if slot.is_ready and not slot.in_flight:
-                self._want(key)
+                self._want(slot.key)
 
-    def acknowledge(self, key: Key, number: int) -> None:
+    def acknowledge(self, view: View, number: int) -> None:
         """Note that a picture was drawn: there may be another one."""
-        slot = self._slots.get(key)
+        slot = self._slots.get(view)
         if slot is None or not slot.in_flight or slot.number != number:
             return
         slot.in_flight = False
-        took_s = self._now() - slot.sent_s
-        if took_s <= SLOW_S:
-            self._make_ready(key)
-        else:
+        took_s, was_smallest = self._now() - slot.sent_s, slot.fit.is_smallest
+        slot.fit.note(took_s)
+        if took_s > SLOW_S and (was_smallest or view[0] != PICTURE):
             slot.is_ready = False
-            asyncio.get_running_loop().call_later(min(took_s, 2.0), self._make_ready, key)
+            asyncio.get_running_loop().call_later(min(took_s, 2.0), self._make_ready, view)
+        else:
+            self._make_ready(view)
 
     def watches(self, key: Key) -> bool:
-        """Return whether it watches a camera's pictures of a kind."""
-        return key in self._slots
+        """Return whether it watches a camera's pictures of a kind and size."""
+        slot = self._slots.get((key.kind, key.camera))
+        return slot is not None and slot.key == key
 
     def show(self, picture: Picture) -> None:
         """Send a picture, unless one is on its way."""
-        slot = self._slots.get(picture.key)
-        if slot is None:
+        view = (picture.key.kind, picture.key.camera)
+        slot = self._slots.get(view)
+        if slot is None or slot.key != picture.key:
             return
         if slot.in_flight or not slot.is_ready:
             self.skipped += 1
             return
         self._number = (self._number + 1) % (1 << 32)
         slot.number, slot.in_flight, slot.sent_s = self._number, True, self._now()
-        self._pictures[picture.key] = (self._number, picture)
+        self._pictures[view] = (self._number, picture)
         self._changed.set()
 
     def answer(self, answer: Answer) -> None:
@@ -160,16 +213,16 @@ class Viewer:
                 await self._send(to_json(message))
             for kind in list(self._newest):
                 await self._send(to_json(self._newest.pop(kind)))
-            for key in list(self._pictures):
-                if waiting := self._pictures.pop(key, None):
+            for view in list(self._pictures):
+                if waiting := self._pictures.pop(view, None):
                     self.sent += 1
                     await self._send(waiting[1].message(waiting[0]))
 
-    def _make_ready(self, key: Key) -> None:
-        slot = self._slots.get(key)
+    def _make_ready(self, view: View) -> None:
+        slot = self._slots.get(view)
         if slot is not None:
             slot.is_ready = True
-            self._want(key)
+            self._want(slot.key)
 
 
 class NextPicture:

@@ -14,11 +14,12 @@ from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
-from edge_tsm.service.monitor import Monitor
+from edge_tsm.service.monitor import KEPT, Monitor
 from edge_tsm.sinks import Dispatcher
 from edge_tsm.sinks.run import RunFacts, UnknownRun
 from edge_tsm.sources import Fault, FaultySource, Source, TestPattern
 from edge_tsm.system.clock import VirtualClock
+from tests.helpers.answers import says
 from tests.helpers.fakes import FakeBackend, make_card
 
 pytestmark = pytest.mark.timeout(30)
@@ -91,6 +92,17 @@ def test_a_loop_that_does_not_turn_is_not_alive() -> None:
     watched(clock, [camera(clock, "hall")], look, until_s=6)
 
 
+def test_an_answer_that_comes_again_with_an_end_is_counted_once() -> None:
+    clock = VirtualClock()
+    monitor = watched(clock, [camera(clock, "hall", seconds=4)], lambda *_: None)
+    [hall] = monitor.counted().sources
+    assert hall.answers > 2
+    assert len(monitor.counted().times) == monitor.counted().inference.count == hall.answers
+    for _ in range(2 * KEPT):
+        monitor.answered(says("wave", 0))
+    assert len(monitor.counted().times) == KEPT
+
+
 def test_before_a_run_it_is_alive_and_not_ready() -> None:
     monitor = Monitor(
         RunFacts(), [], VirtualClock(), lambda name: camera(VirtualClock(), name).source
@@ -113,7 +125,7 @@ def test_a_source_is_switched_off_and_on_and_its_numbers_only_grow() -> None:
         porch = monitor.counted().sources[1]
         frames.append(porch.frames)
         if not monitor.enabled()["porch"]:
-            assert porch.state == "ended"
+            assert (porch.state, porch.address) == ("ended", "faulty test://64x48/10")
             assert monitor.health().ready
             assert "porch" in monitor.figures()["sources"]
 

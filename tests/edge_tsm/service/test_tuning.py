@@ -23,11 +23,13 @@ from edge_tsm.events.logits import StoredAnswer
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
+from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.preview import Past
 from edge_tsm.service.rule_layers import RuleLayers, Ruling
 from edge_tsm.service.running import Running
 from edge_tsm.service.tuning import Changes, ConflictError, RuleBook
 from edge_tsm.sinks import Dispatcher
+from edge_tsm.sinks.run import RunFacts
 from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.fakes import FakeBackend, FakeCamera, make_card
 
@@ -52,7 +54,9 @@ def tuned(
         store = stack.enter_context(EventStore())
         store.logits.begin(LABELS, "softmax")
         dispatcher = stack.enter_context(Dispatcher([]))
-        running = Running(pipeline, dispatcher, pipeline.recognizer, store, SYSTEM_CLOCK)
+        monitor = Monitor(RunFacts(), inputs, SYSTEM_CLOCK, lambda _: FakeCamera([]))
+        monitor.watch(pipeline, dispatcher)
+        running = Running(pipeline, monitor, pipeline.recognizer, store, SYSTEM_CLOCK)
         yield RuleBook(layers, running, now=now), running
 
 
@@ -236,9 +240,9 @@ def test_what_is_saved_in_a_runs_file_survives_a_restart(
         saved = book.save(source, changes)
         assert dry == saved
         now = {name: book.rules_of(name) for name in (None, "porch", "hall")}
-        assert book.record()["scopes"][0]["values"]["on"]["origin"] == (
-            "config" if source else "page"
-        )
+        record = book.record()
+        assert record["scopes"][0]["values"]["on"]["origin"] == ("config" if source else "page")
+        assert record["target"]["cameras"] == ["porch", "hall"]
     text = layers.config.read_text(encoding="utf-8")
     assert "# my run" in text
     assert "# of all" in text
@@ -335,7 +339,9 @@ def test_where_nothing_can_be_saved_the_way_out_is_told(tmp_path: Path) -> None:
         ):
             book.save("porch", {"on": 0.5})
         book.attempt("porch", {"on": 0.5}, seconds=60)
-        assert [scope["camera"] for scope in book.record()["scopes"]] == [None, "porch"]
+        record = book.record()
+        assert [scope["camera"] for scope in record["scopes"]] == [None, "porch"]
+        assert (record["target"]["writable"], record["target"]["cameras"]) == (True, [])
 
 
 def rules_path(folder: Path) -> str:

@@ -136,7 +136,15 @@ def test_events_are_chosen(run: PageRun, query: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=201", "limit=x", "since=yesterday", "verdict=maybe"]
+    "query",
+    [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "since=yesterday",
+        "since=0001-01-01T00:00%2B23:00",
+        "verdict=maybe",
+    ],
 )
 def test_what_cannot_be_asked_is_refused(run: PageRun, query: str) -> None:
     assert ask(run, f"/api/v1/events?{query}").status == 400
@@ -222,6 +230,30 @@ def test_health_has_figures_of_all_parts(page: PageRun) -> None:
     assert found["machine"]["memory_mb"] > 10
     assert found["stages"]["latency"]["p95_ms"] >= found["stages"]["latency"]["p50_ms"] > 0
     assert all(source["frames"] > 0 for source in found["sources"])
+    assert all(source["latency"]["p95_ms"] > 0 for source in found["sources"])
+
+
+def test_a_camera_that_is_switched_off_stays_on_the_page_and_in_the_figures(page: PageRun) -> None:
+    async def work(session: aiohttp.ClientSession) -> dict[str, Any]:
+        async with session.ws_connect(f"{page.url}/ws") as connection:
+            await asyncio.to_thread(page.running.monitor.enable, "hall", False)
+            async for message in connection:
+                said = json.loads(message.data)
+                if said["type"] == "enabled":
+                    return dict(said)
+        raise AssertionError
+
+    before = ask(page, "/api/v1/stats").json["sources"][1]
+    try:
+        assert asking(work) == {"type": "enabled", "camera": "hall", "enabled": False}
+        hall = ask(page, "/api/v1/cameras/hall").json
+        assert (hall["enabled"], hall["state"]) == (False, "ended")
+    finally:
+        page.running.monitor.enable("hall", True)
+    after = ask(page, "/api/v1/stats").json["sources"][1]
+    assert after["frames"] >= before["frames"]
+    assert after["frames_per_s"] >= 0
+    assert ask(page, "/api/v1/cameras/hall").json["enabled"] is True
 
 
 def test_a_page_ends_with_its_connections(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socket
 import stat
 import subprocess
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import aiohttp
@@ -195,6 +197,64 @@ def test_what_is_sent_is_bounded_and_understood_or_refused(
     reply = ask(page, "/api/v1/rules/preview", "POST", **options)
     assert reply.status == status, reply.body
     assert reply.json["error"]["message"]
+
+
+def connect(page: PageRun, said: str = "", *, room_bytes: int | None = None) -> socket.socket:
+    """A client without manners: it says this, and reads when it likes."""
+    end = socket.socket()
+    if room_bytes:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room_bytes)
+    end.settimeout(20)
+    end.connect(("127.0.0.1", page.page.server.port))
+    end.sendall(said.replace("\n", "\r\n").encode())
+    return end
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    page: PageRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tsm.service.web.asking.BODY_S", 0.05)
+    head = "POST /api/v1/rules/preview HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
+    with connect(page, f"{head}Content-Length: 9\n\n{{") as slow:
+        assert b"408" in slow.recv(100)
+
+
+def test_many_connections_leave_room_for_cameras_and_files(
+    page: PageRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tsm.service.web.server.MOST_CONNECTIONS", 2)
+    with ExitStack() as stack, suppress(ConnectionError):
+        ends = [stack.enter_context(connect(page)) for _ in range(10)]
+        assert not ends[-1].recv(1)
+    monkeypatch.undo()
+    assert ask(page, "/api/v1/version").status == 200
+
+
+def test_who_takes_no_pictures_makes_room_for_others(
+    page: PageRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tsm.service.web.cameras_api.STREAM_S", 0.2)
+    monkeypatch.setattr("edge_tsm.service.web.cameras_api.SEND_BUFFER_BYTES", 2048)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        while (await asked(session, page, "/api/v1/stats")).json["page"]["viewers"]:
+            pass
+
+    with connect(page, "GET /cam/porch.mjpg HTTP/1.1\nHost: localhost\n\n", room_bytes=2048) as end:
+        assert end.recv(1)
+        asking(work)
+
+
+def test_what_is_no_http_is_refused_and_not_logged(
+    page: PageRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(page, "\x16\x03\x01\x02 by TLS\n\n") as end:
+        assert b" 400 " in end.recv(100)
+    assert not caplog.records
+
+
+def test_a_token_in_an_address_is_none(closed_page: PageRun) -> None:
+    assert ask(closed_page, f"/api/v1/cameras?token={TOKEN}").status == 401
 
 
 def test_no_answer_holds_a_secret(tmp_path: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
+import cv2
 import numpy as np
 import pytest
 
-from edge_tsm.service.web.pictures import PERIOD_S, PICTURE, SEEN, Picture, Studio
-from edge_tsm.service.web.viewers import ACKNOWLEDGED_S, MOST_WAITING, Viewer
+from edge_tsm.service.web.pictures import PERIOD_S, PICTURE, SEEN, SIDES_PX, Key, Picture, Studio
+from edge_tsm.service.web.viewers import ACKNOWLEDGED_S, MOST_WAITING, QUICK, Viewer
 from tests.helpers.pages import PageRun, Shown, ask, asking, layers_of, page_run
 
 pytestmark = pytest.mark.timeout(60)
@@ -145,7 +147,7 @@ def test_a_page_that_reads_nothing_costs_no_answer(tmp_path: Any) -> None:
                 return answers
 
         asking(work)
-        counts = run.running.sinks()
+        counts = run.running.monitor.counted().sinks
     assert counts["page"].failed == counts["events"].dropped == counts["logits"].dropped == 0
     assert counts["events"].failed == 0
 
@@ -180,11 +182,15 @@ def test_one_picture_can_be_had(page: PageRun) -> None:
         "1",
         '{"type": "x"}',
         '{"type": "ack"}',
+        '{"type": "ack", "camera": "porch", "kind": 1e999, "number": 1}',
         '{"type": "watch", "pictures": 1}',
+        "[" * 9000,
         "x" * 20_000,
     ],
 )
-def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> None:
+def test_what_is_no_message_ends_the_connection(
+    page: PageRun, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work(session: aiohttp.ClientSession) -> int | None:
         async with session.ws_connect(f"{page.url}/ws") as connection:
             await connection.send_str(said)
@@ -193,45 +199,59 @@ def test_what_is_no_message_ends_the_connection(page: PageRun, said: str) -> Non
             return connection.close_code
 
     assert asking(work) in (1003, 1009)
+    assert not caplog.records
 
 
-def test_the_studio_makes_ten_a_second_at_most_and_only_what_is_wanted() -> None:
+def test_the_studio_makes_ten_a_second_at_most_of_each_size_and_only_what_is_wanted() -> None:
     now_s, made = [0.0], list[Picture]()
     studio, image = Studio(made.append, now=lambda: now_s[0]), np.zeros((48, 1280, 3), np.uint8)
-    assert not studio.is_due((PICTURE, "porch"))
+    large, small = (Key(PICTURE, "porch", side_px) for side_px in SIDES_PX[::2])
+    assert not studio.due(PICTURE, "porch")
     for frame in range(61):
         now_s[0] = frame / 30
-        studio.want((PICTURE, "porch"))
-        if studio.is_due((PICTURE, "porch")):
-            studio.show("porch", image, 0.0)
-    assert len(made) == 21
+        studio.want(large)
+        if frame > 30:
+            studio.want(small)
+        for key in studio.due(PICTURE, "porch"):
+            studio.show(key, image, 0.0)
+    assert Counter(picture.key for picture in made) == {large: 21, small: 10}
+    widths = {cv2.imdecode(np.frombuffer(one.jpeg, np.uint8), 1).shape[1] for one in made}
+    assert widths == {640, 320}
     assert PERIOD_S < 0.1
-    assert not studio.is_due((PICTURE, "hall"))
+    assert not studio.due(PICTURE, "hall")
 
 
-def test_a_slow_acknowledgment_is_followed_by_a_pause() -> None:
-    async def work() -> tuple[list[Any], bool]:
-        now_s, wanted, sent = [0.0], list[Any](), list[str | bytes]()
+def test_who_is_slow_gets_smaller_pictures_then_fewer_and_who_is_quick_larger_ones() -> None:
+    async def work() -> None:
+        now_s, wanted = [0.0], list[Key]()
 
         async def send(message: str | bytes) -> None:
-            sent.append(message)
+            raise AssertionError(message)
 
-        viewer = Viewer(send, wanted.append, now=lambda: now_s[0])
-        key = (PICTURE, "porch")
-        viewer.watch({key})
-        picture = Picture(*key, 0.0, b"jpeg")
-        viewer.show(picture)
-        now_s[0] = 0.35
-        viewer.acknowledge(key, 1)
-        before = list(wanted)
-        viewer.show(picture)
-        assert viewer.skipped == 1
-        await asyncio.wait_for(_until(lambda: len(wanted) > len(before)), 5.0)
-        return wanted, viewer.is_stuck
+        viewer, view = Viewer(send, wanted.append, now=lambda: now_s[0]), (PICTURE, "porch")
 
-    wanted, stuck = asyncio.run(work())
-    assert len(wanted) == 2
-    assert not stuck
+        def take(took_s: float) -> int:
+            """Have the picture that is wanted acknowledged after so long; return its side."""
+            viewer.show(Picture(wanted[-1], 0.0, b"jpeg"))
+            now_s[0] += took_s
+            viewer.acknowledge(view, viewer._number)
+            return wanted[-1].side_px
+
+        viewer.watch({view})
+        assert [take(took_s) for took_s in (0.1, 0.35, 0.5)] == [640, 480, 320]
+        viewer.show(Picture(Key(PICTURE, "porch", 640), 0.0, b"jpeg"))  # of another viewer
+        assert (viewer.watches(wanted[-1]), viewer.skipped) == (True, 0)
+        before = len(wanted)
+        take(0.31)  # there is nothing smaller
+        viewer.show(Picture(wanted[-1], 0.0, b"jpeg"))
+        assert (len(wanted), viewer.skipped) == (before, 1)
+        await asyncio.wait_for(_until(lambda: len(wanted) > before), 5.0)
+        assert {take(0.2) for _ in range(2 * QUICK)} == {320}  # 0.45 s for one of 480
+        assert [take(0.1) for _ in range(QUICK)] == [320] * (QUICK - 1) + [480]
+        assert [take(0.1) for _ in range(2 * QUICK)][QUICK - 1 :] == [640] * (QUICK + 1)
+        assert not viewer.is_stuck
+
+    asyncio.run(work())
 
 
 async def _until(holds: Any) -> None:
@@ -248,7 +268,7 @@ def test_who_takes_nothing_is_let_go() -> None:
 
         viewer = Viewer(send, lambda key: None, now=lambda: now_s[0])
         viewer.watch({(PICTURE, "porch")})
-        viewer.show(Picture(PICTURE, "porch", 0.0, b"jpeg"))
+        viewer.show(Picture(Key(PICTURE, "porch"), 0.0, b"jpeg"))
         assert not viewer.is_stuck
         now_s[0] = ACKNOWLEDGED_S + 1
         assert viewer.is_stuck

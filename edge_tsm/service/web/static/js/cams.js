@@ -3,7 +3,8 @@
 import { color, fitted, FONT, Surface } from "./canvas.js";
 import { attribute, empty, h, icon, reconcile, text } from "./dom.js";
 import { condition, percent } from "./format.js";
-import { camera, colorOf, on, select, state, tell } from "./state.js";
+import { inkOf, paintMark } from "./marks.js";
+import { camera, on, select, state, tell } from "./state.js";
 
 const cards = new Map(); // id -> Card
 const element = h("div", { class: "cams", id: "cams" });
@@ -70,9 +71,10 @@ class Card {
 }
 
 /** How a camera is; nobody knows while there is no connection. */
-function told(one) {
+export function told(one) {
   if (!state.connected) return { words: "unknown", tone: "idle" };
-  return condition(one.state, (Date.now() - one.since_ms) / 1000);
+  if (!one.enabled) return { words: "off", tone: "idle" };
+  return condition(one.state, (performance.now() - one.since_ms) / 1000);
 }
 
 const columnsFor = (count, width) => Math.min(count, width < 520 ? 4 : 8);
@@ -172,13 +174,8 @@ function paintActions(context, width, height, one) {
     context.beginPath();
     context.roundRect(margin, y, wide, high, high / 2);
     context.fill();
-    context.fillStyle = color(`series-${colorOf(index)}`);
-    context.beginPath();
-    context.arc(margin + high / 2, y + high / 2, small ? 4 : 5, 0, 7);
-    context.fill();
-    context.strokeStyle = "#ffffff"; // the colors of the light theme are dark
-    context.lineWidth = 1.5;
-    context.stroke();
+    // On white, as the colors of the light theme are dark.
+    paintMark(context, index, { x: margin + high / 2, y: y + high / 2, radius: small ? 3.5 : 4.5, ink: color(inkOf(index)), ground: "#ffffff" });
     context.fillStyle = "#ffffff";
     context.fillText(shown, margin + high / 2 + (small ? 8 : 11), y + high / 2 + 1);
     context.fillStyle = "rgb(255 255 255 / 75%)";

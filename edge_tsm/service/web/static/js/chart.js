@@ -1,13 +1,14 @@
 // The probability strip: lines, dashed thresholds, hatched gaps, and bars of events under them.
 
 import { color, fitted, FONT, hatch } from "./canvas.js";
-import { colorOf } from "./state.js";
+import { dashOf, inkOf, numberOf, paintMark } from "./marks.js";
 
 const LEFT = 46;
 const RIGHT = 10;
 const TOP = 10;
 const AXIS = 22;
 const LANE = 26;
+const MARKS_APART = 110; // pixels
 
 /** Where the plot of a strip with `lanes` lanes lies in a canvas of that size. */
 export function areaOf(width, height, lanes) {
@@ -30,11 +31,12 @@ export function paintStrip(context, width, height, view) {
   paintGround(context, area, y, view, x);
   context.save();
   context.beginPath();
-  context.rect(area.left, 0, area.width, height);
+  context.rect(area.left, 0, area.width + RIGHT / 2, height); // with the marks of the newest points
   context.clip();
   for (const gap of view.gaps) paintGap(context, area, gap, view, x);
   for (const pair of view.thresholds) paintThresholds(context, area, y, pair);
   for (const series of view.series) paintLine(context, series, x, y);
+  for (const series of view.series) if (!series.faint) paintMarks(context, area, series, view, { x, y });
   context.restore();
   view.lanes.forEach((lane, row) => paintLane(context, area, lane, area.bottom + AXIS + row * LANE, x));
   if (view.hover) paintHover(context, area, x(view.hover), view, y);
@@ -89,7 +91,7 @@ function paintGap(context, area, { from, to, reason }, view, x) {
 }
 
 function paintThresholds(context, area, y, { on, off, index }) {
-  const ink = index === null ? color("line-strong") : color(`series-${colorOf(index)}`);
+  const ink = color(index === null ? "line-strong" : inkOf(index));
   for (const [value, word, dash] of [[on, "on", [7, 4]], [off, "off", [2, 4]]]) {
     const at = Math.round(y(value)) + 0.5;
     context.strokeStyle = ink;
@@ -110,10 +112,10 @@ function paintThresholds(context, area, y, { on, off, index }) {
 }
 
 function paintLine(context, { index, points, dash, faint }, x, y) {
-  context.strokeStyle = color(`series-${colorOf(index)}`);
+  context.strokeStyle = color(inkOf(index));
   context.globalAlpha = faint ? 0.45 : 1;
   context.lineWidth = faint ? 1.5 : 2;
-  context.setLineDash(dash ?? []);
+  context.setLineDash(dash ?? dashOf(index));
   context.beginPath();
   let drawing = false;
   for (const [t, score] of points) {
@@ -127,6 +129,21 @@ function paintLine(context, { index, points, dash, faint }, x, y) {
   context.stroke();
   context.setLineDash([]);
   context.globalAlpha = 1;
+}
+
+/** Paints the shape of a line's class at its end, and at the highest point of each stretch of it. */
+function paintMarks(context, area, { index, points }, view, { x, y }) {
+  const stretch_ms = ((view.to - view.from) / area.width) * MARKS_APART;
+  const highest = new Map(); // stretches stand still in time, so that marks move with their line
+  let last = null;
+  for (const [t, score] of points) {
+    if (score === null || score === undefined || t < view.from) continue;
+    const stretch = Math.floor(t / stretch_ms + numberOf(index) / 8); // else those at 0 cover each other
+    if (score > (highest.get(stretch)?.[1] ?? -1)) highest.set(stretch, [t, score]);
+    last = [t, score];
+  }
+  const looks = { radius: 3.75, ink: color(inkOf(index)), ground: color("surface") };
+  for (const [t, score] of new Set([...highest.values(), last ?? []])) if (t) paintMark(context, index, { x: x(t), y: y(score), ...looks });
 }
 
 function paintLane(context, area, { name, bars }, top, x) {
@@ -150,7 +167,7 @@ function paintLane(context, area, { name, bars }, top, x) {
 function paintBar(context, { from, to, index, label, faint, plain }, top, x, area) {
   const left = Math.max(area.left, x(from));
   const wide = Math.max(3, Math.min(area.right, x(to)) - left);
-  const ink = plain ? color("line-strong") : color(`series-${colorOf(index)}`);
+  const ink = color(plain ? "line-strong" : inkOf(index));
   context.globalAlpha = faint ? 0.28 : 1;
   context.fillStyle = ink;
   context.beginPath();
@@ -181,10 +198,7 @@ function paintHover(context, area, at, view, y) {
   for (const { index, points } of view.series) {
     const score = nearest(points, view.hover)?.[1];
     if (score === null || score === undefined) continue;
-    context.fillStyle = color(`series-${colorOf(index)}`);
-    context.beginPath();
-    context.arc(at, y(score), 4, 0, 7);
-    context.fill();
+    paintMark(context, index, { x: at, y: y(score), radius: 5, ink: color(inkOf(index)), ground: color("surface") });
   }
 }
 

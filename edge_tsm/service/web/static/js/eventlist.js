@@ -4,7 +4,8 @@ import { put, remove } from "./api.js";
 import { openDialog, toast } from "./dialog.js";
 import { attribute, h, icon, reconcile, text } from "./dom.js";
 import { counting, day, duration, localTime, percent, utcTime } from "./format.js";
-import { colorOf, now_ms, state, tell, writable } from "./state.js";
+import { markSwatch, swatch } from "./marks.js";
+import { now_ms, state, tell, writable } from "./state.js";
 
 /** Shows `events`, newest first; `days`: with a heading per day. */
 export function showEvents(list, events, { days = false } = {}) {
@@ -27,8 +28,8 @@ function make({ id }) {
   const open = h("button", { class: "open", type: "button", "aria-expanded": "false", "aria-controls": media.id },
     h("span", { class: "thumb" }, icon("film")),
     h("span", { class: "what" },
-      h("span", { class: "row" }, h("span", { class: "swatch" }), h("b", { class: "clip-text label" }), h("span", { class: "score" })),
-      h("span", { class: "small muted clip-text facts" }),
+      h("span", { class: "row" }, swatch(), h("b", { class: "clip-text label", dir: "auto" }), h("span", { class: "score" })),
+      h("span", { class: "small muted clip-text about" }),
       h("span", { class: "small muted clip-text times" })));
   const thumbs = h("div", { class: "thumbs", role: "group" }, thumb("up", "Right"), thumb("down", "Wrong"));
   const note = h("p", { class: "note small", hidden: true });
@@ -43,11 +44,11 @@ const thumb = (verdict, word) => h("button", { class: "round", type: "button", "
 function update(element, event) {
   element.event = event;
   const [, what] = element.querySelector(".open").children;
-  what.querySelector(".swatch").style.background = `var(--series-${colorOf(event.index)})`;
+  markSwatch(what.querySelector(".swatch"), event.index);
   text(what.querySelector(".label"), event.label);
   attribute(what.querySelector(".label"), "title", event.label);
   text(what.querySelector(".score"), percent(event.score));
-  text(what.querySelector(".facts"), [lasted(event), event.source].filter(Boolean).join(" · "));
+  text(what.querySelector(".about"), [lasted(event), event.source].filter(Boolean).join(" · "));
   text(what.querySelector(".times"), event.start_utc ? `${localTime(event.start_utc)} · ${utcTime(event.start_utc)}` : `at ${duration(event.start_s)} of the recording`);
   attribute(element, "data-on", event.duration_s === null);
   updateThumb(element.querySelector(".thumb"), event);
@@ -128,20 +129,23 @@ async function judge(event, verdict) {
 
 const judged = (event) => tell("event", { event });
 
+const MOST_LABELS = 200;
+
 /** Asks what it really was: a label, "" for "none of these", null where the dialog was closed. */
 function pickLabel(event) {
   return openDialog("What was it really?", (close) => {
     const list = h("ul", { class: "labels" });
     const fill = (part) => {
       const found = state.labels.filter((label) => label !== event.label && label.toLowerCase().includes(part.toLowerCase()));
-      list.replaceChildren(...found.slice(0, 200).map((label) => h("li", {}, h("button", { class: "button", type: "button", onclick: () => close(label) }, h("span", { class: "clip-text" }, label)))));
+      list.replaceChildren(...found.slice(0, MOST_LABELS).map((label) => h("li", {}, h("button", { class: "button", type: "button", onclick: () => close(label) }, h("span", { class: "clip-text", dir: "auto" }, label)))));
+      if (found.length > MOST_LABELS) list.append(h("li", { class: "small muted wide" }, `${found.length - MOST_LABELS} more: write a part of the name.`));
       if (!found.length) list.append(h("li", { class: "small muted" }, "No such class."));
     };
     const search = h("input", { type: "text", id: "label-search", autocomplete: "off", oninput: () => fill(search.value) });
     fill("");
     return {
       body: [
-        h("p", { class: "muted" }, "Told: ", h("b", {}, event.label)),
+        h("p", { class: "muted" }, "Told: ", h("b", { dir: "auto" }, event.label)),
         state.labels.length > 8 ? h("div", { class: "field" }, h("label", { for: "label-search" }, "Find a class"), search) : null,
         list,
       ].filter(Boolean),

@@ -11,7 +11,7 @@ const SPANS = [["", "All time"], ["1", "Last hour"], ["24", "Last 24 hours"], ["
 const VERDICTS = [["", "All"], ["none", "Not judged"], ["up", "Thumb up"], ["down", "Thumb down"]];
 
 const list = h("ul", { class: "events wide" });
-const none = empty("events", "Nothing here", "No event matches. Other filters may show more.");
+const none = empty("events", "", "");
 const count = h("p", { class: "muted small", role: "status" });
 const more = h("button", { class: "button", type: "button", hidden: true, onclick: () => load({ further: true }) }, "Show older");
 const filters = {};
@@ -73,6 +73,9 @@ async function load({ further = false } = {}) {
 function render(total) {
   if (total !== undefined) text(count, plural(total, "event"));
   none.hidden = events.length > 0;
+  const filtered = Object.values(filters).some((box) => box.value);
+  text(none.querySelector("strong"), filtered ? "Nothing here" : "No events yet");
+  text(none.querySelector("p"), filtered ? "No event matches. Other filters may show more." : "They are listed here as soon as an action starts.");
   more.hidden = !next;
   showEvents(list, events, { days: true });
 }

@@ -4,7 +4,7 @@ import { getText } from "./api.js";
 import { openDialog, toast } from "./dialog.js";
 import { empty, h, icon } from "./dom.js";
 import { condition, duration, megabytes } from "./format.js";
-import { on, state } from "./state.js";
+import { camera, on, state } from "./state.js";
 
 const body = h("div", { class: "health" });
 const copy = h("button", { class: "button", type: "button", onclick: report }, icon("copy"), "Copy report");
@@ -39,16 +39,20 @@ function table(name, columns, rows, stacked = false) {
 
 function cameras({ sources }) {
   const rows = sources.map((one) => {
-    const { words, tone } = condition(one.state, one.state_s ?? 0);
+    const is_off = camera(one.source)?.enabled === false;
+    const { words, tone } = is_off ? { words: "off", tone: "idle" } : condition(one.state, one.state_s ?? 0);
     return [
       h("span", { class: "stack tight" }, h("b", {}, one.source), h("span", { class: "small muted address" }, one.address ?? "")),
       h("span", { class: `pill ${tone}` }, words),
-      one.frames_per_s.toFixed(1), one.answers_per_s.toFixed(1),
+      one.frames_per_s.toFixed(1), one.answers_per_s.toFixed(1), late(one.latency),
       count(one.dropped), count(one.skipped), count(one.breaks),
     ];
   });
-  return card("Cameras", table("Cameras", ["Camera", "State", "Frames/s", "Answers/s", "Dropped", "Skipped", "Breaks"], rows, true), "full");
+  return card("Cameras", table("Cameras", ["Camera", "State", "Frames/s", "Answers/s", "Delay p50/p95", "Dropped", "Skipped", "Breaks"], rows, true), "full");
 }
+
+/** Median and 95th percentile of the time from picture to answer. */
+const late = (latency) => (latency ? `${latency.p50_ms.toFixed(0)} / ${latency.p95_ms.toFixed(0)} ms` : "–");
 
 const count = (value) => (value ?? 0).toLocaleString("en-US");
 
@@ -96,7 +100,7 @@ function facts(pairs) {
 function model() {
   const one = state.model;
   if (!one) return card("Model", h("p", { class: "muted small" }, "Not known yet."));
-  return card("Model", facts([["Name", one.name], ["File", one.file], ["Engine", `${one.engine}, ${one.device}`], ["Classes", state.labels.length], ["Window", `${one.window_s} s, ${one.segments} frames`], ["Answer every", `${one.every_s} s`]]));
+  return card("Model", facts([["Name", one.name], ["File", one.file ?? "–"], ["Engine", `${one.engine}, ${one.device}`], ["Classes", state.labels.length], ["Window", `${one.window_s} s, ${one.segments} frames`], ["Answer every", `${one.every_s} s`]]));
 }
 
 function page(one) {

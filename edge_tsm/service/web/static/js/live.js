@@ -1,7 +1,7 @@
 // The tab Live: cameras, the strip, the newest events.
 
 import { get, query } from "./api.js";
-import { cams, render as renderCams, setLayout } from "./cams.js";
+import { cams, render as renderCams, setLayout, told } from "./cams.js";
 import { attribute, choice, empty, h, text } from "./dom.js";
 import { showEvents } from "./eventlist.js";
 import { keep, kept } from "./kept.js";
@@ -47,18 +47,20 @@ function renderEvents() {
 
 const BAD = ["lost", "silent", "frozen", "black"];
 
-/** "All 4 cameras live", or how many are not. */
+/** "All 4 cameras are live", "porch: lost 12 s", or how many have a problem. */
 function summarize() {
   const all = state.cameras.length;
-  const bad = state.cameras.filter((one) => BAD.includes(one.state)).length;
-  const live = state.cameras.filter((one) => one.state === "live").length;
-  const single = all === 1 ? state.cameras[0] : null;
+  const asked = state.cameras.filter((one) => one.enabled);
+  const wrong = asked.filter((one) => BAD.includes(one.state));
+  const live = asked.filter((one) => one.state === "live").length;
+  const [bad, off] = [wrong.length, all - asked.length];
   if (!state.connected) text(summary, "Not connected");
   else if (!all) text(summary, "No cameras");
-  else if (bad) text(summary, all === 1 ? `${single.id} has a problem` : `${bad} of ${all} cameras ${bad === 1 ? "has" : "have"} a problem`);
-  else if (live === all) text(summary, all === 1 ? `${single.id} is live` : `All ${all} cameras are live`);
+  else if (bad === 1) text(summary, `${wrong[0].id}: ${told(wrong[0]).words}`);
+  else if (bad) text(summary, `${bad} of ${all} cameras have a problem`);
+  else if (live && live === asked.length) text(summary, all === 1 ? `${asked[0].id} is live` : `${off ? live : `All ${all}`} cameras are live${off ? `, ${off} off` : ""}`);
   else text(summary, `${live} of ${all} cameras live`);
-  attribute(summary, "data-tone", !state.connected ? "idle" : bad ? "bad" : live === all && all ? "good" : "idle");
+  attribute(summary, "data-tone", !state.connected ? "idle" : bad ? "bad" : live && live === asked.length ? "good" : "idle");
   document.title = bad ? `(${bad}) edge-tsm` : "edge-tsm";
   layout.hidden = all < 2;
 }
@@ -71,4 +73,5 @@ setInterval(() => {
   if (document.hidden || state.tab !== "live") return;
   renderCams();
   renderEvents();
+  summarize();
 }, 1000);

@@ -46,7 +46,7 @@ async function loadCameras() {
   const { cameras, ...rest } = await get("cameras");
   Object.assign(state, rest);
   const before = new Map(state.cameras.map((one) => [one.id, one]));
-  state.cameras = cameras.map((one) => ({ ...one, since_ms: Date.now() - (one.state_s ?? 0) * 1000, scores: before.get(one.id)?.scores }));
+  state.cameras = cameras.map((one) => ({ ...one, since_ms: performance.now() - (one.state_s ?? 0) * 1000, scores: before.get(one.id)?.scores }));
   if (!camera(state.selected)) state.selected = state.cameras[0]?.id ?? null;
   tell("cameras");
   tell("watch");
@@ -108,10 +108,17 @@ on("event", ({ event }) => {
 on("state", ({ state: change }) => {
   const one = camera(change.source);
   if (!one) return loadCameras().catch(() => {});
-  Object.assign(one, { state: change.state, reason: change.reason, since_ms: Date.now() });
+  Object.assign(one, { state: change.state, reason: change.reason, since_ms: performance.now() });
   if (change.state !== "live") Object.assign(one, { action: null, actions: [] });
   text(element("announce"), `${change.source}: ${change.state}`);
   return tell("camera", change.source);
+});
+on("enabled", ({ camera: id, enabled }) => {
+  const one = camera(id);
+  if (!one) return;
+  one.enabled = enabled;
+  text(element("announce"), `${id}: ${enabled ? "on" : "off"}`);
+  tell("camera", id);
 });
 on("rules", renderBanner);
 on("selected", () => loadTrace().catch(() => {}));

@@ -9,11 +9,19 @@ import { traceOf } from "./trace.js";
 
 const LANES = 2;
 
-/** What is looked at: a camera, a class ("": all without their own), the last hours, and the answer. */
-export const seen = { camera: null, label: "", hours: 1, preview: null };
+/**
+ * What is looked at: a camera, a class ("": all without their own), the last hours, and the answer.
+ *
+ * `alone`: what is changed is to hold for this camera only, though it has no rules of its own yet.
+ */
+export const seen = { camera: null, label: "", hours: 1, preview: null, alone: false };
 
-/** The rules that hold for the camera. */
-export const scope = () => scopeOf(seen.camera);
+/** The rules that hold for the camera, and the cameras that a change would hold for. */
+export function scope() {
+  const found = scopeOf(seen.camera);
+  if (!seen.alone || found?.camera !== null) return found;
+  return { ...found, camera: seen.camera, cameras: [seen.camera] };
+}
 
 const canvas = h("canvas", { class: "strip tall", role: "img", "aria-label": "Probability, and events before and after the change" });
 const surface = new Surface(canvas, (context, width, height) => {

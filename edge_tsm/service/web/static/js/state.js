@@ -5,7 +5,7 @@ export const state = {
   labels: [],
   model: null,
   activation: "softmax",
-  cameras: [], // of GET /cameras; `since_ms` is when a camera's state began, by this machine's clock
+  cameras: [], // of GET /cameras; `since_ms` is when a camera's state began, by `performance.now()`
   selected: null, // id of a camera
   rules: null, // GET /rules
   stats: null, // GET /stats
@@ -56,28 +56,13 @@ export function thresholds(scope, label) {
   return { on: scope?.values.on.value, off: scope?.values.off.value, own: false };
 }
 
-// Colors: the classes of one chart never share one; a class keeps its color while it can.
-const slots = new Map();
-const COLORS = 8;
-
-export function assignColors(indices) {
-  const taken = new Set();
-  for (const index of indices) {
-    let slot = slots.get(index) ?? slots.size % COLORS;
-    for (let tried = 0; taken.has(slot) && tried < COLORS; tried += 1) slot = (slot + 1) % COLORS;
-    slots.set(index, slot);
-    taken.add(slot);
-  }
-}
-
-/** The number of a class's color, 0 to 7: `--series-N`. */
-export function colorOf(index) {
-  if (!slots.has(index)) slots.set(index, slots.size % COLORS);
-  return slots.get(index);
-}
-
 // Kept here, before anyone else is told: listeners are called in the order of their modules.
-on("stats", ({ stats }) => { state.stats = stats; });
+const STEPPED_MS = 1000; // a clock that is off by more was set meanwhile, here or there
+on("stats", ({ stats }) => {
+  state.stats = stats;
+  const ahead_ms = Date.parse(stats.utc) - Date.now();
+  if (Math.abs(ahead_ms - state.ahead_ms) > STEPPED_MS) state.ahead_ms = ahead_ms;
+});
 on("rules", ({ rules }) => {
   state.rules = rules;
   for (const scope of rules.scopes) if (scope.trying) scope.until_ms = Date.now() + scope.trying.left_s * 1000;

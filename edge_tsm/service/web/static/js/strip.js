@@ -5,7 +5,8 @@ import { momentAt, nearest, paintStrip } from "./chart.js";
 import { attribute, choice, h, icon, reconcile, text } from "./dom.js";
 import { localTime, percent } from "./format.js";
 import { keep, kept } from "./kept.js";
-import { assignColors, colorOf, now_ms, on, scopeOf, selected, state, tell, thresholds } from "./state.js";
+import { assignMarks, markSwatch, swatch } from "./marks.js";
+import { now_ms, on, scopeOf, selected, state, tell, thresholds } from "./state.js";
 import { pins, traceOf } from "./trace.js";
 
 const TOP = 3;
@@ -101,7 +102,7 @@ function choose() {
   const before = shown.join();
   shown = [...pinned, ...best.slice(0, TOP)];
   if (shown.join() !== before) tell("watch"); // their scores are wanted in any case
-  assignColors(shown);
+  assignMarks(shown);
   trace.want(shown).catch(() => {});
 }
 
@@ -125,13 +126,13 @@ const eventsAt = (t) => view.lanes[0].bars.filter((bar) => bar.from <= t && t <=
 
 function entry(index) {
   return h("li", {}, h("button", { type: "button", onclick: () => pins.toggle(state.selected, index) },
-    h("span", { class: "swatch" }), h("span", { class: "clip-text" }), h("b", {}), icon("pin")));
+    swatch({ wide: true }), h("bdi", { class: "clip-text" }), h("b", {}), icon("pin")));
 }
 
 function update(element, index, latest) {
-  const [swatch, label, value] = element.firstElementChild.children;
+  const [mark, label, value] = element.firstElementChild.children;
   const pinned = pins.of(state.selected).includes(index);
-  swatch.style.background = `var(--series-${colorOf(index)})`;
+  markSwatch(mark, index);
   text(label, state.labels[index] ?? `class ${index}`);
   const series = hover_ms && view?.series.find((one) => one.index === index);
   const score = series ? nearest(series.points, hover_ms)?.[1] : latest?.get(index);

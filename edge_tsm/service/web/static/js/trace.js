@@ -1,10 +1,13 @@
 // What is known of a camera's last ten minutes: scores, gaps and events, for the strip.
 
 import { get, query } from "./api.js";
+import { toast } from "./dialog.js";
 import { keep, kept } from "./kept.js";
 import { now_ms, on, state, tell } from "./state.js";
 
 export const KEPT_MS = 600_000;
+const STEPPED_MS = 2000; // backwards: the device's clock was set
+const MOST_PINS = 24; // of a camera: more lines could not be told apart
 const traces = new Map(); // id -> Trace
 
 export class Trace {
@@ -43,9 +46,10 @@ export class Trace {
 
   #merge({ utc, series }) {
     const at = new Map(this.points.map((point) => [point.t, point]));
-    utc.forEach((time, i) => {
-      if (!time) return;
-      const t = Date.parse(time);
+    const times = utc.map((time) => time && Date.parse(time));
+    const stepped = times.findLastIndex((t, i) => t && t < times[i - 1] - STEPPED_MS);
+    times.forEach((t, i) => {
+      if (!t || (i < stepped && t >= times[stepped])) return;
       if (!at.has(t)) at.set(t, { t, scores: new Map() });
       for (const { index, scores } of series) at.get(t).scores.set(index, scores[i]);
     });
@@ -54,12 +58,19 @@ export class Trace {
   }
 
   add(t, scores) {
-    const last = this.points.at(-1);
-    if (last && t <= last.t) return;
+    if (t < this.points.at(-1)?.t - STEPPED_MS) this.#forgetFrom(t);
+    if (t <= this.points.at(-1)?.t) return;
     this.points.push({ t, scores: new Map(scores) });
     const oldest = now_ms() - KEPT_MS - 10_000;
     while (this.points.length && this.points[0].t < oldest) this.points.shift();
     for (const [id, { end_utc }] of this.bars) if (end_utc && Date.parse(end_utc) < oldest) this.bars.delete(id);
+  }
+
+  /** Forgets what came later than now, as it was by a clock that has been set back. */
+  #forgetFrom(t) {
+    this.points = this.points.filter((point) => point.t < t);
+    this.gaps = this.gaps.filter(({ from }) => from < t);
+    for (const [id, { start_utc }] of this.bars) if (Date.parse(start_utc) > t + STEPPED_MS) this.bars.delete(id);
   }
 
   gap(change) {
@@ -109,9 +120,10 @@ export const pins = {
   toggle(id, index) {
     const label = state.labels[index];
     const had = pins.all[id] ?? [];
+    if (!had.includes(label) && pins.of(id).length >= MOST_PINS) return toast(`${MOST_PINS} classes are pinned already.`);
     pins.all[id] = had.includes(label) ? had.filter((one) => one !== label) : [...had, label];
     keep("pins", pins.all);
     tell("watch");
-    tell("trace", id);
+    return tell("trace", id);
   },
 };

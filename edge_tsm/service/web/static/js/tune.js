@@ -1,12 +1,13 @@
 // The tab Tune: thresholds and durations, decided again on what was seen before they are tried or saved.
 
 import { post } from "./api.js";
-import { choice, empty, h, icon, text } from "./dom.js";
+import { attribute, choice, empty, h, icon, text } from "./dom.js";
 import { changed, changesOf, discard, pairOf, setNumber, setPair, setThreshold, valueOf } from "./draft.js";
 import { duration, plural } from "./format.js";
 import { attempt, save, undo } from "./operate.js";
 import { draw, plot, ready, scope, seen, show } from "./plot.js";
-import { assignColors, colorOf, now_ms, on, state, writable } from "./state.js";
+import { assignMarks, markSwatch, swatch } from "./marks.js";
+import { now_ms, on, scopeOf, state, writable } from "./state.js";
 import { traceOf } from "./trace.js";
 
 const FRESH_MS = 10_000; // the answers that a preview is made of are read again so often
@@ -70,7 +71,7 @@ const fields = {
 
 // --- the page ------------------------------------------------------------------------------------
 
-const cameraBox = h("select", { id: "tune-camera", onchange: () => { seen.camera = cameraBox.value; seen.label = labelBox.value; refresh(); } });
+const cameraBox = h("select", { id: "tune-camera", onchange: () => look(cameraBox.value) });
 const labelBox = h("select", { id: "tune-label", onchange: () => { seen.label = labelBox.value; refresh(); } });
 const verdict = h("p", { class: "verdict", role: "status" });
 const legend = h("ul", { class: "legend plain", "aria-label": "Lines" });
@@ -79,6 +80,7 @@ const holds = h("p", { class: "small muted" });
 const general = h("button", { class: "link small", type: "button", onclick: () => setPair(scope(), seen.label, null) }, "As all classes");
 const fixed = h("dl", { class: "facts" });
 const reason = h("p", { class: "small muted" });
+const whose = choice("Change the rules of", [["", ""], ["alone", ""]], "", (chosen) => { seen.alone = Boolean(chosen); refresh(); });
 const buttons = {
   discard: h("button", { class: "button", type: "button", onclick: () => discard(scope()) }, "Discard"),
   undo: h("button", { class: "button", type: "button", onclick: undo, title: "Undo last save", "aria-label": "Undo last save" }, icon("undo"), h("span", {}, "Undo last save")),
@@ -91,6 +93,7 @@ const content = h("div", { class: "tune" },
       h("div", { class: "filters two" },
         h("div", { class: "field" }, h("label", { for: "tune-camera" }, "Camera"), cameraBox),
         h("div", { class: "field" }, h("label", { for: "tune-label" }, "Class"), labelBox)),
+      h("div", { class: "row wrap" }, whose, holds),
       verdict,
       plot,
       legend,
@@ -103,7 +106,7 @@ const content = h("div", { class: "tune" },
     h("section", { class: "card", "aria-label": "Durations" }, h("div", { class: "head" }, h("h2", {}, "Durations")),
       h("div", { class: "body filters two" }, fields.min_duration_s.element, fields.cool_down_s.element)),
     h("details", { class: "card" }, h("summary", {}, "Also in force"), h("div", { class: "body" }, fixed)),
-    holds, reason),
+    reason),
   h("div", { class: "card actions-bar" }, buttons.undo, h("span", { class: "grow" }), buttons.discard, buttons.attempt, buttons.save));
 const nothing = empty("tune", "No rules to tune", "Start the run with --actions or --rules: then its answers become events, and this page tunes them.");
 
@@ -112,8 +115,14 @@ export function build(panel) {
   render();
 }
 
+/** Shows the rules of a camera. */
+function look(camera) {
+  Object.assign(seen, { camera, alone: false });
+  refresh();
+}
+
 function render() {
-  if (seen.camera === null || !state.cameras.some(({ id }) => id === seen.camera)) seen.camera = state.selected;
+  if (seen.camera === null || !state.cameras.some(({ id }) => id === seen.camera)) Object.assign(seen, { camera: state.selected, alone: false });
   const usable = Boolean(ready());
   nothing.hidden = usable;
   content.hidden = !usable;
@@ -122,10 +131,31 @@ function render() {
   for (const field of Object.values(fields)) field.update();
   renderFixed();
   renderButtons();
-  const others = scope().cameras;
-  text(holds, scope().camera === null ? `These rules hold for: ${others.join(", ")}.` : `These rules are ${scope().camera}'s own.`);
+  renderWhose();
   general.hidden = !seen.label || !pairOf(scope(), seen.label).own;
   draw();
+}
+
+/** Whose rules are changed: where a camera has none of its own, the viewer chooses. */
+function renderWhose() {
+  const shared = scopeOf(seen.camera);
+  whose.hidden = shared.camera !== null || state.cameras.length < 2;
+  const words = shared.cameras.length === state.cameras.length ? `All ${plural(shared.cameras.length, "camera")}` : `${plural(shared.cameras.length, "camera")} without their own`;
+  text(whose.children[0], words);
+  attribute(whose.children[0], "title", shared.cameras.join(", "));
+  text(whose.children[1], `Only ${seen.camera}`);
+  whose.press(seen.alone ? "alone" : "");
+  if (shared.camera !== null) text(holds, `These rules are ${shared.camera}'s own.`);
+  else if (seen.alone) text(holds, "What you change becomes this camera's own; the rest stays as for all.");
+  else text(holds, state.cameras.length < 2 ? "" : `These rules hold for ${listed(shared.cameras)}.`);
+}
+
+const NAMED = 4;
+
+/** "porch, hall and 3 more" */
+function listed(names) {
+  const left = names.length - NAMED;
+  return left > 1 ? `${names.slice(0, NAMED).join(", ")} and ${left} more` : names.join(", ");
 }
 
 function fillSelects() {
@@ -159,9 +189,13 @@ function renderButtons() {
   const some = changed(scope());
   buttons.discard.disabled = !some;
   buttons.attempt.disabled = !some || !writable();
-  buttons.save.disabled = !some || !writable() || !target.writable;
+  const kept = target.writable && (scope().camera === null || target.cameras.includes(scope().camera));
+  buttons.save.disabled = !some || !writable() || !kept;
   buttons.undo.disabled = !history || !writable();
-  text(reason, writable() ? (target.writable ? `Save writes to ${target.file}.` : `Cannot be saved: ${target.reason}`) : "Read only: nothing can be tried or saved here.");
+  if (!writable()) text(reason, "Read only: nothing can be tried or saved here.");
+  else if (!target.writable) text(reason, `Cannot be saved: ${target.reason}`);
+  else if (!kept) text(reason, `Rules of ${scope().camera} alone can be tried, and saved where the run has a file for them: start it with --config FILE that has [sources.${scope().camera}].`);
+  else text(reason, `Save writes to ${target.file}.`);
 }
 
 // --- what it would have changed ------------------------------------------------------------------
@@ -198,7 +232,7 @@ async function ask() {
   try {
     const answer = await post("rules/preview", wanted);
     seen.preview = answer;
-    assignColors(wanted.labels.map((name) => state.labels.indexOf(name)));
+    assignMarks(wanted.labels.map((name) => state.labels.indexOf(name)));
     renderVerdict();
     renderLegend(wanted.labels);
   } catch (error) {
@@ -209,9 +243,9 @@ async function ask() {
 
 function renderLegend(labels) {
   legend.replaceChildren(...labels.map((name) => {
-    const swatch = h("span", { class: "swatch" });
-    swatch.style.background = `var(--series-${colorOf(state.labels.indexOf(name))})`;
-    return h("li", { class: "row small" }, swatch, h("span", { class: "clip-text" }, name));
+    const mark = swatch({ wide: true });
+    markSwatch(mark, state.labels.indexOf(name));
+    return h("li", { class: "row small" }, mark, h("bdi", { class: "clip-text" }, name));
   }));
 }
 
@@ -221,16 +255,17 @@ function renderVerdict() {
   const gone = lost_down ? `${lost_down} of your thumbs-down would go` : "";
   verdict.replaceChildren(
     h("b", { class: "figure", "data-before": before, "data-after": after }, changed(scope()) ? `${before} → ${after} events` : plural(before, "event")),
+    changed(scope()) && state.cameras.length > 1 ? h("span", { class: "muted small" }, "at all cameras") : "",
     lost ? h("span", { class: "pill bad" }, lost) : "",
     gone ? h("span", { class: "pill good" }, gone) : "",
     changed(scope()) ? "" : h("span", { class: "muted small" }, "Move a line to see what would change."));
-  text(evidence, answers ? `Decided again on ${plural(answers, "answer")} of the last ${duration((now_ms() - Date.parse(since_utc)) / 1000)} in ${Math.max(1, Math.round(took_ms))} ms.` : "No stored answers yet: the seen.preview fills up while the run goes on.");
+  text(evidence, answers ? `Decided again on ${plural(answers, "answer")} of the last ${duration((now_ms() - Date.parse(since_utc)) / 1000)} in ${Math.max(1, Math.round(took_ms))} ms.` : "No stored answers yet: there are some as soon as the run has answered for a while.");
 }
 
 on("rules draft", refresh);
 on("cameras version", render);
 on("no rules", render);
-on("selected", () => { seen.camera = state.selected; render(); });
+on("selected", () => { Object.assign(seen, { camera: state.selected, alone: false }); render(); });
 on("tab", () => state.tab === "tune" && refresh());
 on("event", () => state.tab === "tune" && Date.now() - asked_ms > FRESH_MS && refresh());
 on("trace", (id) => state.tab === "tune" && id === seen.camera && draw());
