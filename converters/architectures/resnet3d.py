@@ -26,12 +26,13 @@ from converters.architectures.network import (
 from converters.architectures.volumes import (
     Convolution,
     Frames,
-    Head,
     Joined,
     Kernel,
     PicturePool,
+    Pooling,
     TimePool,
     Volume,
+    VolumeClassifier,
     VolumeForms,
 )
 from converters.facts import Fact, one_of
@@ -205,7 +206,7 @@ class ResNet3d(VolumeForms, ClipNetwork):
         return VideoResNet(self, blueprint)
 
 
-class VideoResNet(nn.Module):
+class VideoResNet(VolumeClassifier):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes)."""
 
     def __init__(self, spec: ResNet3d, blueprint: Blueprint) -> None:
@@ -224,18 +225,18 @@ class VideoResNet(nn.Module):
         self.stages = nn.ModuleList(
             stage_of(blocks, number, counts[number]) for number, blocks in enumerate(path.stages)
         )
-        reading = spec.reading
-        self.head = Head([path.features], blueprint.classes, reading.window, reading.joined, [last])
+        self.pooling, self.joined = Pooling(spec.reading.window, [last]), spec.reading.joined
+        self.head = nn.Linear(path.features, blueprint.classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits of N clips."""
+    def features(self, x: Tensor) -> Tensor:
+        """See `Classifier`."""
         x = self.volume(self.pool(self.stem(self.frames(x))))
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number == 0:
                 x = self.pairs(x)
-        logits: Tensor = self.head(x)
-        return logits
+        seen: Tensor = self.pooling(x)
+        return seen
 
 
 class Residual(nn.Module):
@@ -271,6 +272,38 @@ def stage_of(blocks: Sequence[Block], number: int, frames: int) -> nn.Sequential
     return nn.Sequential(
         *(Residual(block, step, frames) for block, step in zip(blocks, steps, strict=True))
     )
+
+
+def bottlenecks(
+    width: int, counts: Sequence[int], times: Sequence[int], *, stem: int = 1, beside: int = 0
+) -> Pathway:
+    """Return a ResNet as PySlowFast builds it by WIDTH_PER_GROUP and DEPTH.
+
+    Args:
+        width: channels of the stem.
+        counts: blocks of each stage, (3, 4, 6, 3) for depth 50.
+        times: frames that the first convolution of a stage's blocks sees.
+        stem: frames that the stem sees.
+        beside: channels that a lateral lays beside the stem's.
+    """
+    stages = []
+    for number, (count, time) in enumerate(zip(counts, times, strict=True)):
+        inner, entering = width << number, (width + beside) * (2 << number if number else 1)
+        widths = [entering] + [4 * inner] * (count - 1)
+        stages.append(
+            tuple(
+                Block(
+                    (
+                        Kernel(inputs, inner, time, 1),
+                        Kernel(inner, inner, 1, 3),
+                        Kernel(inner, 4 * inner, 1, 1),
+                    ),
+                    shortcut=index == 0,
+                )
+                for index, inputs in enumerate(widths)
+            )
+        )
+    return Pathway(Kernel(3, width, stem, 7), tuple(stages))
 
 
 # --- from weights --------------------------------------------------------------------------------

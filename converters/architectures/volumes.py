@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.architectures.network import Classifier
+
 Form = Literal["volumes", "planes"]
 M = TypeVar("M", bound=nn.Module)
 
@@ -337,26 +339,15 @@ class _PlaneTimePool(TimePool):
 Joined = Literal["logits", "softmax", "sigmoid"]
 
 
-class Head(nn.Module):
-    """The mean over time and windows of `window` pixels a side (0: the whole map), then a layer.
+class Pooling(nn.Module):
+    """What of the last maps the classifier sees: means over time and over windows.
 
-    Where there are several windows, `joined` says of what of their answers the mean is taken. A
-    mean of probabilities is given as logits that mean it: those of a softmax are free by a constant
-    for all classes, which brings them as near to the mean of logits as can be.
+    Windows have `window` pixels a side (0: the whole map); `frames` are those of each pathway.
     """
 
-    def __init__(
-        self,
-        features: Sequence[int],
-        classes: int,
-        window: int,
-        joined: Joined,
-        frames: Sequence[int],
-    ) -> None:
+    def __init__(self, window: int, frames: Sequence[int]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(classes, sum(features)))
-        self.bias = nn.Parameter(torch.empty(classes))
-        self.window, self.joined, self.frames = window, joined, tuple(frames)
+        self.window, self.frames = window, tuple(frames)
         self.on_planes = False
 
     def form(self, form: str) -> nn.Module:
@@ -365,18 +356,14 @@ class Head(nn.Module):
         return self
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Return logits (N, classes) of one map per pathway."""
+        """Return features (N, F) of one map per pathway; of several windows, (N, windows, F)."""
         means = [self._over_time(x, count) for x, count in zip(maps, self.frames, strict=True)]
         side = self.window
         if not side or max(means[0].shape[2:]) <= side:
-            return self._answers(_joined([x.mean((2, 3)) for x in means], 1))
+            return _joined([x.mean((2, 3)) for x in means], 1)
         seen = _joined([F.avg_pool2d(x, side, 1) for x in means], 1)
         clips, features = seen.shape[:2]
-        rows = seen.reshape(clips, features, -1).transpose(1, 2)  # (N, windows, F)
-        return join(self._answers(rows), self.joined)
-
-    def _answers(self, features: Tensor) -> Tensor:
-        return F.linear(features, self.weight, self.bias)
+        return seen.reshape(clips, features, -1).transpose(1, 2)
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Return the mean over frames, (N, C, H, W)."""
@@ -385,8 +372,22 @@ class Head(nn.Module):
         return x.reshape(frames, -1, *x.shape[1:]).mean(0)
 
 
+class VolumeClassifier(Classifier):
+    """A network whose classifier may see several windows; `joined` says of what the mean is taken.
+
+    A mean of probabilities is given as logits that mean it: those of a softmax are free by a
+    constant for all classes, which brings them as near to the mean of logits as can be.
+    """
+
+    joined: Joined
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits of N clips, of what `Pooling` makes."""
+        return logits if logits.ndim == 2 else join(logits, self.joined)
+
+
 def join(logits: Tensor, joined: Joined) -> Tensor:
-    """Return the logits (N, K) of several windows' (N, W, K); see `Head`."""
+    """Return the logits (N, K) of several windows' (N, W, K); see `VolumeClassifier`."""
     mean = logits.mean(1)
     if joined == "logits":
         return mean

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from converters.architectures.resnet3d import STEM_POOL, Reading
+from converters.architectures.volumes import VolumeClassifier
 from converters.checkpoints.beside import Hint, told
 from converters.checkpoints.keys import Tensors
 from converters.checkpoints.settings import Config, setting, triple
@@ -58,6 +59,32 @@ def _name(name: str, *, two: bool) -> str | None:
         place = f"{paths[int(pathway)]}stages.{int(stage) - 2}.{block}"
         return f"{place}.{layer}.{'bn' if norm else 'conv'}.{kind}"
     return re.sub(rf"^{re.escape(HEAD)}\.", "head.", name) if name.startswith(HEAD) else None
+
+
+def facebook_state(model: VolumeClassifier) -> Tensors:
+    """Return a network's weights as `model_state` of PySlowFast's files holds them.
+
+    The inverse of `renamed`.
+    """
+    return {_facebook(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _facebook(name: str) -> str:
+    path, _, rest = name.partition(".")
+    if path == "head":
+        return f"{HEAD}.{rest}"
+    if path == "laterals":
+        number, part, kind = rest.split(".")
+        return f"s{int(number) + 1}_fuse.{'conv_f2s' if part == 'conv' else 'bn'}.{kind}"
+    if path not in ("slow", "fast"):
+        path, rest = "slow", name
+    pathway = f"pathway{('slow', 'fast').index(path)}"
+    if rest.startswith("stem."):
+        return f"s1.{pathway}_{rest}"
+    _, stage, block, layer, *number, part, kind = rest.split(".")
+    branch = f"branch2.{'abc'[int(number[0])]}" if layer == "convs" else "branch1"
+    norm = "_bn" if part == "bn" else ""
+    return f"s{int(stage) + 2}.{pathway}_res{block}.{branch}{norm}.{kind}"
 
 
 def plain_norms(tensors: Tensors) -> Tensors:
