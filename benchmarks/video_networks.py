@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from environment import environment, report
+from apart import each
 from networks import HandExport, export_by_hand
 from torch import nn
 
@@ -39,12 +38,9 @@ from converters.architectures.resnet3d import ResNet3d, bottlenecks
 from converters.architectures.slowfast import slowfast
 from converters.architectures.timesformer import TimeSformer, initialize_tokens
 from converters.architectures.topologies import initialize
-from converters.bundling import card_of
 from converters.checkpoints import Checkpoint
 from converters.checkpoints.facebook_slowfast import CONVENTION
 from converters.checkpoints.video_transformers import FACEBOOK
-from converters.export.onnx import export_onnx
-from converters.export.simplify import simplify
 from converters.planning import Plan
 from converters.quantization.qdq import Form, calibrate, in_shapes_of, plain, quantize
 from converters.recipe import Convention, Topology, resolve
@@ -53,12 +49,12 @@ from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.inference.preprocess import Preprocessor
 from tests.helpers.goldens import HERE
+from tests.helpers.graphs import ENGINES, card_for, graphs
 from tests.helpers.timesformer import Size, UpstreamTimeSformer
 from tests.helpers.upstream import write_checkpoint
 
 THREADS, CLASSES = 2, 400
 R50 = (3, 4, 6, 3)
-ENGINES = ("onnxruntime", "openvino")
 Run = Callable[[], object]
 
 
@@ -159,12 +155,12 @@ def measure(subject: Subject, folder: Path, *, rounds: int, seconds: float) -> d
     There are at most so many rounds, and fewer, but two, where they take longer than `seconds`.
     """
     torch.set_num_threads(THREADS)
-    card = card_of(subject.planned.recipe, "x", checkpoint_sha256="0" * 64)
+    card = card_for(subject.planned)
     clip = np.random.default_rng(0).standard_normal(card.input.shape).astype(np.float32)
-    graphs = {f"by hand {engine}": folder / "hand.onnx" for engine in ENGINES}
+    paths = {f"by hand {engine}": folder / "hand.onnx" for engine in ENGINES}
     export_by_hand(subject.by_hand, folder / "hand.onnx", shape=card.input.shape)
-    graphs |= bundled(subject.planned, card, folder)
-    runs: dict[str, Run] = {name: opened(path, name, clip, card) for name, path in graphs.items()}
+    paths |= bundled(subject.planned, card, folder)
+    runs: dict[str, Run] = {name: opened(path, name, clip, card) for name, path in paths.items()}
     runs["torch"] = partial(eager, subject.by_hand, clip)
     times, started = {name: Times() for name in runs}, time.monotonic()
     for turn in range(rounds + 1):
@@ -177,7 +173,7 @@ def measure(subject: Subject, folder: Path, *, rounds: int, seconds: float) -> d
         "rounds": turn,
         "runs": told(times),
         "mib": {
-            name: round(graphs[f"{name} onnxruntime"].stat().st_size / 2**20, 1)
+            name: round(paths[f"{name} onnxruntime"].stat().st_size / 2**20, 1)
             for name in ("f32", "int8")
         },
     }
@@ -200,26 +196,16 @@ def told(times: Mapping[str, Times]) -> dict[str, Any]:
 
 def bundled(planned: Plan, card: Card, folder: Path) -> dict[str, Path]:
     """Return each engine's f32 and int8 graph as a conversion makes them, unproven."""
-    model = build_reference(planned.recipe, planned.checkpoint.tensors)
-    network, graphs = planned.recipe.network, dict[str, Path]()
-    for engine in ENGINES:
-        form = network.forms.get(engine)
-        path = folder / f"{form or 'graph'}.onnx"
-        if not path.exists():
-            export_onnx(model if form is None else network.formed(model, form), card, path)
-            if problem := simplify(path, path):
-                raise SystemExit(problem)
-        graphs[f"f32 {engine}"] = path
-    first, *_ = graphs.values()
+    found = {f"f32 {engine}": path for engine, path in graphs(planned, folder).items()}
+    first, *_ = found.values()
     prepare = Preprocessor(card.preprocess).tensor
     crops = (generated_clip(s, card.sampling.segments, card.preprocess.crop_px) for s in range(2))
     ranges = calibrate(first, [{card.input.name: prepare(list(c))[None]} for c in crops])
     layers = plain(first, ranges, Form())
-    for name, path in list(graphs.items()):
-        own = in_shapes_of(path, layers)
-        target = path.with_suffix(".int8.onnx")
-        graphs[name.replace("f32", "int8")] = quantize(path, target, ranges, Form(), layers=own)
-    return graphs
+    for name, path in list(found.items()):
+        own, target = in_shapes_of(path, layers), path.with_suffix(".int8.onnx")
+        found[name.replace("f32", "int8")] = quantize(path, target, ranges, Form(), layers=own)
+    return found
 
 
 def opened(path: Path, name: str, clip: np.ndarray, card: Card) -> Run:
@@ -236,27 +222,6 @@ def eager(model: nn.Module, clip: np.ndarray) -> object:
 
 
 # --- all of them ---------------------------------------------------------------------------------
-
-
-def each(
-    names: Sequence[str],
-    command: Callable[[str, Path], list[str]],
-    *,
-    out: Path | None,
-    limit_s: float,
-) -> list[str]:
-    """Measure each network in a process, writing what is known after each; return what failed."""
-    before, results, failed = environment(), dict[str, Any](), []
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            found = Path(folder) / "found.json"
-            try:
-                subprocess.run(command(name, found), check=True, timeout=limit_s)
-                results[name] = json.loads(found.read_text())
-            except (subprocess.SubprocessError, OSError, ValueError) as error:
-                failed.append(f"{name}: {error}")
-        report(results, before, out)
-    return failed
 
 
 def main() -> None:
@@ -282,7 +247,7 @@ def main() -> None:
     def command(name: str, found: Path) -> list[str]:
         return [sys.executable, __file__, "--one", name, "--out", str(found), *more]
 
-    failed = each(names, command, out=given.out, limit_s=300 + 4 * given.seconds)
+    failed = each(names, command, out=given.out, limit_s=1200)
     if failed:
         raise SystemExit("\n".join(failed))
 

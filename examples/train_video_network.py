@@ -29,8 +29,8 @@ NETWORKS = {  # frames, spec, fresh weights, names in the file, clips, epochs, l
         facebook_slowfast.facebook_state, 9000, 8, 3e-3,
     ),
     "timesformer": (
-        8, TimeSformer("divided", 4, 128, 512, patch=8, patches=8, frames=8, heads=2),
-        initialize_tokens, timesformer.facebook_state, 9000, 30, 1e-3,
+        8, TimeSformer("divided", 4, 128, 512, patch=16, patches=4, frames=8, heads=2),
+        initialize_tokens, timesformer.facebook_state, 9000, 12, 1e-3,
     ),
 }  # fmt: skip
 

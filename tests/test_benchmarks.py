@@ -103,7 +103,7 @@ def test_what_is_measured_is_written_before_the_next_network(tmp_path: Path) -> 
     import json
     import sys
 
-    from video_networks import each
+    from apart import each
 
     out, seen = tmp_path / "out.json", list[bool]()
 
