@@ -28,8 +28,10 @@ from converters.architectures.volumes import (
     Frames,
     Joined,
     Kernel,
+    NonLocal,
     PicturePool,
     Pooling,
+    Relation,
     TimePool,
     Volume,
     VolumeClassifier,
@@ -39,6 +41,8 @@ from converters.facts import Fact, one_of
 from edge_tsm.errors import CheckpointError
 
 STEM_POOL = "temporal_pool"
+_THETA = "non_local.theta.weight"
+_NO_RELATIONS: Mapping[int, Relation] = {}
 _DEPTHS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "18",
     (3, 4, 6, 3): "50",
@@ -49,10 +53,15 @@ _DEPTHS: dict[tuple[int, ...], str] = {
 
 @dataclass(frozen=True)
 class Block:
-    """Two (basic) or three (bottleneck) convolutions, and whether one is on the identity path."""
+    """Two (basic) or three (bottleneck) convolutions, and whether one is on the identity path.
+
+    A non-local block follows where there is a `relation`; its width is `inner`.
+    """
 
     convs: tuple[Kernel, ...]
     shortcut: bool
+    inner: int = 0
+    relation: Relation | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,16 @@ class Pathway:
         """The frames that its blocks' kernels see."""
         convs = (conv for stage in self.stages for block in stage for conv in block.convs)
         return {conv.time for conv in convs}
+
+    @property
+    def relations(self) -> dict[str, Fact[Any]]:
+        """What is shown of its non-local blocks."""
+        found = [block.relation for stage in self.stages for block in stage if block.relation]
+        if not found:
+            return {}
+        kind = "softmax" if found[0].softmax else "dot product"
+        text = f"{len(found)} blocks, {kind}, pictures pooled by {found[0].pool}"
+        return {"non-local": Fact(text, "weights and the checkpoint's `cfg`")}
 
 
 @dataclass(frozen=True)
@@ -164,6 +183,7 @@ class ResNet3d(VolumeForms, ClipNetwork):
         own |= {
             "temporal kernels": Fact(", ".join(map(str, kernels)), "weights"),
             "temporal pool": pairs,
+            **self.pathway.relations,
             **reading.shown(evidence.size),
         }
         arch = {
@@ -257,13 +277,19 @@ class Residual(nn.Module):
             if block.shortcut
             else nn.Identity()
         )
+        self.non_local: nn.Module = (
+            NonLocal(block.convs[-1].outputs, block.inner, block.relation, frames)
+            if block.relation
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
         y = x
         for conv in self.convs:
             y = conv(y)
-        return F.relu(y + self.shortcut(x))
+        result: Tensor = self.non_local(F.relu(y + self.shortcut(x)))
+        return result
 
 
 def stage_of(blocks: Sequence[Block], number: int, frames: int) -> nn.Sequential:
@@ -309,32 +335,43 @@ def bottlenecks(
 # --- from weights --------------------------------------------------------------------------------
 
 
-def read_pathway(tensors: Mapping[str, Tensor], prefix: str) -> Pathway:
+def read_pathway(
+    tensors: Mapping[str, Tensor], prefix: str, relations: Mapping[int, Relation] = _NO_RELATIONS
+) -> Pathway:
     """Return the pathway whose weights have the module's names after `prefix`.
+
+    `relations` say by stage, counted from 0, how its non-local blocks relate positions.
 
     Raises:
         CheckpointError: not a whole residual network over clips.
     """
     stem = _kernel(tensors, f"{prefix}stem")
-    stages = tuple(_stage(tensors, f"{prefix}stages.{number}") for number in range(4))
+    stages = tuple(
+        _stage(tensors, f"{prefix}stages.{number}", relations.get(number)) for number in range(4)
+    )
     pathway = Pathway(stem, stages)
     _refuse_groups(pathway)
     return pathway
 
 
-def _stage(tensors: Mapping[str, Tensor], prefix: str) -> tuple[Block, ...]:
+def _stage(
+    tensors: Mapping[str, Tensor], prefix: str, relation: Relation | None
+) -> tuple[Block, ...]:
     count = _count(tensors, prefix)
     if not count:
         raise CheckpointError(f"{prefix} has no weights; the file does not hold the whole network")
-    return tuple(_block(tensors, f"{prefix}.{index}") for index in range(count))
+    return tuple(_block(tensors, f"{prefix}.{index}", relation) for index in range(count))
 
 
-def _block(tensors: Mapping[str, Tensor], prefix: str) -> Block:
+def _block(tensors: Mapping[str, Tensor], prefix: str, relation: Relation | None) -> Block:
     count = _count(tensors, f"{prefix}.convs")
     if count not in (2, 3):
         raise CheckpointError(f"{prefix} has {count} convolutions; a residual block has 2 or 3")
     convs = tuple(_kernel(tensors, f"{prefix}.convs.{index}") for index in range(count))
-    return Block(convs, f"{prefix}.shortcut.conv.weight" in tensors)
+    shortcut, theta = f"{prefix}.shortcut.conv.weight" in tensors, tensors.get(f"{prefix}.{_THETA}")
+    if theta is None or relation is None:
+        return Block(convs, shortcut)
+    return Block(convs, shortcut, int(theta.shape[0]), relation)
 
 
 def _count(tensors: Iterable[str], prefix: str) -> int:

@@ -37,6 +37,7 @@ from converters.architectures.volumes import (
     Pick,
     PicturePool,
     Pooling,
+    Relation,
     VolumeClassifier,
     VolumeForms,
 )
@@ -90,6 +91,7 @@ class SlowFast(VolumeForms, ClipNetwork):
             "alpha": alpha,
             "slow frames": Fact(self.slow_frames, evidence.convention),
             "lateral kernel": Fact(self.laterals[0].time, "weights"),
+            **self.slow.relations,
             **reading.shown(evidence.size),
         }
         arch: dict[str, Scalar] = {
@@ -203,9 +205,14 @@ def slowfast(
 
 
 def read_slowfast(
-    tensors: Mapping[str, Tensor], *, normed: bool, slow_frames: SlowFrames, reading: Reading
+    tensors: Mapping[str, Tensor],
+    *,
+    normed: bool,
+    slow_frames: SlowFrames,
+    reading: Reading,
+    relations: Mapping[int, Relation],
 ) -> SlowFast:
-    """Return the network whose weights have the module's names.
+    """Return the network whose weights have the module's names; `read_pathway` has `relations`.
 
     Raises:
         CheckpointError: not a whole SlowFast.
@@ -219,5 +226,5 @@ def read_slowfast(
         laterals.append(Kernel(inputs, outputs, time, side))
     if len({kernel.time for kernel in laterals}) > 1:
         raise CheckpointError("lateral kernels of different lengths, which no code base builds")
-    slow, fast = (read_pathway(tensors, f"{name}.") for name in ("slow", "fast"))
+    slow, fast = (read_pathway(tensors, f"{name}.", relations) for name in ("slow", "fast"))
     return SlowFast(slow, fast, tuple(laterals), normed, slow_frames, reading)

@@ -288,6 +288,102 @@ class _Planes(nn.Module):
         return x
 
 
+@dataclass(frozen=True)
+class Relation:
+    """How a non-local block relates positions: by a softmax, or by products over their number.
+
+    What is attended to is pooled by `pool` pixels each way first.
+    """
+
+    softmax: bool
+    pool: int
+
+
+class NonLocal(Layer):
+    """Attention over all positions of all frames, added to what comes in; inner width `inner`.
+
+    Source: facebookresearch/SlowFast, `models/nonlocal_helper.py`.
+    """
+
+    def __init__(self, channels: int, inner: int, relation: Relation, frames: int) -> None:
+        super().__init__()
+        self.frames, self.relation = frames, relation
+        self.theta, self.phi, self.g = (nn.Conv3d(channels, inner, 1) for _ in range(3))
+        self.out: nn.Module = nn.Conv3d(inner, channels, 1)
+        self.bn: nn.Module = nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block on (N, C, T, H, W)."""
+        seen = self._pooled(x)
+        theta, phi, g = (
+            self._positions(layer(y))
+            for layer, y in ((self.theta, x), (self.phi, seen), (self.g, seen))
+        )
+        pairs = theta.transpose(1, 2) @ phi  # (N, positions, pooled positions)
+        if self.relation.softmax:
+            shares = torch.softmax(pairs * theta.shape[1] ** -0.5, 2)
+        else:
+            shares = pairs / pairs.shape[2]
+        result: Tensor = x + self.bn(self.out(self._placed(g @ shares.transpose(1, 2), x)))
+        return result
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        side = self.relation.pool
+        return F.max_pool3d(x, (1, side, side)) if side > 1 else x
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """Return (N, C, positions)."""
+        return x.flatten(2)
+
+    def _placed(self, found: Tensor, x: Tensor) -> Tensor:
+        """Return what was found at the positions of `x` in the shape of `x`."""
+        return found.reshape(found.shape[0], found.shape[1], *x.shape[2:])
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        kind = _PlaneNonLocal if self.plane(form) else NonLocal
+        inner, channels = self.theta.weight.shape[:2]
+        made = kind(channels, inner, self.relation, self.frames)
+        scale = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)  # type: ignore[arg-type, operator]
+        for name in ("theta", "phi", "g", "out"):
+            conv = getattr(self, name)
+            weight, bias = conv.weight.detach(), conv.bias.detach()
+            if name == "out":
+                weight = weight * scale.reshape(-1, 1, 1, 1, 1)
+                bias = (bias - self.bn.running_mean) * scale + self.bn.bias  # type: ignore[operator]
+            setattr(made, name, made.layer(weight, bias))
+        made.bn = nn.Identity()
+        return made
+
+    @staticmethod
+    def layer(weight: Tensor, bias: Tensor) -> nn.Module:
+        """Return a pointwise convolution (O, I, 1, 1, 1) as this form has it."""
+        conv = nn.Conv3d(weight.shape[1], weight.shape[0], 1)
+        conv.load_state_dict({"weight": weight, "bias": bias})
+        return conv
+
+
+class _PlaneNonLocal(NonLocal):
+    @staticmethod
+    def layer(weight: Tensor, bias: Tensor) -> nn.Module:
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
+        conv.load_state_dict({"weight": weight[..., 0], "bias": bias})
+        return conv
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        side = self.relation.pool
+        return F.max_pool2d(x, side) if side > 1 else x
+
+    def _positions(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        found = x.reshape(self.frames, -1, channels, x.shape[2] * x.shape[3])
+        return found.permute(1, 2, 0, 3).reshape(found.shape[1], channels, -1)
+
+    def _placed(self, found: Tensor, x: Tensor) -> Tensor:
+        rows = found.reshape(*found.shape[:2], self.frames, -1).permute(2, 0, 1, 3)
+        return rows.reshape(-1, found.shape[1], *x.shape[2:])
+
+
 class PicturePool(Layer):
     """Max over 3 x 3 pixels, every second one kept, and every `stride`-th frame."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from converters.architectures.classifier import build_reference
-from converters.architectures.volumes import Pick, Pooling, formed, join
+from converters.architectures.volumes import NonLocal, Pick, Pooling, Relation, formed, join
 from converters.builder import Settings, build
 from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
@@ -126,6 +126,62 @@ def test_a_larger_map_is_seen_in_windows_and_not_as_a_whole() -> None:
     assert torch.allclose(windowed(x[..., :3, :3]), whole_map(x[..., :3, :3]))
     assert torch.allclose(windowed(x)[:, 0], whole_map(x[..., :3, :3]))
     assert windowed(x).shape == (1, 4, 8)
+
+
+class UpstreamNonLocal(nn.Module):
+    """As facebookresearch/SlowFast computes it, `models/nonlocal_helper.py`."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], relation: Relation) -> None:
+        super().__init__()
+        self.weights, self.relation = weights, relation
+
+    def conv(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv3d(x, *(self.weights[f"{name}.{k}"] for k in ("weight", "bias")))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        theta = self.conv("theta", x)
+        n, inner, *places = theta.shape
+        pooled = nn.functional.max_pool3d(x, [1, self.relation.pool, self.relation.pool])
+        theta, phi, g = (
+            t.reshape(n, inner, -1)
+            for t in (theta, self.conv("phi", pooled), self.conv("g", pooled))
+        )
+        pairs = torch.einsum("nct,ncp->ntp", theta, phi)
+        if self.relation.softmax:
+            pairs = (pairs * inner**-0.5).softmax(2)
+        else:
+            pairs = pairs / pairs.shape[2]
+        found = torch.einsum("ntg,ncg->nct", pairs, g).reshape(n, inner, *places)
+        norm = (self.weights[f"bn.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+        return x + nn.functional.batch_norm(self.conv("out", found), *norm)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "dot_product"])
+def test_non_local_blocks_are_as_the_configuration_says(
+    kind: str, shared: Path, golden_recipe: ModuleType, tmp_path: Path
+) -> None:
+    golden = load_golden("fb_slow_r50_4x16", shared)
+    weights = narrow(golden, golden_recipe)
+    name, width = "s3.pathway0_nonlocal1", weights["s3.pathway0_res1.branch2.c.weight"].shape[0]
+    shapes = {"conv_out.weight": [width, width // 2, 1, 1, 1], "conv_out.bias": [width]}
+    for layer in ("theta", "phi", "g"):
+        shapes[f"conv_{layer}.weight"] = [width // 2, width, 1, 1, 1]
+        shapes[f"conv_{layer}.bias"] = [width // 2]
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        shapes[f"norm.{part}"] = [width]
+    weights |= {f"{name}.{k}": golden_recipe.tensor(f"{name}.{k}", s) for k, s in shapes.items()}
+    config = golden["config_yaml"].replace("INSTANTIATION: dot_product", f"INSTANTIATION: {kind}")
+    planned = plan(write_weights(golden, weights, tmp_path, config=config), Options(size=64))
+    assert f"1 blocks, {kind.replace('_', ' ')}" in planned.recipe.facts.own["non-local"].value
+    model = build_reference(planned.recipe, planned.checkpoint.tensors)
+    block = model.get_submodule("stages.1.1.non_local")
+    assert isinstance(block, NonLocal)
+    x = torch.randn(2, width, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    expected = UpstreamNonLocal(dict(block.state_dict()), block.relation)(x)
+    assert torch.allclose(block(x), expected, atol=1e-5)
+    clips = torch.randn(2, 12, 64, 64, generator=torch.Generator().manual_seed(1))
+    for form in ("planes", "volumes"):
+        assert torch.allclose(formed(model, form)(clips), model(clips), atol=1e-5)
 
 
 # --- a bundle -------------------------------------------------------------------------------------
