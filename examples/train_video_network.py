@@ -26,7 +26,7 @@ TRAIN, VAL, SIZE_PX, SIDE_PX = 2_000_000, 1_000_000, 64, 80
 NETWORKS = {  # frames, spec, fresh weights, names in the file, clips, epochs, learning rate
     "slowfast": (
         16, slowfast(16, (2, 2, 2, 2), alpha=4, thinner=4), initialize,
-        facebook_slowfast.facebook_state, 9000, 8, 3e-3,
+        facebook_slowfast.facebook_state, 9000, 5, 3e-3,
     ),
     "timesformer": (
         8, TimeSformer("divided", 4, 128, 512, patch=16, patches=4, frames=8, heads=2),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,10 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_reference
+from converters.architectures.resnet3d import WHOLE, ResNet3d, bottlenecks, read_pathway
+from converters.architectures.slowfast import read_slowfast, slowfast
+from converters.architectures.topologies import initialize
+from converters.checkpoints.facebook_slowfast import facebook_state, renamed
 from converters.planning import Plan, plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
@@ -319,3 +324,37 @@ def test_a_file_that_is_not_whole_is_refused_by_what_is_missing(made: Any, tmp_p
     part = {n: w for n, w in weights.items() if not n.startswith("s3.pathway1_res1")}
     with pytest.raises(CheckpointError, match=r"fast\.stages\.1"):
         read(write_weights(golden, part, tmp_path))
+
+
+# --- what is built and written here ---------------------------------------------------------------
+
+
+def shapes(golden: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """A golden's weights without their numbers, under the modules' names."""
+    kinds = {name: torch.empty(shape, device="meta") for name, shape, _ in golden["tensors"]}
+    return renamed({n: t for n, t in kinds.items() if "num_batches" not in n}).tensors
+
+
+def test_networks_of_published_size_are_built_as_their_files_are(shared: Path) -> None:
+    tensors = shapes(load_golden("fb_slow_r50_8x8", shared))
+    assert bottlenecks(64, (3, 4, 6, 3), (1, 1, 3, 3)) == read_pathway(tensors, "")
+    tensors = shapes(load_golden(SLOWFAST, shared))
+    found = read_slowfast(tensors, normed=True, slow_frames="linspace", reading=WHOLE, relations={})
+    assert slowfast(64, (3, 4, 6, 3), alpha=8) == replace(found, alpha=8)
+
+
+@pytest.mark.parametrize("kind", ["slowfast", "slow"])
+def test_what_training_writes_is_read_as_it_was(kind: str, tmp_path: Path) -> None:
+    counts = (2, 1, 1, 1)
+    spec: Any = {
+        "slowfast": slowfast(8, counts, alpha=2, thinner=2),
+        "slow": ResNet3d(bottlenecks(8, counts, (1, 1, 3, 3)), pairs=False),
+    }[kind]
+    model = spec.classifier(SimpleNamespace(segments=4, classes=5))
+    initialize(model, seed=1)
+    cfg = "DATA: {NUM_FRAMES: 4, SAMPLING_RATE: 2, TRAIN_CROP_SIZE: 64}\nSLOWFAST: {ALPHA: 2}"
+    torch.save({"model_state": facebook_state(model), "cfg": cfg}, tmp_path / "x.pyth")
+    found = read(tmp_path / "x.pyth").checkpoint.tensors
+    written = {n: t for n, t in model.state_dict().items() if "num_batches" not in n}
+    assert found.keys() == written.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in written.items())
