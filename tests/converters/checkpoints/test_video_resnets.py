@@ -217,7 +217,7 @@ def test_relatives_are_refused_by_name(
     golden, weights = made(SLOW)
     more = {extra: np.zeros((1, 1, 1, 1, 1), np.float32)} if extra else {}
     with pytest.raises(CheckpointError, match=message):
-        read(write_weights(golden, {**weights, **more}, tmp_path, name=name))
+        read(write_weights(golden, {**weights, **more}, tmp_path, name=name, config=""))
 
 
 def test_an_online_form_is_refused_with_the_reason(made: Any, tmp_path: Path) -> None:
