@@ -218,14 +218,21 @@ class Convolution(Layer):
         weight = self.conv.weight.detach()
         if not isinstance(self.bn, nn.BatchNorm3d):
             return weight, torch.zeros(len(weight))
-        mean, variance = self.bn.running_mean, self.bn.running_var
-        assert mean is not None and variance is not None  # as made in __init__
-        scale = self.bn.weight.detach() / torch.sqrt(variance + self.bn.eps)
-        return weight * scale.reshape(-1, 1, 1, 1, 1), self.bn.bias.detach() - mean * scale
+        scale, offset = _affine(self.bn)
+        return weight * scale.reshape(-1, 1, 1, 1, 1), offset
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
         return _Planes(self) if self.plane(form) else _Folded(self)
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return by what a batch norm multiplies channels, and what it then adds."""
+    assert isinstance(norm, nn.BatchNorm3d)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # as layers here make them
+    scale = norm.weight.detach() / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias.detach() - mean * scale
 
 
 class _Folded(nn.Module):
@@ -344,13 +351,12 @@ class NonLocal(Layer):
         kind = _PlaneNonLocal if self.plane(form) else NonLocal
         inner, channels = self.theta.weight.shape[:2]
         made = kind(channels, inner, self.relation, self.frames)
-        scale = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)  # type: ignore[arg-type, operator]
+        scale, offset = _affine(self.bn)
         for name in ("theta", "phi", "g", "out"):
             conv = getattr(self, name)
             weight, bias = conv.weight.detach(), conv.bias.detach()
             if name == "out":
-                weight = weight * scale.reshape(-1, 1, 1, 1, 1)
-                bias = (bias - self.bn.running_mean) * scale + self.bn.bias  # type: ignore[operator]
+                weight, bias = weight * scale.reshape(-1, 1, 1, 1, 1), bias * scale + offset
             setattr(made, name, made.layer(weight, bias))
         made.bn = nn.Identity()
         return made

@@ -88,8 +88,8 @@ def _facebook(name: str) -> str:
     pathway = f"pathway{('slow', 'fast').index(path)}"
     if rest.startswith("stem."):
         return f"s1.{pathway}_{rest}"
-    _, stage, block, layer, *number, part, kind = rest.split(".")
-    branch = f"branch2.{'abc'[int(number[0])]}" if layer == "convs" else "branch1"
+    _, stage, block, layer, *index, part, kind = rest.split(".")
+    branch = f"branch2.{'abc'[int(index[0])]}" if layer == "convs" else "branch1"
     norm = "_bn" if part == "bn" else ""
     return f"s{int(stage) + 2}.{pathway}_res{block}.{branch}{norm}.{kind}"
 
