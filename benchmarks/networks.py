@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from converters import ClipSet, Int8, Options, Settings, build, plan
 from converters.architectures.classifier import build_reference
 from converters.architectures.shift import TemporalShift
+from converters.planning import Plan
 from converters.verification.clips import generated_clip
 from edge_tsm.backends import ENGINES, RuntimeOptions
 from edge_tsm.bundle.card import Card
@@ -123,9 +124,8 @@ class HandShift(nn.Module):
 class HandExport(nn.Module):
     """The network with hand-written shifts, frames batch-major as upstream has them."""
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, planned: Plan) -> None:
         super().__init__()
-        planned = plan(checkpoint, Options())
         model = build_reference(planned.recipe, planned.checkpoint.tensors)
         self.segments, self.div = planned.recipe.segments, planned.recipe.shift.div
         shifts = [name for name, m in model.named_modules() if isinstance(m, TemporalShift)]
@@ -140,11 +140,13 @@ class HandExport(nn.Module):
         return logits.view(-1, self.segments, logits.shape[-1]).mean(1)
 
 
-def export_by_hand(model: nn.Module, path: Path) -> Path:
+def export_by_hand(
+    model: nn.Module, path: Path, *, shape: tuple[int, ...] = (1, 24, 224, 224)
+) -> Path:
     """Write the network as `torch.onnx.export` does it."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        clip = torch.zeros(1, 24, 224, 224)
+        clip = torch.zeros(shape)
         torch.onnx.export(
             model, (clip,), str(path), input_names=["clip"], output_names=["logits"],
             opset_version=17, dynamo=False,

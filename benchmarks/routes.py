@@ -33,6 +33,8 @@ from onnxsim import simplify
 from plots import bars
 from turns import Run, in_turns
 
+from converters import Options, plan
+
 ARCHS = {"ResNet-50": "resnet50", "MobileNetV2": "mobilenetv2"}
 CLIP = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
 SAME = 1e-4  # of the logits' range
@@ -84,7 +86,7 @@ def in_torch(model: torch.nn.Module) -> Run:
 
 def by_hand(checkpoint: Path, folder: Path) -> dict[str, Run]:
     """Return the routes of today."""
-    model = HandExport(checkpoint)
+    model = HandExport(plan(checkpoint, Options()))
     plain = export_by_hand(model, folder / "hand.onnx")
     simple, prepared, static = (folder / f"hand.{n}.onnx" for n in ("simple", "prepared", "int8"))
     onnx.save(simplify(onnx.load(str(plain)))[0], str(simple))

@@ -56,7 +56,7 @@ def test_the_export_by_hand_is_the_same_network(arch: str, tmp_path: Path) -> No
     clips = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 24, 64, 64), np.float32))
     with torch.no_grad():
         ours = build_reference(planned.recipe, planned.checkpoint.tensors)(clips)
-        by_hand = HandExport(path)(clips)
+        by_hand = HandExport(planned)(clips)
     assert float((ours - by_hand).abs().max()) < 1e-4 * float(ours.abs().max())
 
 
@@ -68,3 +68,69 @@ def test_every_script_says_its_question_where_users_look(script: str) -> None:
         assert question.endswith("?")
         assert f"python benchmarks/{script}.py" in rest
         assert f"benchmarks/{script}.py" in TOLD
+
+
+def test_a_video_network_is_measured_in_all_forms(tmp_path: Path) -> None:
+    from video_networks import ENGINES, NETWORKS, Subject, measure, untrained
+
+    from converters.architectures.classifier import build_reference
+    from converters.architectures.slowfast import slowfast
+    from converters.architectures.topologies import initialize
+    from converters.checkpoints.facebook_slowfast import CONVENTION
+    from converters.recipe import Options
+
+    options = Options(segments=4, interval=2, size=64, own={"alpha": 2})
+    tiny = slowfast(8, (1, 1, 1, 1), alpha=2, thinner=2)
+    planned = untrained(tiny, CONVENTION, options, fresh=initialize)
+    by_hand = build_reference(planned.recipe, planned.checkpoint.tensors)
+    found = measure(Subject(planned, by_hand), tmp_path, rounds=2, seconds=0)
+    kinds = ("by hand", "f32", "int8")
+    assert found["runs"].keys() == {"torch", *(f"{k} {e}" for k in kinds for e in ENGINES)}
+    assert found["runs"]["by hand openvino"]["times_faster"]["openvino"] == 1
+    assert 0 < found["mib"]["int8"] < found["mib"]["f32"]
+    import choose
+
+    assert choose.PUBLISHED.keys() == NETWORKS.keys()
+    lines = list(choose.table({"SlowFast R50 4x16": found}))
+    assert lines[-1].startswith("| SlowFast R50 4x16 | ")
+    assert lines[-1].endswith("|  |  | 75.6 % |")
+    page = tmp_path / "page.png"
+    choose.draw(dict.fromkeys(NETWORKS, found), page)
+    assert page.stat().st_size > 1000
+
+
+def test_what_is_measured_is_written_before_the_next_network(tmp_path: Path) -> None:
+    import json
+    import sys
+
+    from apart import each
+
+    out, seen = tmp_path / "out.json", list[bool]()
+
+    def command(name: str, found: Path) -> list[str]:
+        seen.append(out.exists())
+        text = f"open({str(found)!r}, 'w').write('{{\"ms\": 1}}')"
+        return [sys.executable, "-c", "raise SystemExit(3)" if name == "broken" else text]
+
+    failed = each(["one", "broken", "two"], command, out=out, limit_s=60)
+    assert seen == [False, True, True]
+    assert json.loads(out.read_text())["results"] == {"one": {"ms": 1}, "two": {"ms": 1}}
+    [line] = failed
+    assert line.startswith("broken: ")
+    assert "3" in line
+
+
+def test_every_golden_of_clips_is_answered_by_both_engines(shared: Path) -> None:
+    """By a run that takes a quarter of an hour; tests of their own take some of them anew."""
+    import json
+
+    from goldens import HR, names_of
+
+    from tests.helpers.goldens import load_golden, sees_clips
+
+    found = json.loads((ROOT / "benchmarks/results/goldens.json").read_text())["results"]
+    names = set(names_of(shared)) - {HR}
+    assert {name for name in names if sees_clips(load_golden(name, shared))} <= found.keys()
+    for name, row in found.items():
+        for form in ("torch", "onnxruntime", "openvino"):
+            assert row[form] <= row["allowed"], (name, form)

@@ -211,15 +211,25 @@ def test_the_demo_s_training_runs_on_a_small_scale(tmp_path: Path) -> None:
     assert recipe.shift.direction == "past"
 
 
-def test_a_timesformer_is_trained_on_a_small_scale_and_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "file", "backbone"),
+    [
+        ("slowfast", "slowfast_16x4.pyth", "slowfast_r18"),
+        ("timesformer", "timesformer_8x8.pyth", "timesformer_divided"),
+    ],
+)
+def test_a_video_network_is_trained_on_a_small_scale_and_read_again(
+    network: str, file: str, backbone: str, tmp_path: Path
+) -> None:
     pytest.importorskip("torch")
-    assert "epoch   1/1" in run("train_timesformer.py", tmp_path, "--scale", 0.016)
+    out = run("train_video_network.py", tmp_path, "--network", network, "--scale", 0.004)
+    assert "epoch   1/1" in out
     from converters.planning import plan
     from converters.recipe import Options
 
-    recipe = plan(tmp_path / "timesformer_8x4.pyth", Options()).recipe
-    assert (recipe.network.name, recipe.segments) == ("timesformer_divided", 8)
-    assert recipe.sampling.interval == 4
+    recipe = plan(tmp_path / file, Options()).recipe
+    assert recipe.network.name == backbone
+    assert recipe.segments * (recipe.sampling.interval or 0) == 64
 
 
 def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> None:

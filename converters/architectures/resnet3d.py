@@ -26,18 +26,23 @@ from converters.architectures.network import (
 from converters.architectures.volumes import (
     Convolution,
     Frames,
-    Head,
     Joined,
     Kernel,
+    NonLocal,
     PicturePool,
+    Pooling,
+    Relation,
     TimePool,
     Volume,
+    VolumeClassifier,
     VolumeForms,
 )
 from converters.facts import Fact, one_of
 from edge_tsm.errors import CheckpointError
 
 STEM_POOL = "temporal_pool"
+_THETA = "non_local.theta.weight"
+_NO_RELATIONS: Mapping[int, Relation] = {}
 _DEPTHS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "18",
     (3, 4, 6, 3): "50",
@@ -48,10 +53,15 @@ _DEPTHS: dict[tuple[int, ...], str] = {
 
 @dataclass(frozen=True)
 class Block:
-    """Two (basic) or three (bottleneck) convolutions, and whether one is on the identity path."""
+    """Two (basic) or three (bottleneck) convolutions, and whether one is on the identity path.
+
+    A non-local block follows where there is a `relation`; its width is `inner`.
+    """
 
     convs: tuple[Kernel, ...]
     shortcut: bool
+    inner: int = 0
+    relation: Relation | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,16 @@ class Pathway:
         """The frames that its blocks' kernels see."""
         convs = (conv for stage in self.stages for block in stage for conv in block.convs)
         return {conv.time for conv in convs}
+
+    @property
+    def relations(self) -> dict[str, Fact[Any]]:
+        """What is shown of its non-local blocks."""
+        found = [block.relation for stage in self.stages for block in stage if block.relation]
+        if not found:
+            return {}
+        kind = "softmax" if found[0].softmax else "dot product"
+        text = f"{len(found)} blocks, {kind}, pictures pooled by {found[0].pool}"
+        return {"non-local": Fact(text, "weights and the checkpoint's `cfg`")}
 
 
 @dataclass(frozen=True)
@@ -163,6 +183,7 @@ class ResNet3d(VolumeForms, ClipNetwork):
         own |= {
             "temporal kernels": Fact(", ".join(map(str, kernels)), "weights"),
             "temporal pool": pairs,
+            **self.pathway.relations,
             **reading.shown(evidence.size),
         }
         arch = {
@@ -205,7 +226,7 @@ class ResNet3d(VolumeForms, ClipNetwork):
         return VideoResNet(self, blueprint)
 
 
-class VideoResNet(nn.Module):
+class VideoResNet(VolumeClassifier):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes)."""
 
     def __init__(self, spec: ResNet3d, blueprint: Blueprint) -> None:
@@ -224,18 +245,18 @@ class VideoResNet(nn.Module):
         self.stages = nn.ModuleList(
             stage_of(blocks, number, counts[number]) for number, blocks in enumerate(path.stages)
         )
-        reading = spec.reading
-        self.head = Head([path.features], blueprint.classes, reading.window, reading.joined, [last])
+        self.pooling, self.joined = Pooling(spec.reading.window, [last]), spec.reading.joined
+        self.head = nn.Linear(path.features, blueprint.classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits of N clips."""
+    def features(self, x: Tensor) -> Tensor:
+        """See `Classifier`."""
         x = self.volume(self.pool(self.stem(self.frames(x))))
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number == 0:
                 x = self.pairs(x)
-        logits: Tensor = self.head(x)
-        return logits
+        seen: Tensor = self.pooling(x)
+        return seen
 
 
 class Residual(nn.Module):
@@ -256,13 +277,19 @@ class Residual(nn.Module):
             if block.shortcut
             else nn.Identity()
         )
+        self.non_local: nn.Module = (
+            NonLocal(block.convs[-1].outputs, block.inner, block.relation, frames)
+            if block.relation
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block."""
         y = x
         for conv in self.convs:
             y = conv(y)
-        return F.relu(y + self.shortcut(x))
+        result: Tensor = self.non_local(F.relu(y + self.shortcut(x)))
+        return result
 
 
 def stage_of(blocks: Sequence[Block], number: int, frames: int) -> nn.Sequential:
@@ -273,35 +300,78 @@ def stage_of(blocks: Sequence[Block], number: int, frames: int) -> nn.Sequential
     )
 
 
+def bottlenecks(
+    width: int, counts: Sequence[int], times: Sequence[int], *, stem: int = 1, beside: int = 0
+) -> Pathway:
+    """Return a ResNet as PySlowFast builds it by WIDTH_PER_GROUP and DEPTH.
+
+    Args:
+        width: channels of the stem.
+        counts: blocks of each stage, (3, 4, 6, 3) for depth 50.
+        times: frames that the first convolution of a stage's blocks sees.
+        stem: frames that the stem sees.
+        beside: channels that a lateral lays beside the stem's.
+    """
+    stages = []
+    for number, (count, time) in enumerate(zip(counts, times, strict=True)):
+        inner, entering = width << number, (width + beside) * (2 << number if number else 1)
+        widths = [entering] + [4 * inner] * (count - 1)
+        stages.append(
+            tuple(
+                Block(
+                    (
+                        Kernel(inputs, inner, time, 1),
+                        Kernel(inner, inner, 1, 3),
+                        Kernel(inner, 4 * inner, 1, 1),
+                    ),
+                    shortcut=index == 0,
+                )
+                for index, inputs in enumerate(widths)
+            )
+        )
+    return Pathway(Kernel(3, width, stem, 7), tuple(stages))
+
+
 # --- from weights --------------------------------------------------------------------------------
 
 
-def read_pathway(tensors: Mapping[str, Tensor], prefix: str) -> Pathway:
+def read_pathway(
+    tensors: Mapping[str, Tensor], prefix: str, relations: Mapping[int, Relation] = _NO_RELATIONS
+) -> Pathway:
     """Return the pathway whose weights have the module's names after `prefix`.
+
+    `relations` say by stage, counted from 0, how its non-local blocks relate positions.
 
     Raises:
         CheckpointError: not a whole residual network over clips.
     """
     stem = _kernel(tensors, f"{prefix}stem")
-    stages = tuple(_stage(tensors, f"{prefix}stages.{number}") for number in range(4))
+    stages = tuple(
+        _stage(tensors, f"{prefix}stages.{number}", relations.get(number)) for number in range(4)
+    )
     pathway = Pathway(stem, stages)
     _refuse_groups(pathway)
     return pathway
 
 
-def _stage(tensors: Mapping[str, Tensor], prefix: str) -> tuple[Block, ...]:
+def _stage(
+    tensors: Mapping[str, Tensor], prefix: str, relation: Relation | None
+) -> tuple[Block, ...]:
     count = _count(tensors, prefix)
     if not count:
         raise CheckpointError(f"{prefix} has no weights; the file does not hold the whole network")
-    return tuple(_block(tensors, f"{prefix}.{index}") for index in range(count))
+    return tuple(_block(tensors, f"{prefix}.{index}", relation) for index in range(count))
 
 
-def _block(tensors: Mapping[str, Tensor], prefix: str) -> Block:
+def _block(tensors: Mapping[str, Tensor], prefix: str, relation: Relation | None) -> Block:
     count = _count(tensors, f"{prefix}.convs")
     if count not in (2, 3):
         raise CheckpointError(f"{prefix} has {count} convolutions; a residual block has 2 or 3")
     convs = tuple(_kernel(tensors, f"{prefix}.convs.{index}") for index in range(count))
-    return Block(convs, f"{prefix}.shortcut.conv.weight" in tensors)
+    shortcut, theta = f"{prefix}.shortcut.conv.weight" in tensors, tensors.get(f"{prefix}.{_THETA}")
+    if theta is None or relation is None:
+        return Block(convs, shortcut)
+    return Block(convs, shortcut, int(theta.shape[0]), relation)
 
 
 def _count(tensors: Iterable[str], prefix: str) -> int:

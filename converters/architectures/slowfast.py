@@ -6,7 +6,7 @@ facebookresearch/SlowFast, `models/video_model_builder.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -22,14 +22,23 @@ from converters.architectures.network import (
     refuse_online,
     settle_segments,
 )
-from converters.architectures.resnet3d import WHOLE, Pathway, Reading, read_pathway, stage_of
+from converters.architectures.resnet3d import (
+    WHOLE,
+    Pathway,
+    Reading,
+    bottlenecks,
+    read_pathway,
+    stage_of,
+)
 from converters.architectures.volumes import (
     Convolution,
     Frames,
-    Head,
     Kernel,
     Pick,
     PicturePool,
+    Pooling,
+    Relation,
+    VolumeClassifier,
     VolumeForms,
 )
 from converters.facts import Fact, integer
@@ -82,6 +91,7 @@ class SlowFast(VolumeForms, ClipNetwork):
             "alpha": alpha,
             "slow frames": Fact(self.slow_frames, evidence.convention),
             "lateral kernel": Fact(self.laterals[0].time, "weights"),
+            **self.slow.relations,
             **reading.shown(evidence.size),
         }
         arch: dict[str, Scalar] = {
@@ -136,7 +146,7 @@ class _PathwayNet(nn.Module):
         return result
 
 
-class SlowFastNet(nn.Module):
+class SlowFastNet(VolumeClassifier):
     """(N, T*3, H, W), channel index `t*3 + c`, to logits (N, classes)."""
 
     def __init__(self, spec: SlowFast, blueprint: Blueprint) -> None:
@@ -151,31 +161,58 @@ class SlowFastNet(nn.Module):
             )
             for kernel in spec.laterals
         )
-        reading = spec.reading
-        self.head = Head(
-            [spec.slow.features, spec.fast.features],
-            blueprint.classes,
-            reading.window,
-            reading.joined,
-            [len(chosen), segments],
-        )
+        self.pooling = Pooling(spec.reading.window, [len(chosen), segments])
+        self.joined = spec.reading.joined
+        self.head = nn.Linear(spec.slow.features + spec.fast.features, blueprint.classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits of N clips."""
+    def features(self, x: Tensor) -> Tensor:
+        """See `Classifier`."""
         fast = self.frames(x)
         slow = self.pick(fast)
         for number in range(len(self.laterals) + 1):
             slow, fast = self.slow.step(number, slow), self.fast.step(number, fast)
             if number < len(self.laterals):
                 slow = torch.cat((slow, self.laterals[number](fast)), 1)
-        logits: Tensor = self.head(slow, fast)
-        return logits
+        seen: Tensor = self.pooling(slow, fast)
+        return seen
+
+
+def slowfast(
+    width: int,
+    counts: Sequence[int],
+    *,
+    alpha: int,
+    thinner: int = 8,
+    lateral: int = 5,
+    reading: Reading = WHOLE,
+) -> SlowFast:
+    """Return a SlowFast as PySlowFast builds it by WIDTH_PER_GROUP, DEPTH, ALPHA and BETA_INV.
+
+    Args:
+        width: channels of the slow stem.
+        counts: blocks of each stage, (3, 4, 6, 3) for depth 50.
+        alpha: fast frames for a slow one.
+        thinner: how many times fewer channels the fast pathway has.
+        lateral: frames that the laterals see.
+        reading: how the last map is read.
+    """
+    thin = width // thinner
+    slow = bottlenecks(width, counts, (1, 1, 3, 3), beside=2 * thin)
+    fast = bottlenecks(thin, counts, (3, 3, 3, 3), stem=5)
+    widths = [fast.stem.outputs, *(stage[-1].convs[-1].outputs for stage in fast.stages[:3])]
+    laterals = tuple(Kernel(channels, 2 * channels, lateral, 1) for channels in widths)
+    return SlowFast(slow, fast, laterals, True, "linspace", reading, alpha)
 
 
 def read_slowfast(
-    tensors: Mapping[str, Tensor], *, normed: bool, slow_frames: SlowFrames, reading: Reading
+    tensors: Mapping[str, Tensor],
+    *,
+    normed: bool,
+    slow_frames: SlowFrames,
+    reading: Reading,
+    relations: Mapping[int, Relation],
 ) -> SlowFast:
-    """Return the network whose weights have the module's names.
+    """Return the network whose weights have the module's names; `read_pathway` has `relations`.
 
     Raises:
         CheckpointError: not a whole SlowFast.
@@ -189,5 +226,5 @@ def read_slowfast(
         laterals.append(Kernel(inputs, outputs, time, side))
     if len({kernel.time for kernel in laterals}) > 1:
         raise CheckpointError("lateral kernels of different lengths, which no code base builds")
-    slow, fast = (read_pathway(tensors, f"{name}.") for name in ("slow", "fast"))
+    slow, fast = (read_pathway(tensors, f"{name}.", relations) for name in ("slow", "fast"))
     return SlowFast(slow, fast, tuple(laterals), normed, slow_frames, reading)

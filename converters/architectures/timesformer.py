@@ -382,10 +382,16 @@ def _sizes(x: Tensor) -> list[int]:
 
 
 def initialize_tokens(model: TimeSformerClassifier, *, seed: int) -> None:
-    """Give linear layers and tables of places fresh weights, as vision transformers begin with."""
+    """Give linear layers (Glorot) and tables of places fresh weights, to train from scratch.
+
+    Upstream begins with 0.02 everywhere, as an image network of 768 numbers a token goes on from;
+    with few numbers that leaves attention even, and places are lost beside what is seen.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1:
-            nn.init.trunc_normal_(parameter, std=0.02, generator=generator)
+        if name.endswith(("_embed", "cls_token")):
+            nn.init.normal_(parameter, std=0.3, generator=generator)
+        elif parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter, generator=generator)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)

@@ -41,7 +41,7 @@ def initialize(model: nn.Module, *, seed: int) -> None:
     """Give convolutions (He) and linear layers fresh weights, to train from scratch."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             # torch counts the fan-out of a depthwise convolution over all groups.
             mode: Mode = "fan_out" if module.groups == 1 else "fan_in"
             nn.init.kaiming_normal_(module.weight, mode=mode, generator=generator)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from converters.architectures.network import Classifier
+
 Form = Literal["volumes", "planes"]
 M = TypeVar("M", bound=nn.Module)
 
@@ -216,14 +218,21 @@ class Convolution(Layer):
         weight = self.conv.weight.detach()
         if not isinstance(self.bn, nn.BatchNorm3d):
             return weight, torch.zeros(len(weight))
-        mean, variance = self.bn.running_mean, self.bn.running_var
-        assert mean is not None and variance is not None  # as made in __init__
-        scale = self.bn.weight.detach() / torch.sqrt(variance + self.bn.eps)
-        return weight * scale.reshape(-1, 1, 1, 1, 1), self.bn.bias.detach() - mean * scale
+        scale, offset = _affine(self.bn)
+        return weight * scale.reshape(-1, 1, 1, 1, 1), offset
 
     def form(self, form: str) -> nn.Module:
         """See `Formed`."""
         return _Planes(self) if self.plane(form) else _Folded(self)
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return by what a batch norm multiplies channels, and what it then adds."""
+    assert isinstance(norm, nn.BatchNorm3d)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # as layers here make them
+    scale = norm.weight.detach() / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias.detach() - mean * scale
 
 
 class _Folded(nn.Module):
@@ -286,6 +295,101 @@ class _Planes(nn.Module):
         return x
 
 
+@dataclass(frozen=True)
+class Relation:
+    """How a non-local block relates positions: by a softmax, or by products over their number.
+
+    What is attended to is pooled by `pool` pixels each way first.
+    """
+
+    softmax: bool
+    pool: int
+
+
+class NonLocal(Layer):
+    """Attention over all positions of all frames, added to what comes in; inner width `inner`.
+
+    Source: facebookresearch/SlowFast, `models/nonlocal_helper.py`.
+    """
+
+    def __init__(self, channels: int, inner: int, relation: Relation, frames: int) -> None:
+        super().__init__()
+        self.frames, self.relation = frames, relation
+        self.theta, self.phi, self.g = (nn.Conv3d(channels, inner, 1) for _ in range(3))
+        self.out: nn.Module = nn.Conv3d(inner, channels, 1)
+        self.bn: nn.Module = nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block on (N, C, T, H, W)."""
+        seen = self._pooled(x)
+        theta, phi, g = (
+            self._positions(layer(y))
+            for layer, y in ((self.theta, x), (self.phi, seen), (self.g, seen))
+        )
+        pairs = theta.transpose(1, 2) @ phi  # (N, positions, pooled positions)
+        if self.relation.softmax:
+            shares = torch.softmax(pairs * theta.shape[1] ** -0.5, 2)
+        else:
+            shares = pairs / pairs.shape[2]
+        result: Tensor = x + self.bn(self.out(self._placed(g @ shares.transpose(1, 2), x)))
+        return result
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        side = self.relation.pool
+        return F.max_pool3d(x, (1, side, side)) if side > 1 else x
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """Return (N, C, positions)."""
+        return x.flatten(2)
+
+    def _placed(self, found: Tensor, x: Tensor) -> Tensor:
+        """Return what was found at the positions of `x` in the shape of `x`."""
+        return found.reshape(found.shape[0], found.shape[1], *x.shape[2:])
+
+    def form(self, form: str) -> nn.Module:
+        """See `Formed`."""
+        kind = _PlaneNonLocal if self.plane(form) else NonLocal
+        inner, channels = self.theta.weight.shape[:2]
+        made = kind(channels, inner, self.relation, self.frames)
+        scale, offset = _affine(self.bn)
+        for name in ("theta", "phi", "g", "out"):
+            conv = getattr(self, name)
+            weight, bias = conv.weight.detach(), conv.bias.detach()
+            if name == "out":
+                weight, bias = weight * scale.reshape(-1, 1, 1, 1, 1), bias * scale + offset
+            setattr(made, name, made.layer(weight, bias))
+        made.bn = nn.Identity()
+        return made
+
+    @staticmethod
+    def layer(weight: Tensor, bias: Tensor) -> nn.Module:
+        """Return a pointwise convolution (O, I, 1, 1, 1) as this form has it."""
+        conv = nn.Conv3d(weight.shape[1], weight.shape[0], 1)
+        conv.load_state_dict({"weight": weight, "bias": bias})
+        return conv
+
+
+class _PlaneNonLocal(NonLocal):
+    @staticmethod
+    def layer(weight: Tensor, bias: Tensor) -> nn.Module:
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
+        conv.load_state_dict({"weight": weight[..., 0], "bias": bias})
+        return conv
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        side = self.relation.pool
+        return F.max_pool2d(x, side) if side > 1 else x
+
+    def _positions(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        found = x.reshape(self.frames, -1, channels, x.shape[2] * x.shape[3])
+        return found.permute(1, 2, 0, 3).reshape(found.shape[1], channels, -1)
+
+    def _placed(self, found: Tensor, x: Tensor) -> Tensor:
+        rows = found.reshape(*found.shape[:2], self.frames, -1).permute(2, 0, 1, 3)
+        return rows.reshape(-1, found.shape[1], *x.shape[2:])
+
+
 class PicturePool(Layer):
     """Max over 3 x 3 pixels, every second one kept, and every `stride`-th frame."""
 
@@ -337,26 +441,15 @@ class _PlaneTimePool(TimePool):
 Joined = Literal["logits", "softmax", "sigmoid"]
 
 
-class Head(nn.Module):
-    """The mean over time and windows of `window` pixels a side (0: the whole map), then a layer.
+class Pooling(nn.Module):
+    """What of the last maps the classifier sees: means over time and over windows.
 
-    Where there are several windows, `joined` says of what of their answers the mean is taken. A
-    mean of probabilities is given as logits that mean it: those of a softmax are free by a constant
-    for all classes, which brings them as near to the mean of logits as can be.
+    Windows have `window` pixels a side (0: the whole map); `frames` are those of each pathway.
     """
 
-    def __init__(
-        self,
-        features: Sequence[int],
-        classes: int,
-        window: int,
-        joined: Joined,
-        frames: Sequence[int],
-    ) -> None:
+    def __init__(self, window: int, frames: Sequence[int]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(classes, sum(features)))
-        self.bias = nn.Parameter(torch.empty(classes))
-        self.window, self.joined, self.frames = window, joined, tuple(frames)
+        self.window, self.frames = window, tuple(frames)
         self.on_planes = False
 
     def form(self, form: str) -> nn.Module:
@@ -365,18 +458,14 @@ class Head(nn.Module):
         return self
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Return logits (N, classes) of one map per pathway."""
+        """Return features (N, F) of one map per pathway; of several windows, (N, windows, F)."""
         means = [self._over_time(x, count) for x, count in zip(maps, self.frames, strict=True)]
         side = self.window
         if not side or max(means[0].shape[2:]) <= side:
-            return self._answers(_joined([x.mean((2, 3)) for x in means], 1))
+            return _joined([x.mean((2, 3)) for x in means], 1)
         seen = _joined([F.avg_pool2d(x, side, 1) for x in means], 1)
         clips, features = seen.shape[:2]
-        rows = seen.reshape(clips, features, -1).transpose(1, 2)  # (N, windows, F)
-        return join(self._answers(rows), self.joined)
-
-    def _answers(self, features: Tensor) -> Tensor:
-        return F.linear(features, self.weight, self.bias)
+        return seen.reshape(clips, features, -1).transpose(1, 2)
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Return the mean over frames, (N, C, H, W)."""
@@ -385,8 +474,22 @@ class Head(nn.Module):
         return x.reshape(frames, -1, *x.shape[1:]).mean(0)
 
 
+class VolumeClassifier(Classifier):
+    """A network whose classifier may see several windows; `joined` says of what the mean is taken.
+
+    A mean of probabilities is given as logits that mean it: those of a softmax are free by a
+    constant for all classes, which brings them as near to the mean of logits as can be.
+    """
+
+    joined: Joined
+
+    def average(self, logits: Tensor, *, clips: int) -> Tensor:
+        """Return the logits of N clips, of what `Pooling` makes."""
+        return logits if logits.ndim == 2 else join(logits, self.joined)
+
+
 def join(logits: Tensor, joined: Joined) -> Tensor:
-    """Return the logits (N, K) of several windows' (N, W, K); see `Head`."""
+    """Return the logits (N, K) of several windows' (N, W, K); see `VolumeClassifier`."""
     mean = logits.mean(1)
     if joined == "logits":
         return mean

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.beside import Hint
+from edge_tsm.errors import CheckpointError
 
 _CLIP = re.compile(r"(?<![\dA-Za-z])(\d{1,3})x(\d{1,3})(?:x(\d{1,3}))?(?![\dxA-Za-z])")
 _SEGMENTS = re.compile(r"(?:^|[_.-])(?:num_?)?segments?_?(\d{1,3})(?![\dA-Za-z])")
+_MOST_FRAMES = 128  # of a clip; what is larger are pixels, as 640x480x3
 # Of the slow pathway: what the papers' and all model zoos' names mean. 32x2 is the fast pathway's.
 _ALPHAS = {(4, 16): 8, (8, 8): 4, (16, 8): 4}
 
@@ -42,7 +44,19 @@ def clip_names(path: Path) -> Iterator[ClipName]:
 
 
 def segment_names(path: Path) -> list[Hint]:
-    """Return what a name says of single frames, one a segment: 1x1x16 or segment16."""
+    """Return what a name says of single frames, one a segment: 1x1x16 or segment16.
+
+    Raises:
+        CheckpointError: it says clips of several frames each, which networks of pictures do not
+            see.
+    """
+    for name in clip_names(path):
+        if name.clips and 1 < name.frames <= _MOST_FRAMES:
+            raise CheckpointError(
+                f"{name.source} says clips of {name.frames} frames each (SlowFast, Slow, I3D, "
+                "TimeSformer), the weights are of a network that sees single frames (TSM, TSN); "
+                f"find out which is right, and if it is the weights, rename the {name.where}"
+            )
     hints: list[Hint] = [
         (name.source, {"segments": name.clips})
         for name in clip_names(path)

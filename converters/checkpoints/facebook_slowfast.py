@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from converters.architectures.resnet3d import STEM_POOL, Reading
+from converters.architectures.volumes import Relation, VolumeClassifier
 from converters.checkpoints.beside import Hint, told
 from converters.checkpoints.keys import Tensors
 from converters.checkpoints.settings import Config, setting, triple
@@ -33,6 +34,9 @@ HABIT = Habit(CONVENTION, Reading(window=7, joined="softmax"), "linspace")
 _PAIRS = {"c2d": True, "i3d": True} | dict.fromkeys(("2d", "slow", "slow_c2d", "slow_i3d"), False)
 _STEM = re.compile(r"^s1\.pathway([01])_stem\.(conv|bn)\.(\w+)$")
 _BLOCK = re.compile(r"^s([2-5])\.pathway([01])_res(\d+)\.branch([12])(?:\.([abc]))?(_bn)?\.(\w+)$")
+_RELATION = re.compile(
+    r"^s([2-5])\.pathway([01])_nonlocal(\d+)\.(?:conv_(theta|phi|g|out)|(?:norm|bn))\.(\w+)$"
+)
 _FUSE = re.compile(r"^s([1-4])_fuse\.(?:conv_f2s|(bn))\.(\w+)$")
 HEAD = "head.projection"
 
@@ -57,7 +61,37 @@ def _name(name: str, *, two: bool) -> str | None:
         layer = f"convs.{'abc'.index(letter)}" if letter else "shortcut"
         place = f"{paths[int(pathway)]}stages.{int(stage) - 2}.{block}"
         return f"{place}.{layer}.{'bn' if norm else 'conv'}.{kind}"
+    if match := _RELATION.match(name):
+        stage, pathway, block, layer, kind = match.groups()
+        place = f"{paths[int(pathway)]}stages.{int(stage) - 2}.{block}"
+        return f"{place}.non_local.{layer or 'bn'}.{kind}"
     return re.sub(rf"^{re.escape(HEAD)}\.", "head.", name) if name.startswith(HEAD) else None
+
+
+def facebook_state(model: VolumeClassifier) -> Tensors:
+    """Return a network's weights as `model_state` of PySlowFast's files holds them.
+
+    The inverse of `renamed`.
+    """
+    return {_facebook(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _facebook(name: str) -> str:
+    path, _, rest = name.partition(".")
+    if path == "head":
+        return f"{HEAD}.{rest}"
+    if path == "laterals":
+        number, part, kind = rest.split(".")
+        return f"s{int(number) + 1}_fuse.{'conv_f2s' if part == 'conv' else 'bn'}.{kind}"
+    if path not in ("slow", "fast"):
+        path, rest = "slow", name
+    pathway = f"pathway{('slow', 'fast').index(path)}"
+    if rest.startswith("stem."):
+        return f"s1.{pathway}_{rest}"
+    _, stage, block, layer, *index, part, kind = rest.split(".")
+    branch = f"branch2.{'abc'[int(index[0])]}" if layer == "convs" else "branch1"
+    norm = "_bn" if part == "bn" else ""
+    return f"s{int(stage) + 2}.{pathway}_res{block}.{branch}{norm}.{kind}"
 
 
 def plain_norms(tensors: Tensors) -> Tensors:
@@ -97,6 +131,33 @@ def refuse_config(config: Config) -> None:
                 f"its `cfg` says RESNET.{name} {stages}, a network that is not converted; {usual} "
                 "by stage are"
             )
+
+
+def relations_in(config: Config) -> dict[int, Relation]:
+    """Return how the non-local blocks of each stage relate positions; nothing where it is not told.
+
+    Raises:
+        CheckpointError: in a way that edge-tsm does not compute.
+    """
+    kind, pools = setting(config, "NONLOCAL.INSTANTIATION"), setting(config, "NONLOCAL.POOL")
+    if kind not in ("softmax", "dot_product") or not isinstance(pools, list):
+        return {}
+    groups = setting(config, "NONLOCAL.GROUP")
+    odd = [pool for stage in pools for pool in _listed(stage) if not _is_pool(pool)]
+    if odd or str(groups).strip("[]1, ") not in ("", "None"):
+        raise CheckpointError(
+            f"its `cfg` says NONLOCAL.POOL {pools}, GROUP {groups}; pools of pixels, the same for "
+            "both pathways, and whole clips are converted"
+        )
+    return {
+        number: Relation(softmax=kind == "softmax", pool=stage[0][1])
+        for number, stage in enumerate(pools)
+        if stage and all(pool == stage[0] for pool in stage)
+    }
+
+
+def _is_pool(pool: object) -> bool:
+    return isinstance(pool, list) and len(pool) == 3 and pool[0] == 1 and pool[1] == pool[2]
 
 
 def _listed(value: object) -> list[Any]:

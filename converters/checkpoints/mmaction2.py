@@ -17,9 +17,9 @@ from torch import Tensor
 from converters.architectures import Network
 from converters.architectures.mobilenet import MOBILENET_V2_FIRSTS
 from converters.architectures.mobileone import FusedBlock, MobileOne
-from converters.checkpoints import mmaction2_volumes
+from converters.checkpoints import backbones, mmaction2_volumes
 from converters.checkpoints.beside import Hint
-from converters.checkpoints.clip_names import clip_names, segment_names
+from converters.checkpoints.clip_names import segment_names
 from converters.checkpoints.fuse import add_branches, fold_norm
 from converters.checkpoints.keys import (
     BlockKey,
@@ -32,6 +32,7 @@ from converters.checkpoints.keys import (
     resnet,
 )
 from converters.checkpoints.openmmlab import RESIZE, class_hints, config_in, picture_hints
+from converters.checkpoints.settings import setting
 from converters.recipe import COMMON_DEFAULTS, Convention, Topology
 from edge_tsm.errors import CheckpointError
 
@@ -76,6 +77,8 @@ def read(
     }
     if mmaction2_volumes.recognizes(plain):
         return mmaction2_volumes.read(plain, config_in(outer), class_hints(outer), path)
+    backbones.refuse_strangers(plain)
+    _refuse_c2d(outer, path)
     stem = plain.get("conv1.conv.weight")
     if stem is not None and stem.ndim == 4:
         refuse_stem("conv1.conv.weight", stem.shape[1])
@@ -86,11 +89,24 @@ def read(
         network, canonical = _mobilenet(rest)
     else:
         network, canonical = _resnet(rest)
-    warnings: list[str] = []
-    hints = [*_hints(outer), *_name_hints(path, network, warnings)]
-    return Topology(
-        network, classes, f"{head}.weight", hints, CONVENTION, tuple(warnings)
-    ), canonical
+    hints = [*_hints(outer), *_name_hints(path, network)]
+    return Topology(network, classes, f"{head}.weight", hints, CONVENTION), canonical
+
+
+def _refuse_c2d(outer: Mapping[str, Any], path: Path) -> None:
+    """Refuse a C2D, whose weights are those of a TSN: it pools pairs of frames.
+
+    Source: open-mmlab/mmaction2, `backbones/c2d.py`.
+    """
+    kind = setting(config_in(outer), "model.backbone.type")
+    names = (path.name, path.absolute().parent.name)
+    named = next((name for name in names if name.lower().startswith("c2d_")), None)
+    if kind == "C2D" or (named and kind is None):
+        source = "its config in `meta`" if kind else f"the name {named}"
+        raise CheckpointError(
+            f"this is mmaction2's C2D ({source}): 2-D convolutions as a TSN's, and pools over "
+            "pairs of frames that no weight shows; it is not converted, SlowOnly and I3D are"
+        )
 
 
 def _resnet(names: Tensors) -> tuple[Network, Tensors]:
@@ -206,15 +222,11 @@ def _hints(outer: Mapping[str, Any]) -> list[Hint]:
     return [*hints, *class_hints(outer)]
 
 
-def _name_hints(path: Path, network: Network, warnings: list[str]) -> list[Hint]:
+def _name_hints(path: Path, network: Network) -> list[Hint]:
     """Read `CLIPxINTERVALxCLIPS` in a model zoo's names of the file and its folder.
 
     A TSM is trained on CLIPS single frames: 1x1x16 are 16 segments.
     """
-    for name in clip_names(path):
-        if name.frames != 1 and name.clips:
-            warnings.append(f"{name.source} is no TSM's, whose clips have one frame each")
-            return []
     found = segment_names(path)
     for _, hints in found:
         if isinstance(network, MobileOne) and hints["segments"] % _MOBILEONE_SEGMENTS == 0:

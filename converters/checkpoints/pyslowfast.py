@@ -13,6 +13,7 @@ from converters.checkpoints.facebook_slowfast import (
     plain_norms,
     reading_of,
     refuse_config,
+    relations_in,
     renamed,
 )
 from converters.checkpoints.keys import Reader, Tensors
@@ -31,10 +32,12 @@ def read(
 ) -> tuple[Topology, Tensors]:
     """See `Read`; `outer` holds `cfg`."""
     config = configuration(outer)
-    refuse_strangers(tensors, path)
+    related = {name for name in tensors if "_nonlocal" in name}
+    relations = relations_in(config) if related else {}
+    refuse_strangers(tensors.keys() - related if relations else tensors, path)
     refuse_config(config)
     found = renamed(plain_norms(tensors))
-    habit = replace(HABIT, reading=reading_of(config))
+    habit = replace(HABIT, reading=reading_of(config), relations=relations)
     hints = config_hints(config, found)
     return topology_of(found, habit, path, hints, {}), found.tensors
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from converters.architectures.network import Network
 from converters.architectures.resnet3d import Reading, ResNet3d, read_pathway
 from converters.architectures.slowfast import SlowFrames, read_slowfast
+from converters.architectures.volumes import Relation
 from converters.checkpoints import clip_names
 from converters.checkpoints.beside import Hint
 from converters.checkpoints.keys import Tensors, refuse_duplicates, refuse_stem
@@ -29,10 +30,10 @@ _REFUSED: dict[str, tuple[str, str]] = {
         "a network that answers regions of a picture (RoI head, AVA)",
         "convert its classification form, as trained on Kinetics",
     ),
-    r"nonlocal|non_local|\.nln\.": (
+    r"nonlocal|\.nln\.|non_local_block": (
         "a network with non-local blocks over clips, whose kind (softmax or dot product, pooled or "
-        "not) is in no weight",
-        "convert the one without (NLN in its name)",
+        "not) is in no weight, but in PySlowFast's `cfg`",
+        "convert the one without (NLN in its name), or a file of PySlowFast that holds its `cfg`",
     ),
     r"(?:^|\.)conv_xy\.|conv\.conv_t\.|head\.lin_5\.|norm_b\.1\.block": (
         "an X3D",
@@ -105,6 +106,7 @@ class Habit:
     reading: Reading
     slow_frames: SlowFrames
     normed: bool = True
+    relations: Mapping[int, Relation] = field(default_factory=dict)
 
 
 def topology_of(
@@ -122,11 +124,15 @@ def topology_of(
     network: Network
     if found.two_pathways:
         network = read_slowfast(
-            tensors, normed=habit.normed, slow_frames=habit.slow_frames, reading=habit.reading
+            tensors,
+            normed=habit.normed,
+            slow_frames=habit.slow_frames,
+            reading=habit.reading,
+            relations=habit.relations,
         )
         named = clip_names.slowfast(path)
     else:
-        network = ResNet3d(read_pathway(tensors, ""), habit.reading, **single)
+        network = ResNet3d(read_pathway(tensors, "", habit.relations), habit.reading, **single)
         named = clip_names.single_pathway(path)
     classes = int(tensors["head.weight"].shape[0])
     hints = [*hints, *named]

@@ -31,6 +31,7 @@ from edge_tsm.system.machine import processor
 Module = TypeVar("Module", bound=nn.Module)
 Tell = Callable[[str], None]
 WARMUP_STEPS = 200
+_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class TrainingClips(Protocol):
@@ -328,8 +329,10 @@ def _fingerprint(model: nn.Module) -> str:
 
 def _placed(model: Module, device: torch.device) -> Module:
     """Move a network to its device, in the layout in which convolutions are fastest."""
-    model.to(device)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    for parameter in model.to(device).parameters():
+        layout = _LAYOUTS.get(parameter.ndim, torch.contiguous_format)
+        parameter.data = parameter.data.contiguous(memory_format=layout)
+    return model
 
 
 def choose_device(name: str) -> torch.device:

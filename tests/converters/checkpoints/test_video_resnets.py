@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +14,15 @@ import pytest
 import torch
 
 from converters.architectures.classifier import build_reference
+from converters.architectures.resnet3d import WHOLE, ResNet3d, bottlenecks, read_pathway
+from converters.architectures.slowfast import read_slowfast, slowfast
+from converters.architectures.topologies import initialize
+from converters.checkpoints.facebook_slowfast import facebook_state, renamed
 from converters.planning import Plan, plan
 from converters.recipe import Options
 from edge_tsm.errors import CheckpointError
-from tests.helpers.goldens import load_golden
-from tests.helpers.video_resnets import narrow, write
+from tests.helpers.goldens import load_golden, write_weights
+from tests.helpers.video_resnets import narrow
 
 SLOWFAST, SLOW, I3D = "fb_slowfast_r50_4x16", "fb_slow_r50_4x16", "fb_i3d_r50_8x8"
 Weights = dict[str, np.ndarray]
@@ -52,7 +57,7 @@ def facts(path: Path, **options: Any) -> dict[str, tuple[Any, str]]:
 
 def test_the_configuration_tells_before_the_name(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOWFAST)
-    found = facts(write(golden, weights, tmp_path, name="SLOWFAST_8x8_R50.pyth"))
+    found = facts(write_weights(golden, weights, tmp_path, name="SLOWFAST_8x8_R50.pyth"))
     assert found["alpha"] == (8, "the checkpoint's `cfg`")
     assert (found["segments"][0], found["interval"][0], found["window_s"][0]) == (32, 2, 2.133)
 
@@ -69,13 +74,13 @@ def test_without_one_the_name_tells(
     name: str, expected: tuple[int, int, int], made: Any, tmp_path: Path
 ) -> None:
     golden, weights = made(SLOWFAST)
-    found = facts(write(golden, weights, tmp_path, name=name, config=""))
+    found = facts(write_weights(golden, weights, tmp_path, name=name, config=""))
     assert tuple(found[key][0] for key in ("alpha", "segments", "interval")) == expected
 
 
 def test_what_nobody_tells_is_asked_for(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOWFAST)
-    path = write(golden, weights, tmp_path, name="best.pyth", config="")
+    path = write_weights(golden, weights, tmp_path, name="best.pyth", config="")
     with pytest.raises(CheckpointError, match=r"pass --fact alpha=8 \(as in 4x16\)"):
         read(path)
     with pytest.raises(CheckpointError, match="pass --segments"):
@@ -94,14 +99,14 @@ def test_what_nobody_tells_is_asked_for(made: Any, tmp_path: Path) -> None:
 
 def test_a_lateral_kernel_of_seven_means_four(made: Any, tmp_path: Path) -> None:
     golden, weights = made("fb_slowfast_r50_8x8")
-    path = write(golden, weights, tmp_path, name="best.pyth", config="")
+    path = write_weights(golden, weights, tmp_path, name="best.pyth", config="")
     found = facts(path, segments=32, interval=2)
     assert found["alpha"] == (4, "lateral kernel of 7 frames")
 
 
 def test_one_pathway_counts_its_own_frames(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOW)
-    found = facts(write(golden, weights, tmp_path, name="SLOW_4x16_R50.pyth", config=""))
+    found = facts(write_weights(golden, weights, tmp_path, name="SLOW_4x16_R50.pyth", config=""))
     assert (found["segments"][0], found["interval"][0]) == (4, 16)
     assert found["temporal pool"][0] is False
 
@@ -112,11 +117,13 @@ def test_mmaction2s_config_tells_alpha_and_frames(made: Any, tmp_path: Path) -> 
         "model = dict(backbone=dict(type='ResNet3dSlowFast', resample_rate=8, speed_ratio=8))\n"
         "val_pipeline = [dict(type='SampleFrames', clip_len=32, frame_interval=2, num_clips=1)]\n"
     )
-    path = write(golden, weights, tmp_path, name="best.pth", meta={"cfg": config})
+    path = write_weights(golden, weights, tmp_path, name="best.pth", meta={"cfg": config})
     found = facts(path)
     assert [found[n][0] for n in ("alpha", "segments", "interval")] == [8, 32, 2]
     assert found["slow frames"] == ("strided", "mmaction2")
-    other = write(golden, weights, tmp_path, meta={"cfg": config.replace("rate=8", "rate=4")})
+    other = write_weights(
+        golden, weights, tmp_path, meta={"cfg": config.replace("rate=8", "rate=4")}
+    )
     with pytest.raises(CheckpointError, match="resample_rate 4 and speed_ratio 8"):
         read(other)
 
@@ -131,13 +138,13 @@ def c2d(weights: Weights) -> Weights:
 
 def test_a_c2d_is_asked_whether_it_pools_pairs(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOW)
-    path = write(golden, c2d(weights), tmp_path, name="C2D_8x8.pyth", config="")
+    path = write_weights(golden, c2d(weights), tmp_path, name="C2D_8x8.pyth", config="")
     with pytest.raises(CheckpointError, match=r"--fact temporal_pool=yes or =no"):
         read(path)
     assert read(path, own={"temporal_pool": "yes"}).recipe.arch["temporal_pool"] is True
     config = "MODEL:\n  ARCH: {}\n"
     for arch, pairs in (("c2d", True), ("2d", False)):
-        told = write(golden, c2d(weights), tmp_path, config=config.format(arch))
+        told = write_weights(golden, c2d(weights), tmp_path, config=config.format(arch))
         assert facts(told)["temporal pool"] == (pairs, "the checkpoint's `cfg`")
 
 
@@ -145,9 +152,9 @@ def test_an_i3d_pools_pairs_unless_its_configuration_says_otherwise(
     made: Any, tmp_path: Path
 ) -> None:
     golden, weights = made(I3D)
-    plain = write(golden, weights, tmp_path, config="")
+    plain = write_weights(golden, weights, tmp_path, config="")
     assert facts(plain)["temporal pool"][0] is True
-    slow = write(golden, weights, tmp_path, config="MODEL: {ARCH: slow_i3d}")
+    slow = write_weights(golden, weights, tmp_path, config="MODEL: {ARCH: slow_i3d}")
     assert facts(slow)["temporal pool"][0] is False
     assert facts(plain)["backbone"][0] == "i3d_r50"
 
@@ -160,7 +167,7 @@ def test_pictures_and_probabilities_are_the_configurations(made: Any, tmp_path: 
     config = golden["config_yaml"] + "MULTIGRID:\n  SHORT_CYCLE: true\n"
     config = config.replace("DATA:\n", "DATA:\n  REVERSE_INPUT_CHANNEL: true\n")
     config = config.replace("MODEL:\n", "MODEL:\n  HEAD_ACT: sigmoid\n")
-    recipe = read(write(golden, weights, tmp_path, config=config), size=256).recipe
+    recipe = read(write_weights(golden, weights, tmp_path, config=config), size=256).recipe
     assert (recipe.preprocess.color, recipe.facts.activation.value) == ("bgr", "sigmoid")
     assert recipe.preprocess.mean == (0.45, 0.45, 0.45)
     assert recipe.network.reading.window == 0
@@ -169,7 +176,7 @@ def test_pictures_and_probabilities_are_the_configurations(made: Any, tmp_path: 
 
 def test_windows_are_told_where_the_map_is_larger(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOW)
-    found = facts(write(golden, weights, tmp_path), size=256)
+    found = facts(write_weights(golden, weights, tmp_path), size=256)
     assert found["head"][0] == "mean of softmax over 4 windows of 7x7"
 
 
@@ -189,7 +196,7 @@ def test_configurations_that_are_refused(
     monkeypatch.chdir(tmp_path)
     golden, weights = made(SLOW)
     with pytest.raises(CheckpointError, match=message) as caught:
-        read(write(golden, weights, tmp_path, config=config))
+        read(write_weights(golden, weights, tmp_path, config=config))
     assert "\n" not in str(caught.value)
     assert not Path("owned").exists()
 
@@ -210,13 +217,13 @@ def test_relatives_are_refused_by_name(
     golden, weights = made(SLOW)
     more = {extra: np.zeros((1, 1, 1, 1, 1), np.float32)} if extra else {}
     with pytest.raises(CheckpointError, match=message):
-        read(write(golden, {**weights, **more}, tmp_path, name=name))
+        read(write_weights(golden, {**weights, **more}, tmp_path, name=name, config=""))
 
 
 def test_an_online_form_is_refused_with_the_reason(made: Any, tmp_path: Path) -> None:
     golden, weights = made(SLOWFAST)
     with pytest.raises(CheckpointError, match=r"slowfast_r50 cannot run online: it looks at all"):
-        read(write(golden, weights, tmp_path), online=True)
+        read(write_weights(golden, weights, tmp_path), online=True)
 
 
 # --- forms of the weights -------------------------------------------------------------------------
@@ -236,8 +243,8 @@ def test_batch_norms_of_multigrid_training_are_read_as_plain_ones(
             continue
         split[f"{match[1]}.bn.{match[2]}"] = value
         split[f"{match[1]}.split_bn.{match[2]}"] = np.tile(value, 2)
-    plain = read(write(golden, weights, tmp_path, name="a_4x16.pyth")).checkpoint
-    found = read(write(golden, split, tmp_path, name="b_4x16.pyth")).checkpoint
+    plain = read(write_weights(golden, weights, tmp_path, name="a_4x16.pyth")).checkpoint
+    found = read(write_weights(golden, split, tmp_path, name="b_4x16.pyth")).checkpoint
     assert found.tensors.keys() == plain.tensors.keys()
     assert all(torch.equal(found.tensors[n], t) for n, t in plain.tensors.items())
 
@@ -291,7 +298,7 @@ def test_caffe2s_pickles_are_read_as_the_same_network(
     with path.open("wb") as stream:
         Python2Pickler(stream, 2).dump({"blobs": blobs})
     found = read(path)
-    plain = read(write(golden, weights, tmp_path))
+    plain = read(write_weights(golden, weights, tmp_path))
     assert found.recipe.network == plain.recipe.network
     assert all(
         torch.equal(found.checkpoint.tensors[n], t) for n, t in plain.checkpoint.tensors.items()
@@ -306,7 +313,7 @@ def test_two_depths_and_kernels_by_block_are_read_of_the_weights(made: Any, tmp_
             for block in range(6, 23):
                 one = value[:, :, :1] if match[1] == "branch2.a.weight" else value
                 deep[f"s4.pathway0_res{block}.{match[1]}"] = one
-    recipe = read(write(golden, deep, tmp_path)).recipe
+    recipe = read(write_weights(golden, deep, tmp_path)).recipe
     assert recipe.network.name == "slowfast_r101_r50"
     kernels = [block.convs[0].time for block in recipe.network.slow.stages[2]]
     assert kernels == [3] * 6 + [1] * 17
@@ -316,4 +323,38 @@ def test_a_file_that_is_not_whole_is_refused_by_what_is_missing(made: Any, tmp_p
     golden, weights = made(SLOWFAST)
     part = {n: w for n, w in weights.items() if not n.startswith("s3.pathway1_res1")}
     with pytest.raises(CheckpointError, match=r"fast\.stages\.1"):
-        read(write(golden, part, tmp_path))
+        read(write_weights(golden, part, tmp_path))
+
+
+# --- what is built and written here ---------------------------------------------------------------
+
+
+def shapes(golden: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """A golden's weights without their numbers, under the modules' names."""
+    kinds = {name: torch.empty(shape, device="meta") for name, shape, _ in golden["tensors"]}
+    return renamed({n: t for n, t in kinds.items() if "num_batches" not in n}).tensors
+
+
+def test_networks_of_published_size_are_built_as_their_files_are(shared: Path) -> None:
+    tensors = shapes(load_golden("fb_slow_r50_8x8", shared))
+    assert bottlenecks(64, (3, 4, 6, 3), (1, 1, 3, 3)) == read_pathway(tensors, "")
+    tensors = shapes(load_golden(SLOWFAST, shared))
+    found = read_slowfast(tensors, normed=True, slow_frames="linspace", reading=WHOLE, relations={})
+    assert slowfast(64, (3, 4, 6, 3), alpha=8) == replace(found, alpha=8)
+
+
+@pytest.mark.parametrize("kind", ["slowfast", "slow"])
+def test_what_training_writes_is_read_as_it_was(kind: str, tmp_path: Path) -> None:
+    counts = (2, 1, 1, 1)
+    spec: Any = {
+        "slowfast": slowfast(8, counts, alpha=2, thinner=2),
+        "slow": ResNet3d(bottlenecks(8, counts, (1, 1, 3, 3)), pairs=False),
+    }[kind]
+    model = spec.classifier(SimpleNamespace(segments=4, classes=5))
+    initialize(model, seed=1)
+    cfg = "DATA: {NUM_FRAMES: 4, SAMPLING_RATE: 2, TRAIN_CROP_SIZE: 64}\nSLOWFAST: {ALPHA: 2}"
+    torch.save({"model_state": facebook_state(model), "cfg": cfg}, tmp_path / "x.pyth")
+    found = read(tmp_path / "x.pyth").checkpoint.tensors
+    written = {n: t for n, t in model.state_dict().items() if "num_batches" not in n}
+    assert found.keys() == written.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in written.items())

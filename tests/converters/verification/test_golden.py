@@ -26,7 +26,14 @@ from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.data.clips import read_dataset
 from edge_tsm.evaluation.evaluate import evaluate
-from tests.helpers.goldens import HERE, load_golden, options_for, write_golden
+from tests.helpers.goldens import (
+    HERE,
+    clips_of,
+    load_golden,
+    options_for,
+    tolerance,
+    write_golden,
+)
 
 MIT = [
     "mit_tsm_resnet18_8f",
@@ -39,22 +46,6 @@ OTHERS = ["mmaction2_tsm_resnet50_8f", "paddlevideo_tsm_resnet50_8f"]
 OWN = sorted(path.stem for path in HERE.glob("*.json"))
 
 
-def allowed(golden: dict) -> float:
-    """A thousandth of the range, and a tenth of what reversing time changes.
-
-    With the latter a shift the wrong way round cannot pass.
-    """
-    expected = np.asarray(golden["logits"])
-    reversal = min(golden["sensitivity"]["max_abs_diff_if_time_reversed"])
-    bound = 1e-3 * float(np.ptp(expected))
-    return min(bound, 0.1 * reversal) if golden["config"]["is_shift"] else bound
-
-
-def clips_of(golden: dict, recipe: ModuleType) -> np.ndarray:
-    segments = golden["config"]["num_segments"]
-    return np.concatenate([recipe.clip(i, segments) for i in range(len(golden["logits"]))])
-
-
 @pytest.mark.parametrize("name", MIT)
 def test_bundles_answer_as_upstream(
     name: str, shared: Path, golden_recipe: ModuleType, tmp_path: Path
@@ -65,7 +56,7 @@ def test_bundles_answer_as_upstream(
     for engine in ("onnxruntime", "openvino"):
         with load(bundle, engine=engine) as recognizer:
             answers = run_artifact(recognizer.backend, card, clips)
-        assert np.abs(answers - golden["logits"]).max() <= allowed(golden), engine
+        assert np.abs(answers - golden["logits"]).max() <= tolerance(golden), engine
 
 
 @pytest.mark.parametrize("name", OTHERS + OWN)
@@ -78,7 +69,7 @@ def test_artifacts_answer_as_the_framework(
     options = options_for(golden)
     planned = plan(write_golden(golden, golden_recipe, tmp_path), options)
     model = build_reference(planned.recipe, planned.checkpoint.tensors)
-    clips, bound = clips_of(golden, golden_recipe), allowed(golden)
+    clips, bound = clips_of(golden, golden_recipe), tolerance(golden)
     with torch.no_grad():
         rows = [model(torch.from_numpy(clip[None])).numpy()[0] for clip in clips]
     assert np.abs(np.stack(rows) - golden["logits"]).max() <= bound
