@@ -28,6 +28,7 @@ from converters.export import (
 )
 from converters.export.onnx import INT8_OPSETS, OPSET, check_opset, export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
+from converters.export.targets import check_targets
 from converters.planning import Plan, plan
 from converters.quantization.calibration import ClipSet
 from converters.quantization.evidence import weigh
@@ -74,12 +75,14 @@ class Settings:
     """How to convert: what to write, what to check with, whether to replace.
 
     `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
-    Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO. `opset` is
-    ONNX's; what is usual here is read by old engines too.
+    Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO. `targets` are
+    further engines to write a file for: "mnn". `opset` is ONNX's; what is usual here is read by old
+    engines too.
     """
 
     f16: bool = False
     ir: bool = True
+    targets: tuple[str, ...] = ()
     int8: Int8 | None = None
     clips: Path | None = None
     rules: str | None = None
@@ -114,6 +117,7 @@ def build(
 def _refuse(plan: Plan, settings: Settings) -> None:
     """Refuse, before minutes of work, what does not go together."""
     check_opset(settings.opset)
+    check_targets(settings.targets)
     if settings.int8 is None:
         return
     if settings.opset not in INT8_OPSETS:

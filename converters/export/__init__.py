@@ -6,12 +6,13 @@ each verified before the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from converters.export.mnn import write_mnn
 from converters.export.onnx import stamp
 from converters.export.openvino import write_ir
 from edge_tsm.bundle.card import Card, Precision, Target
@@ -49,6 +50,11 @@ class Choices(Protocol):
         ...
 
     @property
+    def targets(self) -> Collection[str]:
+        """Further engines that a file is wanted for, of `targets.TARGETS`."""
+        ...
+
+    @property
     def int8(self) -> Int8Choices | None:
         """What is wanted of int8, None for nothing."""
         ...
@@ -60,7 +66,7 @@ class Writer:
 
     `source` is the graph above, or the form in `WRITERS`, that `write(source, card, path)` starts
     from. The artifact is verified on `engine`; one for any target also on the other engines that
-    read it, where the bundle holds no IR.
+    read it, where the bundle holds no IR. One that is `optional` may fail, as all but f32 may.
     """
 
     step: str
@@ -71,6 +77,7 @@ class Writer:
     write: Callable[[Path, Card, Path], Path]
     wanted: Callable[[Choices], bool]
     target: Target = "any"
+    optional: bool = False
 
     @property
     def graph(self) -> str:
@@ -83,7 +90,7 @@ class Writer:
     @property
     def required(self) -> bool:
         """Whether there is no bundle where the artifact, wanted, fails."""
-        return self.precision == "f32"
+        return self.precision == "f32" and not self.optional
 
 
 WRITERS: dict[str, Writer] = {
@@ -113,6 +120,25 @@ WRITERS: dict[str, Writer] = {
         source="onnx",
         write=partial(write_ir, f16=True),
         wanted=lambda choices: choices.f16,
+    ),
+    "mnn": Writer(
+        step="MNN",
+        file="model.mnn",
+        precision="f32",
+        engine="mnn",
+        source="onnx",
+        write=write_mnn,
+        wanted=lambda choices: "mnn" in choices.targets,
+        optional=True,
+    ),
+    "mnn-f16": Writer(
+        step="MNN",
+        file="model.f16.mnn",
+        precision="f16",
+        engine="mnn",
+        source="onnx",
+        write=partial(write_mnn, f16=True),
+        wanted=lambda choices: "mnn" in choices.targets and choices.f16,
     ),
     "int8-onnx": Writer(
         step="int8",

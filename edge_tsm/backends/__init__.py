@@ -61,6 +61,16 @@ ENGINES: dict[str, Engine] = {
         int8_saturates=True,
         preferred_on_x86=True,
     ),
+    "mnn": Engine(
+        title="MNN",
+        module="edge_tsm.backends.mnn",
+        package="MNN",
+        distributions=("MNN",),
+        install="edge-tsm[mnn]",
+        suffixes=(".mnn",),
+        devices=("cpu",),
+        crashes_on_damage=True,
+    ),
 }
 
 

@@ -89,7 +89,8 @@ class Engine:
     native one; `parts` are the suffixes of files that accompany one of a suffix. It serves
     `devices`, and with `any_device` all that no other engine names. `title` is its name in text.
     `int8_saturates`: on an x86 CPU without VNNI its int8 sums may saturate. `preferred_on_x86`:
-    there it comes before others that serve the same device.
+    there it comes before others that serve the same device. `crashes_on_damage`: a damaged file may
+    end the process, so a file is checked before the engine sees it.
     """
 
     title: str
@@ -103,3 +104,4 @@ class Engine:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     int8_saturates: bool = False
     preferred_on_x86: bool = False
+    crashes_on_damage: bool = False

@@ -3,7 +3,7 @@
 Memory cards lose pages and copies break off: a damaged file may still open, and answer wrongly. So
 every load reads the files and compares their checksums; no note of an earlier check is trusted,
 since decay changes neither size nor time of a file. The reading goes on while the engine opens the
-file, in a thread of its own (hashing needs no GIL).
+file, in a thread of its own (hashing needs no GIL), or, with `first`, before that.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from edge_tsm.errors import CardError, DamageError
 
 
 @contextmanager
-def checked(bundle: Path, file: File) -> Iterator[None]:
-    """Check the files of an artifact while the block opens them.
+def checked(bundle: Path, file: File, *, first: bool = False) -> Iterator[None]:
+    """Check the files of an artifact while the block opens them, or `first`.
 
     What is wrong with them comes before any error of the block, which it explains.
 
@@ -31,6 +31,8 @@ def checked(bundle: Path, file: File) -> Iterator[None]:
     with ThreadPoolExecutor(1, thread_name_prefix="edge-tsm checksum") as pool:
         check = pool.submit(_check, bundle, file)
         try:
+            if first:
+                check.result()
             _check_external(bundle / file.path, file.parts)
             yield
         finally:
@@ -38,7 +40,7 @@ def checked(bundle: Path, file: File) -> Iterator[None]:
 
 
 @contextmanager
-def checked_single(path: Path) -> Iterator[None]:
+def checked_single(path: Path, *, first: bool = False) -> Iterator[None]:
     """Check an artifact while the block opens it: against the card of its bundle, if it is in one.
 
     Raises:
@@ -46,7 +48,7 @@ def checked_single(path: Path) -> Iterator[None]:
         CardError: it reads other files, and no card lists them.
     """
     if (file := _listed(path)) is not None:
-        with checked(path.parent, file):
+        with checked(path.parent, file, first=first):
             yield
         return
     _check_external(path, {})

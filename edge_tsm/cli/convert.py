@@ -144,9 +144,16 @@ _BUNDLE: tuple[Decorator, ...] = (
     click.option(
         "--rules", metavar="FILE", help="TOML file or preset by which `run --actions` decides."
     ),
-    click.option("--fp16", "f16", is_flag=True, help="Also an IR with 16-bit weights."),
+    click.option("--fp16", "f16", is_flag=True, help="Also files with 16-bit weights."),
     click.option(
         "--no-ir", "ir", flag_value=False, default=True, help="ONNX only, for both engines."
+    ),
+    click.option(
+        "--target",
+        "targets",
+        metavar="ENGINE",
+        multiple=True,
+        help="Also a file for another engine: mnn. May be repeated.",
     ),
     click.option(
         "--opset",

@@ -32,7 +32,7 @@ def load(
     options: RuntimeOptions | None = None,
     variant: str = "auto",
 ) -> Recognizer:
-    """Open a bundle folder, or a single artifact (`.onnx`, `.xml`) made by edge-tsm.
+    """Open a bundle folder, or a single artifact (`.onnx`, `.xml`, `.mnn`) made by edge-tsm.
 
     Of a bundle's proven artifacts the fastest that answers its golden clips as at conversion is
     taken; the choice is made once per bundle, machine and options, and remembered in the user's
@@ -40,8 +40,8 @@ def load(
 
     Args:
         path: the bundle or artifact.
-        engine: onnxruntime, openvino or one that another package brings; by default all installed
-            ones of edge-tsm that serve the device.
+        engine: onnxruntime, openvino, mnn or one that another package brings; by default all
+            installed ones of edge-tsm that serve the device.
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
 
@@ -75,7 +75,7 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
         CardError: the file reads others that the card does not list.
         BackendError: engine or device not available, or the file is refused.
     """
-    with checked(bundle, variant.file):
+    with checked(bundle, variant.file, first=engine(variant.engine).crashes_on_damage):
         backend = open_backend(variant.engine, bundle / variant.file.path, options)
     if not variant.file.proven:
         _log.warning(
@@ -212,7 +212,7 @@ def _open_file(path: Path, name: str | None, options: RuntimeOptions) -> Recogni
     chosen = readers(path, able)
     if not chosen:
         raise BackendError(f"{path} is for {' or '.join(readable)}; {able[0]} cannot read it")
-    with checked_single(path):
+    with checked_single(path, first=engine(chosen[0]).crashes_on_damage):
         backend = open_backend(chosen[0], path, options)
     if backend.card_text is None:
         raise CardError(f"{path} holds no card; make it with `edge-tsm convert`")
