@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converters.facts import Facts
-from converters.quantization.holdout import Assessment
+from converters.quantization.holdout import MOST_FLOAT_CLIPS, Assessment
 from converters.quantization.judgment import Flip, Judgment
 from converters.verification.reference import Check
 from edge_tsm.bundle.card import Card
@@ -156,8 +156,10 @@ class Report:
         )
         kept = ", ".join(f"`{name}`" for name in self.float_layers) or "none"
         return (
-            "## Float and int8\n\nOn clips that were not used for calibration; the cosine is of "
-            "logits without their mean over classes; ms is the median of one run on this machine's "
+            "## Float and int8\n\nOn clips that were not used for calibration. Float files, which "
+            f"are proven to answer as the checkpoint does, answer {MOST_FLOAT_CLIPS} at most; in "
+            "their accuracy its answers to the other clips count. The cosine is of logits without "
+            "their mean over classes; ms is the median of one run on this machine's "
             f"CPU.\n\n{_table(head, list(map(_assessed, self.assessments)))}\n\n"
             f"Layers kept float: {kept}.\n\n"
             "![latency and agreement; what int8 changes of each clip](report.png)"

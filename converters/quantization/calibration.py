@@ -100,16 +100,17 @@ def split(clips: ClipSet) -> tuple[ClipSet, ClipSet]:
             "--calibrate"
         )
     kept = np.ones(len(clips), bool)
-    kept[_spread(len(clips), min(len(clips) // 2, MOST_CALIBRATED))] = False
+    kept[spread(len(clips), min(len(clips) // 2, MOST_CALIBRATED))] = False
     return clips[np.flatnonzero(~kept).tolist()], clips[np.flatnonzero(kept).tolist()]
 
 
 def thin(clips: ClipSet, most: int) -> ClipSet:
     """Return at most so many clips, evenly spread."""
-    return clips if len(clips) <= most else clips[_spread(len(clips), most)]
+    return clips if len(clips) <= most else clips[spread(len(clips), most)]
 
 
-def _spread(total: int, wanted: int) -> list[int]:
+def spread(total: int, wanted: int) -> list[int]:
+    """Return so many of the indices below `total`, evenly spread."""
     return (np.arange(wanted) * total // max(wanted, 1)).tolist()
 
 
@@ -123,8 +124,8 @@ def read_clips(
     Raises:
         ConversionError: a path that does not exist, or no readable clip.
     """
-    found = _find(path, card.labels)
-    chosen = [found[i] for i in _spread(len(found), min(len(found), most))]
+    found = _find(path, card.labels, warn)
+    chosen = [found[i] for i in spread(len(found), min(len(found), most))]
     if len(chosen) < len(found):
         warn(f"{path}: {len(chosen)} of {len(found)} clips are used for int8, evenly spread")
     read = clip_reader(Preprocessor(card.preprocess), card.sampling)
@@ -144,26 +145,28 @@ def read_clips(
     return ClipSet(np.stack(crops), np.array(labels, np.int64) if known else None, tuple(names))
 
 
-def _find(path: Path, labels: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _find(path: Path, labels: tuple[str, ...], warn: Warn) -> list[tuple[Path, int]]:
     """Return clips with their classes; class -1 where a plain folder names none, or others."""
     if not path.exists():
         raise ConversionError(f"{path} does not exist; pass a folder or a list of clips")
     if path.is_dir() and not _has_classes(path):
         clips, left = clips_below(path)
         if left:
-            log.warning("%s: %s", path, left)
+            warn(f"{path}: {left}")
         return [(clip, -1) for clip in clips]
     try:
         dataset = read_dataset(path)
         notes = check_files(dataset, skip_missing=True)  # each is left out with a warning
     except (InputError, SourceError) as error:
         raise ConversionError(str(error)) from error
-    for line in (*filter(None, [dataset.reading]), *notes):
-        log.warning("%s", line)
+    if dataset.reading:
+        log.warning("%s", dataset.reading)
+    for note in notes:
+        warn(f"{path}: {note}")
     try:
         return [(sample.path, sample.label) for sample in dataset.of_classes(labels)]
     except InputError as error:  # to quantize by, clips of any classes will do
-        log.warning("%s; the clips count without their classes", error)
+        warn(f"{error}; the clips count without their classes")
         return [(sample.path, -1) for sample in dataset]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx
 
-from converters.quantization.calibration import ClipSet, Count, unseen
+from converters.quantization.calibration import ClipSet, Count, spread, unseen
 from converters.quantization.judgment import Answers, Evidence, Judgment, Outcome, judge
 from converters.verification.clips import Clips, generated_clip
 from converters.verification.online import STEPS, prove_chain
@@ -28,6 +30,8 @@ from edge_tsm.system.machine import Processor
 # but engines round their results differently (measured: ONNX Runtime and OpenVINO by 0.009).
 INT8_TOLERANCE = 0.05
 GENERATED_CLIPS, _FIRST_SEED = 6, 7000
+# A float file is proven to answer as the checkpoint does; so many clips show that it does here too.
+MOST_FLOAT_CLIPS = 32
 # Below this effect of reversed frames, a share of the reference's, time does not reach the answer.
 _LEAST_EFFECT = 0.25
 
@@ -36,9 +40,10 @@ _LEAST_EFFECT = 0.25
 class Assessment:
     """One artifact on one engine against the reference, on the clips kept back.
 
-    `judgment` is an int8 file's, None of others, which are proven by their tolerance. `accuracy` is
-    against the clips' labels, None without labels; `latency_ms` is the median of one run on this
-    machine's CPU.
+    `judgment` is an int8 file's, None of others, which are proven by their tolerance and answer
+    `clips` of the clips, at most 32. `accuracy` is against the labels of all clips, None without
+    labels; on those that a float file did not answer it is the checkpoint's. `latency_ms` is the
+    median of one run on this machine's CPU.
     """
 
     file: str
@@ -100,7 +105,10 @@ class Holdout:
             "generated": _generated(card),
         }
         self._logits = {group: self._refer(crops) for group, crops in self._crops.items()}
-        self._known: dict[tuple[str, str, str], _Answered] = {}
+        self._some = spread(len(clips), min(len(clips), MOST_FLOAT_CLIPS))
+        self._crops["some"] = clips.crops[self._some]
+        self._logits["some"] = self._logits["kept back"][self._some]
+        self._known: dict[tuple[str, str, str], _Answered] = {}  # by content, engine and clips
 
     def judge(self, path: Path, engine: str) -> Judgment:
         """Return what the clips tell of an int8 file on an engine."""
@@ -111,8 +119,10 @@ class Holdout:
         return judge(kept, generated, self._evidence, max_drop=self._max_drop)
 
     def attempt(self, path: Path) -> Judgment:
-        """Return what the clips tell of a file that is written anew for each attempt."""
-        self._known.clear()
+        """Return what the clips tell of a file on its own engine.
+
+        The same graph under another name, as in the bundle, is not run again.
+        """
         return self.judge(path, engine_of(path))
 
     def check(self, path: Path, card: Card, *, engine: str, precision: str) -> Check:
@@ -144,9 +154,9 @@ class Holdout:
 
     def assess(self, path: Path, file: File, engine: str) -> Assessment:
         """Return how a finished artifact answers, and how fast."""
-        result, labels = self._measure(path, engine, "kept back"), self._clips.labels
-        logits = self._answers(path, engine)
         judgment = self.judge(path, engine) if file.precision == "int8" else None
+        group = "kept back" if judgment else "some"
+        result = self._measure(path, engine, group)
         return Assessment(
             file=path.name,
             engine=engine,
@@ -157,19 +167,25 @@ class Holdout:
             top5_agreement=result.top5_agreement,
             cosine=result.cosine,
             max_abs_diff=result.max_abs_diff,
-            mean_probability_diff=self._probability_diff(logits),
-            accuracy=None if labels is None else _share(logits, labels),
+            mean_probability_diff=self._probability_diff(path, engine, group),
+            accuracy=self._accuracy(path, engine, group),
             bytes=sum((path.parent / name).stat().st_size for name in (file.path, *file.parts)),
-            latency_ms=self._known[path.name, engine, "kept back"].latency_ms,
+            latency_ms=self._answered(path, engine, group).latency_ms,
             status=judgment.outcome if judgment else Outcome.PROVEN,
             judgment=judgment,
         )
 
-    def _probability_diff(self, logits: Logits) -> float:
-        """Return the mean change of probabilities on the clips kept back."""
-        pairs = (self._logits["kept back"], logits)
+    def _probability_diff(self, path: Path, engine: str, group: str) -> float:
+        """Return the mean change of probabilities."""
+        pairs = (self._logits[group], self._answers(path, engine, group))
         reference, shares = (probabilities(x, self._activation) for x in pairs)
         return float(np.abs(reference - shares).mean())
+
+    def _accuracy(self, path: Path, engine: str, group: str) -> float | None:
+        """Return the share of all clips answered rightly, with the checkpoint's other answers."""
+        labels, logits = self._clips.labels, self._logits["kept back"].copy()
+        logits[self._some if group == "some" else slice(None)] = self._answers(path, engine, group)
+        return None if labels is None else float(np.mean(logits.argmax(1) == labels))
 
     @property
     def _activation(self) -> Activation:
@@ -219,10 +235,13 @@ class Holdout:
         return Proof(float(between) / spread, float(effect) / spread, float(expected) / spread)
 
     def _answers(self, path: Path, engine: str, group: str = "kept back") -> Logits:
-        key = (path.name, engine, group)
+        return self._answered(path, engine, group).logits
+
+    def _answered(self, path: Path, engine: str, group: str) -> _Answered:
+        key = (_content(path), engine, group)
         if key not in self._known:
             self._known[key] = self._run(path, engine, self._crops[group])
-        return self._known[key].logits
+        return self._known[key]
 
     def _run(self, path: Path, engine: str, crops: Image) -> _Answered:
         """Return logits (K, classes) and the median time of a run in milliseconds."""
@@ -260,5 +279,16 @@ def _generated(card: Card) -> Image:
     return np.stack([generated_clip(seed, segments, size_px) for seed in seeds])
 
 
-def _share(logits: Logits, labels: NDArray[np.int64]) -> float:
-    return float(np.mean(logits.argmax(1) == labels))
+def _content(path: Path) -> str:
+    """Return a digest of a file's graph and weights; the card inside does not count."""
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    if path.suffix == ".onnx":
+        parts = [onnx.load(str(path)).graph.SerializeToString(deterministic=True)]
+    else:
+        parts = [p.read_bytes() for p in (path, path.with_suffix(".bin")) if p.exists()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()

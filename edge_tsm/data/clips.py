@@ -274,7 +274,9 @@ def _read_folder(root: Path) -> Dataset:
     The order matters where `edge-tsm frames` wrote the folder: "a b" became a_b, which sorts
     elsewhere.
     """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
+    inside = sorted(p for p in root.iterdir() if not is_hidden(p.name))
+    loose = [p for p in inside if is_clip(p)]
+    folders = [p for p in inside if p.is_dir() and p not in loose]
     names = tuple(folder.name for folder in folders)
     labels = _own_labels(root, len(folders)) or ()
     keys = [label_key(label) for label in labels]
@@ -290,8 +292,17 @@ def _read_folder(root: Path) -> Dataset:
         Sample(entry, label, f"{entry.parent.name}/{entry.name}") for entry, label in kept
     )
     if not samples:
-        hint = "; the folders in it are clips: pass a list" if any(map(is_clip, folders)) else ""
+        hint = "; clips without a class folder have no class: pass a list" if loose else ""
         raise InputError(f"{root}: holds no class folders with clips in them{hint}")
     taken = {entry for entry, _ in kept}
     other = ignored(f"{e.parent.name}/{e.name}" for e, _ in entries if e not in taken)
-    return Dataset(samples, labels if ours else names, notes=(other,) if other else ())
+    notes = tuple(filter(None, (_beside(loose), other)))
+    return Dataset(samples, labels if ours else names, notes=notes)
+
+
+def _beside(loose: Sequence[Path]) -> str:
+    """Return a note on clips beside class folders, empty without any."""
+    if not loose:
+        return ""
+    shown = ", ".join(path.name for path in loose[:3]) + ", …" * (len(loose) > 3)
+    return f"{count(len(loose), 'clip')} beside the class folders left out (no class): {shown}"

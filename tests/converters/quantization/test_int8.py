@@ -257,12 +257,17 @@ def test_clips_come_from_lists_class_folders_and_plain_folders(tmp_path: Path) -
     assert tree.labels is not None and tree.labels.tolist() == [1, 0, 0]
     others = read_clips(tmp_path / "tree", make_card(classes=2), warn=warnings.append)
     assert (len(others), others.labels) == (3, None)
+    assert "the clips count without their classes" in warnings.pop()
     plain = read_clips(tmp_path / "tree/b", card, warn=warnings.append)
     assert (len(plain), plain.labels) == (2, None)
     assert warnings == []
+    (tmp_path / "tree/loose.mp4").touch()
+    read_clips(tmp_path / "tree", card, warn=warnings.append)
+    assert "1 clip beside the class folders left out (no class): loose.mp4" in warnings.pop()
     listed = read_clips(tmp_path / "list.txt", card, warn=warnings.append)
     assert listed.labels is not None and listed.labels.tolist() == [1]
-    assert "left out of int8" in warnings[0] and "gone" in warnings[0]
+    assert "1 clip missing" in warnings[0]
+    assert "left out of int8" in warnings[1] and "gone" in warnings[1]
 
 
 @pytest.mark.parametrize("content", [None, "nonsense\n"])

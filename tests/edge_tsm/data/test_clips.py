@@ -82,8 +82,17 @@ def test_refused_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no class folders with clips in them$"):
         read_dataset(tmp_path)
     touch(tmp_path, "clip/img_1.jpg")
-    with pytest.raises(InputError, match="the folders in it are clips: pass a list"):
+    with pytest.raises(InputError, match="clips without a class folder have no class: pass a list"):
         read_dataset(tmp_path)
+
+
+def test_clips_beside_class_folders_are_counted_and_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "b/1.mp4", "a/1.mp4", "loose.mp4", "frames/1.jpg", "train.txt")
+    dataset = read_dataset(tmp_path)
+    assert [(sample.name, sample.label) for sample in dataset] == [("a/1.mp4", 0), ("b/1.mp4", 1)]
+    assert dataset.labels == ("a", "b")
+    note = "2 clips beside the class folders left out (no class): frames, loose.mp4"
+    assert dataset.notes == (note,)
 
 
 def test_a_clip_is_a_video_or_a_folder_of_pictures(tmp_path: Path) -> None:
