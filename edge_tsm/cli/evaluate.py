@@ -19,7 +19,7 @@ from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import Dataset
 from edge_tsm.data.listing import Roles
-from edge_tsm.data.sets import SetDataset, read_sets
+from edge_tsm.data.sets import read_sets
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
 from edge_tsm.evaluation.journal import Journal
@@ -94,9 +94,10 @@ _OUTPUT: tuple[Decorator, ...] = (
         "--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per clip."
     ),
     click.option(
-        "--charts",
+        "--html",
+        "html_file",
         type=click.Path(path_type=Path),
-        help="Folder for confusion and reliability pictures.",
+        help="Write a page: classes, confusions, calibration, worst clips.",
     ),
     click.option(
         "--results",
@@ -108,7 +109,7 @@ _OUTPUT: tuple[Decorator, ...] = (
 _EXAMPLES = """\b
 Examples:
   edge-tsm evaluate gestures.bundle val.txt
-  edge-tsm evaluate a.bundle b.bundle val.txt --method both --charts charts/
+  edge-tsm evaluate a.bundle b.bundle val.txt --method both --html report.html
   edge-tsm evaluate a.bundle/model.xml a.bundle/model.int8.xml val.txt
   edge-tsm evaluate x.bundle val.txt --clips 10 --crops 3 --average softmax
   edge-tsm evaluate timesformer.bundle val.txt --crops 3
@@ -148,8 +149,6 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     dataset = read_sets(
         listed, root=given.root, columns=given.columns, first_class=given.first_class
     )
-    if given.charts and isinstance(dataset, SetDataset):
-        raise InputError(f"{listed}: clips have several classes, which --charts cannot show")
     with open_models(
         short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
     ) as models:
@@ -180,7 +179,7 @@ class _Given:
     weights: str | None
     json_file: Path | None
     csv_file: Path | None
-    charts: Path | None
+    html_file: Path | None
     results_file: Path | None
     workers: int | None
     columns: Roles | None
@@ -192,7 +191,7 @@ class _Given:
         return ViewProtocol(self.sampling, int(self.crops), self.average, methods, self.clips)
 
     def files(self) -> OutputFiles:
-        return OutputFiles(self.json_file, self.csv_file, self.charts, self.results_file)
+        return OutputFiles(self.json_file, self.csv_file, self.html_file, self.results_file)
 
 
 def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> Evaluation:

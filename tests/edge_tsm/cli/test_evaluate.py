@@ -55,7 +55,7 @@ def test_two_artifacts_side_by_side_with_every_output(
             "1,0.5",
             "--skip-missing",
         ),
-        *("--method", "both", "--json", "r.json", "--csv", "r.csv", "--charts", "charts"),
+        *("--method", "both", "--json", "r.json", "--csv", "r.csv", "--html", "r.html"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -80,8 +80,8 @@ def test_two_artifacts_side_by_side_with_every_output(
     assert len(rows[0]["logits"].split()) == len(labels)
     assert rows[0]["prediction"] in labels
     assert rows[1]["error"]
-    assert len(list((tmp_path / "charts").glob("*.png"))) == 12
-    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.csv", "charts"}
+    assert (tmp_path / "r.html").read_text().count("What is confused") == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.csv", "r.html"}
 
 
 @pytest.mark.parametrize("classes", [2, 6, 400])
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(bundle: Path, tmp_path: Path) -> 
         (["B", "L", "--json", "no/x.json"], 6, "cannot be written"),
         (["B", "L", "--csv", "L"], 6, "is the list of clips"),
         (["B", "L", "--results", "L"], 6, "is the list of clips"),
-        (["B", "L", "--charts", "L"], 6, "is a file; --charts takes a folder"),
+        (["B", "L", "--html", "L"], 6, "is the list of clips"),
     ],
 )
 def test_errors_are_one_line(
