@@ -12,6 +12,7 @@ from edge_tsm.cli.options import collect, runtime_options
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, VerificationError
 from edge_tsm.system.printable import printable
+from edge_tsm.system.width import columns_of, left
 
 
 @cloup.command()
@@ -25,10 +26,11 @@ def verify(bundle: Path, engine: str | None, **arguments: Any) -> None:
     """
     options = collect(arguments)
     replays = verify_bundle(bundle, options, engine=engine)
-    width = max(len(replay.variant.file.path) for replay in replays)
-    for replay in replays:
-        file, device = replay.variant.file.path, replay.device
-        click.echo(f"{printable(file):<{width}} {replay.variant.engine} {device}: {replay.summary}")
+    names = [printable(replay.variant.file.path) for replay in replays]
+    width = max(map(columns_of, names))
+    for name, replay in zip(names, replays, strict=True):
+        device = replay.device
+        click.echo(f"{left(name, width)} {replay.variant.engine} {device}: {replay.summary}")
     if all(replay.status is Status.SKIPPED for replay in replays):
         raise BackendError(f"no artifact of {bundle} runs on {options.device} like that")
     failures = {Status.DRIFTED, Status.BROKEN}

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as Tree
 
 from edge_tsm.system.printable import printable
-from edge_tsm.system.width import columns
+from edge_tsm.system.width import columns_of
 
 STATIC = Path(__file__).parent / "static"
 Point = tuple[float, float]
@@ -87,7 +87,7 @@ class Drawing:
 
 def width_px(text: str) -> float:
     """Return about how wide a text is drawn."""
-    return columns(text) * _COLUMN_PX
+    return columns_of(text) * _COLUMN_PX
 
 
 def _number(value: float) -> str:

@@ -9,10 +9,10 @@ _WIDE = ("W", "F")  # Unicode's East Asian Width (UAX #11)
 _NOTHING = ("Mn", "Me", "Cf")  # marks over others, and joiners
 
 
-def columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """Return the columns that text takes.
 
-    >>> columns("wave"), columns("挥手"), columns("e\u0301")
+    >>> columns_of("wave"), columns_of("挥手"), columns_of("e\u0301")
     (4, 4, 1)
     """
     return len(text) if text.isascii() else sum(map(_columns, text))
@@ -24,7 +24,7 @@ def fit(text: str, most: int) -> str:
     >>> fit("挥手告别", 6), fit("wave", 4)
     ('挥手…', 'wave')
     """
-    return text if columns(text) <= most else head(text, most - 1) + "…"
+    return text if columns_of(text) <= most else head(text, most - 1) + "…"
 
 
 def head(text: str, most: int) -> str:
@@ -53,7 +53,7 @@ def tail(text: str, most: int) -> str:
 
 def left(text: str, most: int) -> str:
     """Return text with spaces after it up to so many columns."""
-    return text + " " * (most - columns(text))
+    return text + " " * (most - columns_of(text))
 
 
 def wrap(text: str, most: int) -> list[str]:
@@ -67,7 +67,7 @@ def wrap(text: str, most: int) -> list[str]:
     lines, line = list[str](), ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
-        if columns(joined) <= most:
+        if columns_of(joined) <= most:
             line = joined
             continue
         lines += [line] if line else []
@@ -77,7 +77,7 @@ def wrap(text: str, most: int) -> list[str]:
 
 
 def _pieces(word: str, most: int) -> Iterator[str]:
-    while columns(word) > most:
+    while columns_of(word) > most:
         piece = head(word, most) or word[0]
         yield piece
         word = word[len(piece) :]

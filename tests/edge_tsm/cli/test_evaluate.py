@@ -19,6 +19,7 @@ from edge_tsm.data.clips import Sample
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.evaluation.journal import Outcome
 from edge_tsm.evaluation.views import ViewProtocol
+from edge_tsm.system.width import columns_of
 from tests.helpers.command import edge_tsm
 from tests.helpers.videos import write_video
 
@@ -89,16 +90,16 @@ def test_tables_fit_eighty_columns_whatever_the_names(
     classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    columns = tuple(f"a bundle with a very long name {i}{m}" for i in "12" for m in ("", " voting"))
+    columns = tuple(f"一个名字很长的模型 of ours {i}{m}" for i in "12" for m in ("", " voting"))
     rows = np.eye(classes, dtype=np.float32)
     outcomes = [
         Outcome(Sample(Path(str(i)), i, str(i)), dict.fromkeys(columns, row))
         for i, row in enumerate(rows)
     ]
-    labels = tuple(f"class {i} with a long name as well" for i in range(classes))
+    labels = tuple(f"类别 {i} 有一个很长很长的名字 as well" for i in range(classes))
     found = Evaluation(labels, columns, tuple(outcomes), ViewProtocol(methods=("video", "voting")))
     lines = list(as_text(found))
-    assert max(map(len, lines)) <= 80
+    assert max(map(columns_of, lines)) <= 80
     assert any("100.0 %" in line for line in lines)
     assert ("lowest of 400 classes" in "\n".join(lines)) == (classes == 400)
 
