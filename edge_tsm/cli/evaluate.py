@@ -13,7 +13,7 @@ import click
 import cloup
 
 from edge_tsm.cli.lists import LIST_OPTIONS, as_read
-from edge_tsm.cli.options import Decorator, collect, runtime_options
+from edge_tsm.cli.options import ADDRESS, Decorator, collect, fetched, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.checks import check_files
@@ -117,14 +117,12 @@ Examples:
 
 
 @cloup.command("evaluate", epilog=_EXAMPLES)
-@click.argument(
-    "paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=ADDRESS)
 @cloup.option_group("Clips and protocol", *_CLIPS)
 @cloup.option_group("Models", *_MODELS)
 @cloup.option_group("Output", *_OUTPUT)
 @runtime_options
-def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
+def evaluate_command(paths: Sequence[str | Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
     LIST has lines `path class` or `path frames class` in any usual dialect (docs/tables.md), or is
@@ -141,7 +139,8 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """
     runtime = collect(arguments)
     given = _Given(**arguments)
-    *bundles, listed = paths
+    *addresses, last = paths
+    bundles, listed = list(map(fetched, addresses)), Path(last)
     check_inputs(bundles, listed)
     files = given.files()
     files.check(listed)

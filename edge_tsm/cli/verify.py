@@ -8,7 +8,7 @@ from typing import Any
 import click
 import cloup
 
-from edge_tsm.cli.options import collect, runtime_options
+from edge_tsm.cli.options import ADDRESS, collect, fetched, runtime_options
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, VerificationError
 from edge_tsm.system.printable import printable
@@ -16,15 +16,15 @@ from edge_tsm.system.width import columns_of, left
 
 
 @cloup.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("address", metavar="BUNDLE", type=ADDRESS)
 @runtime_options
-def verify(bundle: Path, engine: str | None, **arguments: Any) -> None:
+def verify(address: str | Path, engine: str | None, **arguments: Any) -> None:
     """Replay the golden clips of BUNDLE on this machine, with every artifact it can run.
 
     agree: within the tolerance proven at conversion. drifted: the same top-1, other logits.
     broken: other answers, or a damaged file. Only agreement on all of them exits with 0.
     """
-    options = collect(arguments)
+    options, bundle = collect(arguments), fetched(address)
     replays = verify_bundle(bundle, options, engine=engine)
     names = [printable(replay.variant.file.path) for replay in replays]
     width = max(map(columns_of, names))
