@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints import Checkpoint, read_checkpoint
+from converters.checkpoints.released import Recognized, recognize
+from converters.facts import Fact
 from converters.recipe import Options, Recipe, resolve
 from edge_tsm.bundle.addresses import fetch_checkpoint, parse_address
 from edge_tsm.errors import HubError
@@ -43,7 +45,23 @@ def plan(checkpoint: Path, options: Options) -> Plan:
     """
     online = options.online or options.force_online
     read = read_checkpoint(checkpoint, options.kind, online=online, weights=options.weights)
-    return Plan(read, resolve(read.topology, options))
+    recipe = resolve(read.topology, options)
+    return Plan(read, _compared(recipe, recognize(read.path, read.sha256, recipe.classes)))
+
+
+def _compared(recipe: Recipe, found: Recognized) -> Recipe:
+    """Add to a recipe which published checkpoint it is of, and what goes otherwise than there."""
+    warnings, release = [*recipe.warnings, *found.warnings], found.release
+    if release is None:
+        return replace(recipe, warnings=warnings)
+    # With an interval they are those of a pathway, which not all networks count by.
+    if not release.interval and release.frames != str(recipe.segments):
+        warnings.append(
+            f"its published accuracy, {release.accuracy}, is of {release.frames} frames; this is "
+            f"{recipe.segments} (--segments {release.frames})"
+        )
+    fact = Fact(f"{release.code_base} {release.network}, {release.accuracy}", found.by)
+    return replace(recipe, facts=replace(recipe.facts, published=fact), warnings=warnings)
 
 
 def default_bundle(checkpoint: Path) -> Path:
