@@ -10,7 +10,7 @@ import logging
 import shutil
 import subprocess
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import ImageFont
@@ -75,11 +75,11 @@ def _candidates(letters: frozenset[str]) -> tuple[tuple[Path, int], ...]:
 
 
 def _listed(letters: frozenset[str]) -> Iterator[tuple[Path, int]]:
-    """Yield what fontconfig knows to have all of them."""
+    """Yield what fontconfig knows to have all of them, plain ones and those for Chinese first."""
     if (program := shutil.which("fc-list")) is None:
         return
     charset = " ".join(f"{ord(letter):x}" for letter in sorted(letters))
-    form = "%{file}\\t%{index}\\n"
+    form = "%{weight}\\t%{family}\\t%{index}\\t%{file}\\n"
     command = [program, f":charset={charset}:scalable=true", "--format", form]
     try:
         done = subprocess.run(
@@ -87,10 +87,16 @@ def _listed(letters: frozenset[str]) -> Iterator[tuple[Path, int]]:
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return
-    for line in sorted(done.stdout.splitlines()):
-        path, _, face = line.rpartition("\t")
+    found = [line.split("\t", 3) for line in done.stdout.splitlines()]
+    for _, _, face, path in sorted((f for f in found if len(f) == 4), key=_liking):
         if face.isdecimal() and int(face) < 1 << 16:  # higher ones are variations of a face
             yield Path(path), int(face)
+
+
+def _liking(fields: Sequence[str]) -> tuple[bool, ...]:
+    """Return what a font is not: by it the best come first."""
+    weight, family, _, _ = fields
+    return weight not in ("80", "100"), "Mono" in family, "Sans" not in family, " SC" not in family
 
 
 @functools.lru_cache(16)

@@ -72,7 +72,13 @@ def test_a_font_of_the_system_draws_what_pillow_s_own_lacks(
 ) -> None:
     rows, none = (("\n".join(pair * 8)) for pair in (["AAAA", "5555"], ["FFFF", "FFFF"]))
     (tmp_path / "zh.bdf").write_text(_BDF.format(rows=rows, none=none))
-    listing(tmp_path, monkeypatch, f"{tmp_path}/broken.ttf\\t0", f"{tmp_path}/zh.bdf\\t0", "junk")
+    listed = (
+        f"200\\tNoto Sans SC\\t0\\t{tmp_path}/bold.ttf",
+        f"80\\tWenQuanYi\\t0\\t{tmp_path}/zh.bdf",
+        f"80\\tNoto Sans SC\\t2\\t{tmp_path}/broken.ttf",
+    )
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    listing(tmp_path, monkeypatch, *listed, "junk")
     font = fonts.font_for("打", 16)
     assert getattr(font, "path", None) == str(tmp_path / "zh.bdf")
     picture = Image.new("L", (16, 16))
