@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -257,8 +257,11 @@ def _folder(target: Path) -> Iterator[Path]:
     try:
         yield folder
         shutil.rmtree(folder / ".cache", ignore_errors=True)
-        with suppress(FileExistsError):  # another process was faster
+        try:
             folder.rename(target)
+        except OSError as error:
+            if not target.is_dir():  # by another process, which was faster
+                raise HubError(f"{target}: cannot be kept ({error.strerror})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -90,7 +90,7 @@ def collect(arguments: dict[str, Any]) -> RuntimeOptions:
     return RuntimeOptions(**{name: arguments.pop(name) for name in names})
 
 
-class Address(click.Path):
+class _AddressOrPath(click.Path):
     """A path, or the address of a model, which stays text: a path would lose its slashes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -100,7 +100,7 @@ class Address(click.Path):
         return super().convert(value, param, ctx)
 
 
-ADDRESS = Address(path_type=Path)
+ADDRESS = _AddressOrPath(path_type=Path)
 
 
 def fetched(bundle: str | Path) -> Path:

@@ -138,6 +138,8 @@ Examples:
 # The list of sources is the table's: a scheme that is added there is in the help.
 _HELP = """Classify videos, cameras and streams with BUNDLE (default: the only one here).
 
+BUNDLE may be hf://ORG/NAME[@REVISION], which is downloaded once.
+
 A file gives one answer, on frames spread over all of it. A camera gives one every --every
 seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card says so) steps on
 a frame --fps times a second instead, and needs no window.

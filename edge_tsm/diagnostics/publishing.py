@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_tsm.bundle.addresses import RULES_FILE, parse_address, store_of
+from edge_tsm.bundle.addresses import RULES_FILE, Address, parse_address, store_of
 from edge_tsm.bundle.card import CARD_FILE, GOLDEN_FILE, Card
 from edge_tsm.bundle.modelcard import Accuracy, model_card
 from edge_tsm.diagnostics.verify import Status, verify_bundle
@@ -31,10 +31,11 @@ def prepare(
     """Check a bundle on this machine and write its README.
 
     Raises:
-        InputError: a license that is no identifier.
+        InputError: a license that is no identifier, or no address to publish at.
         CardError: not a bundle, or (`DamageError`) a damaged one.
         VerificationError: an artifact does not answer here as at conversion.
     """
+    _place(address)
     card = Card.read(bundle)
     readme = model_card(card, address, license_id, accuracies)
     for replay in verify_bundle(bundle):
@@ -52,13 +53,18 @@ def publish(publication: Publication, address: str, *, private: bool = False) ->
     """Upload a bundle; return the URL to look at.
 
     Raises:
-        InputError: no address, or one of a single file.
+        InputError: no address to publish at.
         HubError: it is refused, or nobody answers.
     """
-    place = parse_address(address)
-    if place is None or place.file:
-        raise InputError(f"{address} is no address to publish at: write hf://ORG/NAME[@BRANCH]")
+    place = _place(address)
     with tempfile.TemporaryDirectory() as folder:
         readme = Path(folder) / README
         readme.write_text(publication.readme, encoding="utf-8")
         return store_of(place).upload(place, {**publication.files, README: readme}, private=private)
+
+
+def _place(address: str) -> Address:
+    place = parse_address(address)
+    if place is None or place.file:
+        raise InputError(f"{address} is no address to publish at: write hf://ORG/NAME[@BRANCH]")
+    return place

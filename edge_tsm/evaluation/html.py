@@ -21,6 +21,7 @@ from edge_tsm.evaluation.journal import Outcome
 from edge_tsm.evaluation.page import Clip, Clips, Figure, Part, Section, Table, Text, render
 from edge_tsm.evaluation.stills import stills
 from edge_tsm.inference.postprocess import probabilities
+from edge_tsm.system.printable import printable
 from edge_tsm.system.width import fit
 
 WORST_CLIPS, MOST_PAIRS, MOST_UNREAD = 12, 25, 50
@@ -35,7 +36,7 @@ def as_html(evaluation: Evaluation, models: Mapping[str, str]) -> str:
 class _Report:
     def __init__(self, evaluation: Evaluation, models: Mapping[str, str]) -> None:
         self._of, self._models = evaluation, models
-        self._labels = [fit(label, LABEL_COLUMNS) for label in evaluation.labels]
+        self._labels = [fit(printable(label), LABEL_COLUMNS) for label in evaluation.labels]
 
     def page(self) -> str:
         names = ", ".join(self._models)

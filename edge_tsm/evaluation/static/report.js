@@ -14,7 +14,7 @@ for (const table of document.querySelectorAll("table")) {
       const sign = order === "ascending" ? 1 : -1;
       const key = (row) => row.cells[index].textContent;
       const compare = (a, b) => {
-        if (!numeric) return sign * a.localeCompare(b);
+        if (!numeric) return sign * a.localeCompare(b, undefined, { numeric: true });
         const [x, y] = [number(a), number(b)];
         if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
         return sign * (x - y);
