@@ -35,7 +35,7 @@ from converters.quantization.evidence import weigh
 from converters.quantization.holdout import Assessment, Holdout, Original, compare_speed
 from converters.quantization.int8 import Int8, Quantizer
 from converters.recipe import Options
-from converters.report import Report, Step
+from converters.report import Report, Step, write_report
 from converters.verification.clips import Clips, generated_clip, random_clips, real_clips
 from converters.verification.online import OnlineReference
 from converters.verification.reference import Check, Reference
@@ -454,7 +454,7 @@ class _Builder:
             assessments=self._assessments,
             float_layers=self._float_layers,
         )
-        report.write(self._folder, self._card)
+        write_report(report, self._folder, self._card)
         (self._folder / CARD_FILE).write_text(self._card.to_json() + "\n", encoding="utf-8")
 
     def _verification(self) -> dict[str, Verification]:

@@ -31,7 +31,7 @@ from edge_tsm.errors import ConversionError, EdgeTsmError
 from edge_tsm.system.files import umask
 
 _BUNDLE_FILE = re.compile(
-    r"^(card\.json|golden\.npz|report\.(json|md|png)|rules\.toml|model\.([\w.]+))$"
+    r"^(card\.json|golden\.npz|report\.(json|md|html|png)|rules\.toml|model\.([\w.]+))$"
 )
 
 

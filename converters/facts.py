@@ -94,7 +94,8 @@ class Facts:
 
     `own` are those that only the network's family has, by the name under which they are shown. From
     `mode` on, facts of the online form only. `resize` and `labels` are descriptions, `weights` is
-    where in the file the network lies.
+    where in the file the network lies,
+    `published` which of others' published checkpoints it is.
     """
 
     format: Fact[str]
@@ -116,6 +117,7 @@ class Facts:
     mode: Fact[str] | None = None
     fps: Fact[float] | None = None
     horizon: Fact[int] | None = None
+    published: Fact[str] | None = None
 
     def rows(self) -> list[tuple[str, Fact[Any]]]:
         """Return the known facts under the names by which tables and the card show them."""
@@ -129,7 +131,7 @@ class Facts:
         return rows
 
 
-_SHOWN = {"dynamic_batch": "dynamic batch"}
+_SHOWN = {"dynamic_batch": "dynamic batch", "published": "published as"}
 
 
 def given(value: T | None, source: str) -> Fact[T] | None:

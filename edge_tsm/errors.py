@@ -89,6 +89,23 @@ class SinkError(EdgeTsmError, OSError):
     exit_code = 6
 
 
+class HubError(EdgeTsmError, OSError):
+    """A model cannot be downloaded or published.
+
+    `unreachable` says that nobody answered, so that it may be another time.
+
+    >>> error = HubError("hf://org/name: no answer", unreachable=True)
+    >>> issubclass(HubError, OSError), error.unreachable, error.exit_code
+    (True, True, 14)
+    """
+
+    exit_code = 14
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
+
+
 class ConversionError(EdgeTsmError, RuntimeError):
     """A checkpoint could not be turned into a bundle.
 

@@ -33,7 +33,7 @@ def store(run: Path, form: str) -> None:
     halved = {k: v.half() if v.is_floating_point() else v for k, v in outer["state_dict"].items()}
     torch.save(outer | {"state_dict": halved}, CHECKPOINTS[form])
     for stage in run.parent.glob(run.name.replace("224px", "[0-9]*px")):
-        for name in ("log.csv", "curves.png"):
+        for name in ("log.csv", "curves.svg"):
             shutil.copy(stage / name, HERE / f"{stage.name}.{name}")
 
 

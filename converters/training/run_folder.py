@@ -100,7 +100,7 @@ class RunFolder:
         }
 
     def _describe(self, trainer: Trainer) -> None:
-        """Write labels.txt, args.txt, log.csv and curves.png."""
+        """Write labels.txt, args.txt, log.csv and curves.svg."""
         with whole_file(self.path / "labels.txt") as path:
             path.write_text("".join(f"{name}\n" for name in self.labels), encoding="utf-8")
         known = {
@@ -136,8 +136,8 @@ class RunFolder:
             },
             self.path.name,
         )
-        with whole_file(self.path / "curves.png") as path:
-            chart.save(path)
+        with whole_file(self.path / "curves.svg") as path:
+            path.write_text(chart.markup(), encoding="utf-8")
 
 
 def run_name(dataset: str, network: FrameNetwork, shift: Shift, epochs: int) -> str:

@@ -29,7 +29,7 @@ def checked(bundle: Path, file: File, *, first: bool = False) -> Iterator[None]:
         CardError: the artifact reads files that the card does not list.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="edge-tsm checksum") as pool:
-        check = pool.submit(_check, bundle, file)
+        check = pool.submit(check_files, bundle, file)
         try:
             if first:
                 check.result()
@@ -63,7 +63,12 @@ def _listed(path: Path) -> File | None:
         return None
 
 
-def _check(bundle: Path, file: File) -> None:
+def check_files(bundle: Path, file: File) -> None:
+    """Compare an artifact and its parts with the card's checksums.
+
+    Raises:
+        DamageError: one is missing, or another.
+    """
     for name, expected in {file.path: file.sha256, **file.parts}.items():
         path = bundle / name
         try:

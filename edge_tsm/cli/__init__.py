@@ -20,6 +20,7 @@ from edge_tsm.cli.evaluate import evaluate_command
 from edge_tsm.cli.frames import frames
 from edge_tsm.cli.health import health
 from edge_tsm.cli.info import info
+from edge_tsm.cli.push import push
 from edge_tsm.cli.run import run
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
@@ -92,6 +93,6 @@ def main(debug: bool) -> None:
 
 
 main.section("Answers", demo, run, config_command)
-main.section("Models", convert, info, verify, bench)
+main.section("Models", convert, info, verify, bench, push)
 main.section("Data", frames, evaluate_command)
 main.section("This machine", doctor, health)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import cloup
 
-from edge_tsm.cli.options import engine_option, find_bundle, threads_option
+from edge_tsm.cli.options import ADDRESS, engine_option, find_bundle, threads_option
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.diagnostics.benchmark import (
@@ -31,7 +31,7 @@ HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golde
 
 
 @cloup.command()
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=ADDRESS)
 @click.option("--device", help="Only this device. [default: all of this machine]")
 @click.option("--variant", help="Only this file of the bundle, in this process.")
 @threads_option
@@ -39,7 +39,7 @@ HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golde
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of the table.")
 @engine_option
 def bench(
-    bundle: Path | None, threads: int | None, runs: int, as_json: bool, **selected: Any
+    bundle: str | Path | None, threads: int | None, runs: int, as_json: bool, **selected: Any
 ) -> None:
     """Time every artifact of BUNDLE on every device of this machine.
 
@@ -47,8 +47,8 @@ def bench(
     process's highest; golden: do answers to the golden clips agree with those at conversion? Not
     proven: int8 judged on too few clips, which runs by --variant only.
     """
-    bundle, selection = find_bundle(bundle), Selection(**selected)
-    jobs = select(bundle, selection, threads=threads, runs=runs)
+    found, selection = find_bundle(bundle), Selection(**selected)
+    jobs = select(found, selection, threads=threads, runs=runs)
     rows = list(map(measure, jobs) if selection.variant else _apart(jobs))
     if as_json:
         click.echo(to_json(list(map(asdict, rows)), indent=1))
@@ -56,7 +56,7 @@ def bench(
         click.echo("\n".join(layout([HEAD, *map(_line, rows)])))
     failed = [row for row in rows if isinstance(row, Failed)]
     if len(failed) == len(rows):
-        raise BackendError(f"no artifact of {bundle} runs here: {failed[0].error}")
+        raise BackendError(f"no artifact of {found} runs here: {failed[0].error}")
 
 
 def _apart(jobs: Sequence[Job]) -> Iterator[Row]:

@@ -14,7 +14,8 @@ import click
 import cloup
 
 from edge_tsm.cli.int8 import INT8_OPTIONS
-from edge_tsm.cli.options import Decorator
+from edge_tsm.cli.messages import messages_to_stderr
+from edge_tsm.cli.options import ADDRESS, Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, IncompleteError, InputError
 from edge_tsm.system.printable import printable, write_control
@@ -174,12 +175,12 @@ Examples:
 
 
 @cloup.command(epilog=_EXAMPLES)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("address", metavar="CHECKPOINT", type=ADDRESS)
 @cloup.option_group("What the weights cannot tell", *_CHECKPOINT)
 @cloup.option_group("Online form", *_ONLINE)
 @cloup.option_group("Int8", *INT8_OPTIONS)
 @cloup.option_group("The bundle", *_BUNDLE)
-def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
+def convert(address: str | Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 
     It is a file, or a model folder of Hugging Face's transformers (TimeSformer).
@@ -191,13 +192,15 @@ def convert(checkpoint: Path, output: Path | None, **given: Any) -> None:
     """
     try:
         from converters import build, plan
-        from converters.planning import default_bundle
+        from converters.planning import default_bundle, local_checkpoint
     except ImportError as error:
         raise ConversionError(
             f"converting needs {error.name or error}: pip install 'edge-tsm[convert]' "
             "(docs/install.md says how to get a torch without CUDA)"
         ) from error
     options, settings = _parse(given)
+    with messages_to_stderr():
+        checkpoint = local_checkpoint(address)
     planned = plan(checkpoint, options)
     _print_facts(planned.recipe)
     bundle = output or default_bundle(checkpoint)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import cloup
 
-from edge_tsm.cli.options import collect
+from edge_tsm.cli.options import ADDRESS, collect, fetched
 from edge_tsm.cli.table import layout
 from edge_tsm.diagnostics.doctor import check_bundle, examine
 from edge_tsm.system.jsontext import to_json
@@ -18,14 +18,16 @@ PROBLEM_CODE = 1
 
 
 @cloup.command()
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=ADDRESS)
 @click.option(
     "--device", default="cpu", show_default=True, help="Where BUNDLE's golden clips are replayed."
 )
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Where engines are kept.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of the findings.")
 @click.pass_context
-def doctor(ctx: click.Context, /, bundle: Path | None, as_json: bool, **arguments: Any) -> None:
+def doctor(
+    ctx: click.Context, /, bundle: str | Path | None, as_json: bool, **arguments: Any
+) -> None:
     """Check Python, OpenCV, engines, processor, cameras, cache, and BUNDLE.
 
     Each line is ok, warning or problem, with the remedy. A problem exits with 1.
@@ -33,7 +35,7 @@ def doctor(ctx: click.Context, /, bundle: Path | None, as_json: bool, **argument
     options = collect(arguments)
     findings = list(examine(options.cache_dir))
     if bundle is not None:
-        findings += check_bundle(bundle, options)
+        findings += check_bundle(fetched(bundle), options)
     if as_json:
         click.echo(to_json([asdict(finding) for finding in findings], indent=1))
     else:

@@ -13,13 +13,13 @@ import click
 import cloup
 
 from edge_tsm.cli.lists import LIST_OPTIONS, as_read
-from edge_tsm.cli.options import Decorator, collect, runtime_options
+from edge_tsm.cli.options import ADDRESS, Decorator, collect, fetched, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.checks import check_files
 from edge_tsm.data.clips import Dataset
 from edge_tsm.data.listing import Roles
-from edge_tsm.data.sets import SetDataset, read_sets
+from edge_tsm.data.sets import read_sets
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.evaluation.evaluate import Evaluation, evaluate
 from edge_tsm.evaluation.journal import Journal
@@ -94,9 +94,10 @@ _OUTPUT: tuple[Decorator, ...] = (
         "--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per clip."
     ),
     click.option(
-        "--charts",
+        "--html",
+        "html_file",
         type=click.Path(path_type=Path),
-        help="Folder for confusion and reliability pictures.",
+        help="Write a page: classes, confusions, calibration, worst clips.",
     ),
     click.option(
         "--results",
@@ -108,7 +109,7 @@ _OUTPUT: tuple[Decorator, ...] = (
 _EXAMPLES = """\b
 Examples:
   edge-tsm evaluate gestures.bundle val.txt
-  edge-tsm evaluate a.bundle b.bundle val.txt --method both --charts charts/
+  edge-tsm evaluate a.bundle b.bundle val.txt --method both --html report.html
   edge-tsm evaluate a.bundle/model.xml a.bundle/model.int8.xml val.txt
   edge-tsm evaluate x.bundle val.txt --clips 10 --crops 3 --average softmax
   edge-tsm evaluate timesformer.bundle val.txt --crops 3
@@ -116,14 +117,12 @@ Examples:
 
 
 @cloup.command("evaluate", epilog=_EXAMPLES)
-@click.argument(
-    "paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=ADDRESS)
 @cloup.option_group("Clips and protocol", *_CLIPS)
 @cloup.option_group("Models", *_MODELS)
 @cloup.option_group("Output", *_OUTPUT)
 @runtime_options
-def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
+def evaluate_command(paths: Sequence[str | Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.
 
     LIST has lines `path class` or `path frames class` in any usual dialect (docs/tables.md), or is
@@ -140,7 +139,8 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     """
     runtime = collect(arguments)
     given = _Given(**arguments)
-    *bundles, listed = paths
+    *addresses, last = paths
+    bundles, listed = list(map(fetched, addresses)), Path(last)
     check_inputs(bundles, listed)
     files = given.files()
     files.check(listed)
@@ -148,8 +148,6 @@ def evaluate_command(paths: Sequence[Path], **arguments: Any) -> None:
     dataset = read_sets(
         listed, root=given.root, columns=given.columns, first_class=given.first_class
     )
-    if given.charts and isinstance(dataset, SetDataset):
-        raise InputError(f"{listed}: clips have several classes, which --charts cannot show")
     with open_models(
         short_names(bundles), options=runtime, engine=given.engine, variant=given.variant
     ) as models:
@@ -180,7 +178,7 @@ class _Given:
     weights: str | None
     json_file: Path | None
     csv_file: Path | None
-    charts: Path | None
+    html_file: Path | None
     results_file: Path | None
     workers: int | None
     columns: Roles | None
@@ -192,7 +190,7 @@ class _Given:
         return ViewProtocol(self.sampling, int(self.crops), self.average, methods, self.clips)
 
     def files(self) -> OutputFiles:
-        return OutputFiles(self.json_file, self.csv_file, self.charts, self.results_file)
+        return OutputFiles(self.json_file, self.csv_file, self.html_file, self.results_file)
 
 
 def _evaluate(models: dict[str, OpenModel], dataset: Dataset, given: _Given) -> Evaluation:

@@ -9,15 +9,16 @@ import click
 import cloup
 
 from edge_tsm.bundle.card import Card, Sampling
+from edge_tsm.cli.options import ADDRESS, fetched
 from edge_tsm.cli.table import layout
 
 
 @cloup.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=ADDRESS)
 @click.option("--json", "as_json", is_flag=True, help="The card as it is.")
-def info(bundle: Path, as_json: bool) -> None:
+def info(bundle: str | Path, as_json: bool) -> None:
     """Print the card of BUNDLE."""
-    card = Card.read(bundle)
+    card = Card.read(fetched(bundle))
     if as_json:
         click.echo(card.to_json())
         return

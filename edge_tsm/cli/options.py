@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import cloup
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, find_engine
 from edge_tsm.bundle.card import CARD_FILE
+from edge_tsm.cli.messages import Messages, messages_to_stderr
 from edge_tsm.errors import CardError
+from edge_tsm.inference.loading import local_bundle
 from edge_tsm.system.printable import printable
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -86,14 +90,39 @@ def collect(arguments: dict[str, Any]) -> RuntimeOptions:
     return RuntimeOptions(**{name: arguments.pop(name) for name in names})
 
 
-def find_bundle(bundle: Path | None) -> Path:
+class _AddressOrPath(click.Path):
+    """A path, or the address of a model, which stays text: a path would lose its slashes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path or a str."""
+        if isinstance(value, str) and "://" in value:
+            return value
+        return super().convert(value, param, ctx)
+
+
+ADDRESS = _AddressOrPath(path_type=Path)
+
+
+def fetched(bundle: str | Path) -> Path:
+    """Return where a bundle is on this machine; what is elsewhere is downloaded, and that is told.
+
+    Raises:
+        HubError: it cannot be downloaded.
+    """
+    shown = any(isinstance(h, Messages) for h in logging.getLogger("edge_tsm").handlers)
+    with nullcontext() if shown else messages_to_stderr():
+        return local_bundle(bundle)
+
+
+def find_bundle(bundle: str | Path | None) -> Path:
     """Return the bundle named, or the only one in the current folder, and say so.
 
     Raises:
         CardError: none or several there.
+        HubError: it is elsewhere, and cannot be downloaded.
     """
     if bundle is not None:
-        return bundle
+        return fetched(bundle)
     if Path(CARD_FILE).is_file():
         return Path()
     found = sorted(card.parent for card in Path().glob(f"*/{CARD_FILE}"))

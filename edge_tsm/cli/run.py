@@ -20,7 +20,7 @@ from edge_tsm import __version__
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import Decorator, collect, find_bundle, grouped, runtime_options
+from edge_tsm.cli.options import ADDRESS, Decorator, collect, find_bundle, grouped, runtime_options
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
 from edge_tsm.cli.page import PageOptions, page_options
 from edge_tsm.cli.progress import Progress
@@ -139,6 +139,8 @@ Examples:
 # The list of sources is the table's: a scheme that is added there is in the help.
 _HELP = """Classify videos, cameras and streams with BUNDLE (default: the only one here).
 
+BUNDLE may be hf://ORG/NAME[@REVISION], which is downloaded once.
+
 A file gives one answer, on frames spread over all of it. A camera gives one every --every
 seconds, on the last --window seconds; Ctrl-C ends it. An online model (the card says so) steps on
 a frame --fps times a second instead, and needs no window.
@@ -168,7 +170,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cloup.command(help=_HELP, epilog=_EXAMPLES)
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=ADDRESS)
 @input_options
 @pace_options
 @output_options
@@ -178,12 +180,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @cloup.option_group("Model", _VARIANT)
 @model_options
 @grouped("options", RunOptions, ())
-def run(bundle: Path | None, options: RunOptions) -> None:
+def run(bundle: str | Path | None, options: RunOptions) -> None:
     """Classify what the options name; see `classify`."""
     classify(bundle, options)
 
 
-def classify(bundle: Path | None, options: RunOptions) -> None:
+def classify(address: str | Path | None, options: RunOptions) -> None:
     """Do what `run` does.
 
     Raises:
@@ -200,7 +202,7 @@ def classify(bundle: Path | None, options: RunOptions) -> None:
         if not (live := any(source.live for source in sources.values())):
             _check_replaced(outputs)
         page = options.page.open(stack)
-        bundle = find_bundle(bundle)
+        bundle = find_bundle(address)
         recognizer = stack.enter_context(
             load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,9 +11,10 @@ from edge_tsm.cli.table import layout
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.evaluation.metrics import Figures, SetFigures
 from edge_tsm.evaluation.views import column_name
+from edge_tsm.system.width import columns_of, head, tail, wrap
 
 MOST_CLASSES, LOWEST_CLASSES = 20, 10
-NAME_CHARS = 24
+NAME_COLUMNS = 24
 MOST_FAILURES = 10
 
 
@@ -60,7 +60,7 @@ def _sets(found: dict[str, SetFigures]) -> list[str]:
 
 def _precisions(evaluation: Evaluation) -> Iterator[str]:
     """Yield the average precision of each class that has clips, or with many of the lowest."""
-    columns = _fitting(list(evaluation.columns), NAME_CHARS + len("  clips"))
+    columns = _fitting(list(evaluation.columns), NAME_COLUMNS + len("  clips"))
     found = [evaluation.set_figures(name) for name in columns]
     shown = np.flatnonzero(found[0].having)
     if len(shown) > MOST_CLASSES:
@@ -70,7 +70,7 @@ def _precisions(evaluation: Evaluation) -> Iterator[str]:
     rows = [("class: average precision", "clips", *map(_short, columns))]
     for i in shown:
         shares = [_percent(float(f.precisions[i])) for f in found]
-        rows.append((evaluation.labels[i][:NAME_CHARS], str(found[0].having[i]), *shares))
+        rows.append((head(evaluation.labels[i], NAME_COLUMNS), str(found[0].having[i]), *shares))
     yield from layout(rows)
 
 
@@ -97,12 +97,12 @@ def _gains(evaluation: Evaluation) -> Iterator[str]:
                 f"(right only as video {(video & ~still).sum()}, "
                 f"only by voting {(still & ~video).sum()})"
             )
-            yield from textwrap.wrap(gain, _terminal_chars())
+            yield from wrap(gain, _terminal_columns())
 
 
 def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[str]:
     """Yield each class, or with many the worst by the first column."""
-    columns = _fitting(list(found), NAME_CHARS + len("  clips"))
+    columns = _fitting(list(found), NAME_COLUMNS + len("  clips"))
     confusions = [found[name].confusion for name in columns]
     clips = confusions[0].sum(1)
     right = np.stack([c.diagonal() for c in confusions])
@@ -116,7 +116,7 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
     for i in shown:
         shares = [_percent(k / clips[i]) for k in right[:, i]]
         rows.append((evaluation.labels[i], str(clips[i]), *shares))
-    yield from layout([(row[0][:NAME_CHARS], *row[1:]) for row in rows])
+    yield from layout([(head(row[0], NAME_COLUMNS), *row[1:]) for row in rows])
     if rest:
         yield rest
     if len(found) > len(columns):
@@ -125,16 +125,16 @@ def _per_class(evaluation: Evaluation, found: dict[str, Figures]) -> Iterator[st
 
 def _short(name: str) -> str:
     """Cut a long name at its start: artifact and method stand at its end."""
-    return name if len(name) <= NAME_CHARS else "…" + name[1 - NAME_CHARS :]
+    return name if columns_of(name) <= NAME_COLUMNS else "…" + tail(name, NAME_COLUMNS - 1)
 
 
 def _fitting(names: list[str], used: int) -> list[str]:
     """Return the first names, at least one, that fit beside `used` characters."""
-    ends = np.cumsum([len(_short(name)) + 2 for name in names]) + used
-    return names[: max(1, int((ends <= _terminal_chars()).sum()))]
+    ends = np.cumsum([columns_of(_short(name)) + 2 for name in names]) + used
+    return names[: max(1, int((ends <= _terminal_columns()).sum()))]
 
 
-def _terminal_chars() -> int:
+def _terminal_columns() -> int:
     return shutil.get_terminal_size().columns
 
 

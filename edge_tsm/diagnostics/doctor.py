@@ -20,7 +20,7 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.diagnostics.verify import Replay, Status, listed_variants, verify_variant
 from edge_tsm.errors import BackendError, CardError
-from edge_tsm.inference.variants import CACHE_VARIABLE
+from edge_tsm.system.cache import CACHE_VARIABLE
 from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
 
 Severity = Literal["ok", "warning", "problem"]

@@ -1,3 +1,16 @@
-"""How good a model's answers are: protocols, metrics, journals, charts."""
+"""How good a model's answers are: protocols, metrics, journals, reports."""
 
-__all__ = ["charts", "evaluate", "journal", "metrics", "models", "output", "prefetch", "views"]
+__all__ = [
+    "charts",
+    "evaluate",
+    "html",
+    "journal",
+    "metrics",
+    "models",
+    "output",
+    "page",
+    "prefetch",
+    "stills",
+    "svg",
+    "views",
+]

@@ -1,23 +1,21 @@
-"""The files that an evaluation leaves: JSON, CSV, charts, and the journal it goes on from."""
+"""The files that an evaluation leaves: JSON, CSV, a page, and the journal it goes on from."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL.Image import Image
 
 from edge_tsm.bundle.card import CARD_FILE
 from edge_tsm.data.sets import classes_of
 from edge_tsm.datatypes import ON
 from edge_tsm.errors import InputError, SinkError
-from edge_tsm.evaluation.charts import confusion_chart, reliability_chart
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.inference.postprocess import probabilities
 from edge_tsm.system.files import whole_file
@@ -26,11 +24,11 @@ from edge_tsm.system.jsontext import to_json
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Where to write an evaluation; None: not. `charts` is a folder."""
+    """Where to write an evaluation; None: not."""
 
     json: Path | None = None
     csv: Path | None = None
-    charts: Path | None = None
+    html: Path | None = None
     journal: Path | None = None
 
     def check(self, dataset: Path) -> None:
@@ -38,10 +36,11 @@ class OutputFiles:
 
         Raises:
             SinkError: names the path, which may not be the `dataset` either.
+            InputError: a page is asked for, and what writes it is not installed.
         """
-        if self.charts and self.charts.exists() and not self.charts.is_dir():
-            raise SinkError(f"{self.charts} is a file; --charts takes a folder")
-        for path in filter(None, (self.json, self.csv, self.journal)):
+        if self.html and find_spec("jinja2") is None:
+            raise InputError("--html needs jinja2: pip install 'edge-tsm[report]'")
+        for path in filter(None, (self.json, self.csv, self.html, self.journal)):
             if path.is_dir() or not path.parent.is_dir():
                 raise SinkError(f"{path} cannot be written: a folder, or in none that exists")
             if path.exists() and dataset.exists() and path.samefile(dataset):
@@ -57,11 +56,10 @@ class OutputFiles:
             _write(self.json, as_json(evaluation, models).encode())
         if self.csv:
             _write(self.csv, as_csv(evaluation).encode())
-        if self.charts:
-            for name, picture in charts(evaluation):
-                encoded = io.BytesIO()
-                picture.save(encoded, "PNG")
-                _write(self.charts / name, encoded.getvalue())
+        if self.html:
+            from edge_tsm.evaluation.html import as_html
+
+            _write(self.html, as_html(evaluation, models).encode())
 
 
 def check_inputs(bundles: Sequence[Path], dataset: Path) -> None:
@@ -141,27 +139,7 @@ def _names(classes: Sequence[int], labels: Sequence[str]) -> str:
     return "|".join(labels[i] for i in classes)
 
 
-def charts(evaluation: Evaluation) -> Iterator[tuple[str, Image]]:
-    """Yield the file name and the picture of every chart, two per column.
-
-    Raises:
-        InputError: clips with several classes, which no chart here shows.
-    """
-    if not evaluation.exclusive:
-        raise InputError("clips have several classes, which confusion charts cannot show")
-    for column in evaluation.columns:
-        name, figures = re.sub(r"[^\w.-]+", "-", column), evaluation.figures(column)
-        title = f"{column}: {figures.correct} of {figures.clips} right"
-        confusion = confusion_chart(figures.confusion, evaluation.labels, title)
-        yield f"{name}.confusion.png", confusion
-        yield f"{name}.reliability.png", reliability_chart(figures.bins, figures.ece, column)
-
-
 def _write(path: Path, data: bytes) -> None:
     """Write a whole file or none."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path.parent}: cannot be made ({error.strerror})") from error
     with whole_file(path) as temporary:
         temporary.write_bytes(data)

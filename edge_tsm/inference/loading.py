@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
+from edge_tsm.bundle.addresses import fetch_bundle, parse_address
 from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.bundle.integrity import checked, checked_single
@@ -39,7 +40,7 @@ def load(
     cache. What is not proven (int8 judged on too few clips) is taken by name only.
 
     Args:
-        path: the bundle or artifact.
+        path: the bundle or artifact; `hf://ORG/NAME[@REVISION]` is downloaded (`local_bundle`).
         engine: onnxruntime, openvino, mnn or one that another package brings; by default all
             installed ones of edge-tsm that serve the device.
         options: device, threads, precision, cache folder.
@@ -51,13 +52,14 @@ def load(
         BackendError: engine or device not available, or the file is refused.
         VerificationError: no artifact answers the golden clips here; one that is asked for by
             `variant` runs all the same.
+        HubError: a model that is elsewhere cannot be downloaded.
 
     >>> from edge_tsm import demo
     >>> with load(demo.bundle(), options=RuntimeOptions(threads=1)) as recognizer:
     ...     recognizer.card.name
     'demo'
     """
-    path, options = Path(path), options or RuntimeOptions()
+    path, options = local_bundle(path), options or RuntimeOptions()
     if path.is_dir():
         card = Card.read(path)
         found = variants(card, path, candidates(options.device, engine), options.device)
@@ -65,6 +67,32 @@ def load(
             return open_variant(path, card, named(found, variant), options)
         return _open_best(path, card, proven(found, where=path), options)
     return _open_file(path, engine, options)
+
+
+def local_bundle(path: str | Path) -> Path:
+    """Return where a bundle is on this machine: a path as it is, an address once downloaded.
+
+    What is downloaded is kept only if its files have the checksums of its card, and one of its
+    artifacts answers the golden clips here as at conversion.
+
+    Raises:
+        InputError: an address that is none.
+        HubError: it cannot be downloaded.
+        CardError, BackendError, VerificationError: it is no such bundle; see `load`.
+
+    >>> local_bundle("gestures.bundle").name
+    'gestures.bundle'
+    """
+    address = parse_address(path)
+    return Path(path) if address is None else fetch_bundle(address, check=_prove)
+
+
+def _prove(bundle: Path) -> None:
+    """Refuse a bundle of which nothing answers here as at conversion."""
+    card, options = Card.read(bundle), RuntimeOptions()
+    found = variants(card, bundle, candidates(options.device, None), options.device)
+    able = proven(found, where=bundle)
+    Choice(card, options, able).remember(_fastest(bundle, card, able, options))
 
 
 def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:

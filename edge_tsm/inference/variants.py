@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from edge_tsm.backends import RuntimeOptions, engine, versions
 from edge_tsm.bundle.card import Card, File
 from edge_tsm.errors import CardError, SinkError
+from edge_tsm.system.cache import cache_folder
 from edge_tsm.system.files import whole_file
 from edge_tsm.system.machine import Processor, processor_identity
 
-CACHE_VARIABLE = "EDGE_TSM_CACHE"
 _log = logging.getLogger("edge_tsm")
 
 
@@ -95,7 +92,6 @@ class Choice:
     """
 
     def __init__(self, card: Card, options: RuntimeOptions, found: Sequence[Variant]) -> None:
-        cache = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
         known = {
             "card": asdict(card),
             "engines": versions(name for v in found for name in engine(v.engine).distributions),
@@ -104,7 +100,7 @@ class Choice:
             "variants": list(map(str, found)),
         }
         key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-        self._path = Path(cache) / "variants" / f"{key}.json"
+        self._path = cache_folder() / "variants" / f"{key}.json"
 
     def recall(self, found: Sequence[Variant]) -> Variant | None:
         """Return the remembered one of `found`, if there is one."""

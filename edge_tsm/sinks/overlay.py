@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image as PilImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from edge_tsm.datatypes import Decision, Image, Prediction
+from edge_tsm.system.fonts import font_for
+from edge_tsm.system.width import fit
 
 Fill = tuple[int, int, int, int]  # red, green, blue, opacity
 _RAW: Fill = (40, 110, 60, 200)
 _ACTION: Fill = (190, 100, 20, 220)
+_WHITE: Fill = (255, 255, 255, 255)
 _MOST_ACTIONS = 3
 
 
@@ -36,7 +39,7 @@ def draw_overlay(prediction: Prediction, width: int, height: int) -> tuple[Image
 
     The name of the source comes first, if it has one: the index of one without tells nothing. With
     a decision, the action that is on comes above the scores, in another color. Drawn by Pillow,
-    whose font knows accents and other scripts where OpenCV prints question marks.
+    in a font of the system where its own lacks letters (Chinese), and OpenCV prints question marks.
     """
     text_px = max(min(height // 18, 28), 10)
     rows = _rows(prediction)
@@ -44,19 +47,13 @@ def draw_overlay(prediction: Prediction, width: int, height: int) -> tuple[Image
     panel_w, panel_h = min(width, text_px * 18), min(height, line_px * len(rows) + 2 * pad)
     panel = PilImage.new("RGBA", (panel_w, panel_h), (0, 0, 0, 150))
     draw = ImageDraw.Draw(panel)
-    font = ImageFont.load_default(text_px)
     for row, (share, text, fill) in enumerate(rows):
         top = pad + row * line_px
         bar = round((panel_w - 2 * pad) * share)
         draw.rectangle((pad, top, pad + bar, top + line_px - 4), fill=fill)
-        draw.text((pad + 4, top), text, fill=(255, 255, 255, 255), font=font)
+        draw.text((pad + 4, top), text, fill=_WHITE, font=font_for(text, text_px))
     pixels = np.asarray(panel)
     return pixels[..., 2::-1], pixels[..., 3:].astype(np.uint16)
-
-
-def fit(text: str, chars: int) -> str:
-    """Return `text` cut to so many characters, with an ellipsis for the rest."""
-    return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
 def _rows(prediction: Prediction) -> list[tuple[float, str, Fill]]:

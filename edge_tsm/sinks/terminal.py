@@ -10,9 +10,9 @@ from typing import TextIO
 
 from edge_tsm.datatypes import Event, Prediction
 from edge_tsm.sinks import SinkContext
-from edge_tsm.sinks.overlay import fit
 from edge_tsm.sources.names import describe_source
 from edge_tsm.system.printable import printable, write_control
+from edge_tsm.system.width import fit
 
 BAR_CHARS = 24
 

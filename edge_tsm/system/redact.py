@@ -40,6 +40,8 @@ _SECRET_KEYS = _words(
 _SECRET_WORD = re.compile(r"(?i)pass|pwd|psk|pw$|token|secret|key|auth|sig|jwt|session|cookie|cred|"
                           r"user|login|streamid|ticket|^pin$|^sid$|bearer")  # fmt: skip
 _LOCAL = ("file", "test", "csi", "replay")
+# The address of a model: its `@` is before a revision, and it has no place for a secret.
+_MODEL = re.compile(r"hf://[\w./\[\]-]*(?:@[\w./\[\]-]*)?(?![\w@:?#])")
 _KNOWN = "(?i:rtsps?|rtmps?|https?|wss?|ftp|tcp|udp|rtp|srt|mqtts?|file|test|csi)"
 _BEFORE = r"(?<![^\s\"'(,=<\[])"
 # A password may hold `://`: in the middle of a text only what is known begins another address.
@@ -96,6 +98,8 @@ def _url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme.lower() in _LOCAL:
         return text
+    if (model := _MODEL.match(text)) is not None:
+        return model[0] + _prose(text[model.end() :])
     before, at, rest = rest.rpartition("@")
     if re.search("[?#;=]", before):  # the `@` of a password, or of a query? Either may be secret
         return f"{scheme}://{HIDDEN}"

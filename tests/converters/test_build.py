@@ -48,6 +48,7 @@ def test_a_bundle_is_whole(bundle: Path) -> None:
         "model.f16.xml",
         "model.onnx",
         "model.xml",
+        "report.html",
         "report.json",
         "report.md",
     }

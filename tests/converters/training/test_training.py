@@ -171,7 +171,7 @@ def test_a_run_is_what_convert_and_upstream_read(tmp_path: Path) -> None:
     training.fit(run.save, tell=silent)
     written = {path.name for path in run.path.iterdir()}
     assert written == {"args.txt", "ckpt.best.pth.tar", "ckpt.pth.tar", "labels.txt", "log.csv",
-                       "resume.pt", "curves.png"}  # fmt: skip
+                       "resume.pt", "curves.svg"}  # fmt: skip
     outer = torch.load(run.path / BEST, weights_only=True)
     assert {"epoch", "arch", "state_dict", "best_prec1"} <= outer.keys()
     assert "module.base_model.features.3.conv.0.net.weight" in outer["state_dict"]

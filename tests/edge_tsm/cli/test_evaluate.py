@@ -19,6 +19,7 @@ from edge_tsm.data.clips import Sample
 from edge_tsm.evaluation.evaluate import Evaluation
 from edge_tsm.evaluation.journal import Outcome
 from edge_tsm.evaluation.views import ViewProtocol
+from edge_tsm.system.width import columns_of
 from tests.helpers.command import edge_tsm
 from tests.helpers.videos import write_video
 
@@ -55,7 +56,7 @@ def test_two_artifacts_side_by_side_with_every_output(
             "1,0.5",
             "--skip-missing",
         ),
-        *("--method", "both", "--json", "r.json", "--csv", "r.csv", "--charts", "charts"),
+        *("--method", "both", "--json", "r.json", "--csv", "r.csv", "--html", "r.html"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -80,8 +81,8 @@ def test_two_artifacts_side_by_side_with_every_output(
     assert len(rows[0]["logits"].split()) == len(labels)
     assert rows[0]["prediction"] in labels
     assert rows[1]["error"]
-    assert len(list((tmp_path / "charts").glob("*.png"))) == 12
-    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.csv", "charts"}
+    assert (tmp_path / "r.html").read_text().count("What is confused") == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "r.csv", "r.html"}
 
 
 @pytest.mark.parametrize("classes", [2, 6, 400])
@@ -89,16 +90,16 @@ def test_tables_fit_eighty_columns_whatever_the_names(
     classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    columns = tuple(f"a bundle with a very long name {i}{m}" for i in "12" for m in ("", " voting"))
+    columns = tuple(f"一个名字很长的模型 of ours {i}{m}" for i in "12" for m in ("", " voting"))
     rows = np.eye(classes, dtype=np.float32)
     outcomes = [
         Outcome(Sample(Path(str(i)), i, str(i)), dict.fromkeys(columns, row))
         for i, row in enumerate(rows)
     ]
-    labels = tuple(f"class {i} with a long name as well" for i in range(classes))
+    labels = tuple(f"类别 {i} 有一个很长很长的名字 as well" for i in range(classes))
     found = Evaluation(labels, columns, tuple(outcomes), ViewProtocol(methods=("video", "voting")))
     lines = list(as_text(found))
-    assert max(map(len, lines)) <= 80
+    assert max(map(columns_of, lines)) <= 80
     assert any("100.0 %" in line for line in lines)
     assert ("lowest of 400 classes" in "\n".join(lines)) == (classes == 400)
 
@@ -157,7 +158,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(bundle: Path, tmp_path: Path) -> 
         (["B", "L", "--json", "no/x.json"], 6, "cannot be written"),
         (["B", "L", "--csv", "L"], 6, "is the list of clips"),
         (["B", "L", "--results", "L"], 6, "is the list of clips"),
-        (["B", "L", "--charts", "L"], 6, "is a file; --charts takes a folder"),
+        (["B", "L", "--html", "L"], 6, "is the list of clips"),
     ],
 )
 def test_errors_are_one_line(

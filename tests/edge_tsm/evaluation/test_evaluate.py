@@ -347,19 +347,26 @@ def test_names_are_short_where_they_are_distinct() -> None:
         short_names([a, a])
 
 
-def test_figures_and_charts_are_files(dataset: Dataset, tmp_path: Path) -> None:
-    files = OutputFiles(tmp_path / "x.json", tmp_path / "x.csv", tmp_path / "charts")
+def test_figures_and_the_page_are_files(dataset: Dataset, tmp_path: Path) -> None:
+    files = OutputFiles(tmp_path / "x.json", tmp_path / "x.csv", tmp_path / "x.html")
     files.check(tmp_path / "list.txt")
     found = evaluate({"arrow": model()}, dataset)
     files.write(found, {"arrow": "a file"})
     data = json.loads((tmp_path / "x.json").read_text())
     assert data["results"]["arrow"]["top1"] == found.figures("arrow").top1
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 1 + len(dataset)
-    names = {path.name for path in (tmp_path / "charts").iterdir()}
-    assert names == {"arrow.confusion.png", "arrow.reliability.png"}
+    assert (tmp_path / "x.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("where", ["json", "csv", "journal"])
+def test_a_page_without_what_writes_it_is_refused_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edge_tsm.evaluation.output.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'edge-tsm\[report\]'"):
+        OutputFiles(html=tmp_path / "x.html").check(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("where", ["json", "csv", "html", "journal"])
 def test_files_that_cannot_be_written_are_refused_first(where: str, tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("x 0\n")
