@@ -235,6 +235,7 @@ def script(name: str) -> Any:
 
 
 def test_the_reference_is_what_the_code_says() -> None:
+    pytest.importorskip("torch", reason="of published checkpoints the converters know")
     pages = [name_of(page) for page, _ in script("reference").stale()]
     assert not pages, "run `python docs/scripts/reference.py`"
 

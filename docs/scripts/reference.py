@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that the code says: the command line, JSON Schemas, public names.
+"""Write the parts of docs/ that the code says: commands, schemas, public names, checkpoints.
 
     python docs/scripts/reference.py          # writes them
     python docs/scripts/reference.py --check  # names what is not current, exit code 1
@@ -159,7 +159,19 @@ def public_names(_: str | None) -> str:
     return "\n".join(f"## {room}\n\n" + "\n".join(names) for room, names in rooms.items())
 
 
-KINDS = {"command line": command_line, "schema": schema, "public names": public_names}
+def released_checkpoints(_: str | None) -> str:
+    """Return the table of checkpoints that others published."""
+    from converters.checkpoints.released import markdown
+
+    return f"{markdown()}\n"
+
+
+KINDS = {
+    "command line": command_line,
+    "schema": schema,
+    "public names": public_names,
+    "released checkpoints": released_checkpoints,
+}
 
 
 def filled(text: str) -> str:
