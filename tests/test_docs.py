@@ -104,7 +104,7 @@ def run(chosen: list[Block], folder: Path) -> None:
 
 def execute(command: list[str], folder: Path, environment: dict[str, str], what: str) -> None:
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, f"{what}\n{done.stdout}{done.stderr}"
 
@@ -116,6 +116,7 @@ def test_what_a_page_shows_runs(page: Path, things: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.docs
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "page", [p for p in RUN if any(b.mark == "nightly" for b in blocks(p))], ids=name_of
 )
