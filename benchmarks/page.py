@@ -6,8 +6,8 @@ Runs `edge-tsm run --page` on generated cameras and watches it in turns: nobody,
 camera, one of all, one that acknowledges late, one that never acknowledges and never reads. CPU is
 that of the whole process, beside that of nobody; the rate of answers is from their own times, so
 that none more or less counts, beside that of nobody in the same round; `late` is from a picture's
-capture to its arrival here. `--soak SECONDS` has viewers come and go for so long, most of them
-without a farewell, and says how memory, threads and descriptors grow.
+capture to its arrival here. `--soak SECONDS` has viewers of all kinds come and go for so long, and
+says how memory, threads and descriptors grow.
 """
 
 import argparse

@@ -31,7 +31,6 @@ from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.service.running import Running
-from edge_tsm.service.stats import Stats
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.run import RunFacts
@@ -247,8 +246,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         stack.enter_context(_terminated_cleanly(live))
         stack.callback(_end_actions, pipeline, dispatcher)
         answers = iter(pipeline)  # from now on the supervisor may close it
-        stats = Stats(monitor.counted, clock.now())
-        stack.enter_context(Supervisor(pipeline, stats, watch, clock=clock))
+        stack.enter_context(Supervisor(pipeline, monitor.counted, watch, clock=clock))
         stack.enter_context(closing(answers))
         for number, prediction in enumerate(islice(answers, options.pace.max_answers)):
             for line in lines.values():

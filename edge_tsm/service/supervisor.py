@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_tsm.datatypes import Counts, SourceState
 from edge_tsm.live.pipeline import Pipeline
+from edge_tsm.service.counted import RunCounts
 from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
 from edge_tsm.sources.names import describe_source
@@ -33,7 +34,7 @@ class Watch:
 
 
 class Supervisor:
-    """A thread that closes `pipeline` when the `watch` says so, and logs its `stats`.
+    """A thread that closes `pipeline` when the `watch` says so, and logs what was `counted`.
 
     A source whose frames never fill a window is warned about once, after a while or at the end.
     Use it in a `with` block, which ends it.
@@ -42,12 +43,13 @@ class Supervisor:
     def __init__(
         self,
         pipeline: Pipeline,
-        stats: Stats,
+        counted: Callable[[], RunCounts],
         watch: Watch,
         *,
         clock: Clock,
     ) -> None:
-        self._pipeline, self._stats = pipeline, stats
+        self._pipeline, self._counted = pipeline, counted
+        self._stats = Stats(counted, clock.now())
         self._notifier = ServiceNotifier.from_environment()
         self._clock, self._changed, self._done = clock, clock.condition(), False
         self._watch, self._end_s = watch, clock.now() + watch.duration_s
@@ -64,7 +66,7 @@ class Supervisor:
             self._done = True
             self._changed.notify_all()
         self._notifier.stopping()
-        counts = self._pipeline.counts()
+        counts = self._counted().sources
         if kind is None and self._silent_s < math.inf and not any(c.answers for c in counts):
             self._warn_silent()
 
@@ -77,7 +79,7 @@ class Supervisor:
     def _warn_silent(self) -> None:
         """Name the sources that gave frames and got no answer."""
         self._silent_s = math.inf
-        for counts in self._pipeline.counts():
+        for counts in self._counted().sources:
             if counts.frames and not counts.answers:
                 log.warning(
                     "%s: no answer, as %d frames did not fill a window of %g s without a hole; "

@@ -20,7 +20,7 @@ from edge_tsm.service.page_records import CameraRecord, CamerasRecord, ScoresRec
 from edge_tsm.service.running import Running
 from edge_tsm.service.tuning import RuleBook
 from edge_tsm.service.web.asking import number
-from edge_tsm.service.web.hub import CameraView, Hub
+from edge_tsm.service.web.hub import CameraView, Hub, Moment
 from edge_tsm.service.web.pictures import PICTURE, SEEN, Key, Picture
 from edge_tsm.service.web.problems import Refusal
 from edge_tsm.service.web.routes import Route, json_response
@@ -36,7 +36,11 @@ SEND_BUFFER_BYTES = 128 * 1024
 _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _ID = "{id:[A-Za-z0-9_.-]{1,64}}"
 _BOUNDARY = "edge-tsm-picture"
-_SCORES = {"seconds": "1 to 600; 600", "classes": "indices, with commas", "top": "best classes; 3"}
+_SCORES = {
+    "seconds": "1 to 600; 600",
+    "classes": f"indices, {MOST_TOP} at most, with commas",
+    "top": "best classes; 3",
+}
 
 
 class CamerasApi:
@@ -141,8 +145,13 @@ class CamerasApi:
         moments = list(self._hub.view(camera).moments)
         newest_s = moments[-1].time_s if moments else 0.0
         moments = [m for m in moments if newest_s - m.time_s <= span_s]
-        on, off = self._book.rules_of(camera).thresholds_of(self._running.labels)
         chosen = self._classes(request, top, [m.scores for m in moments])
+        gaps = [gap.to_json() for gap in self._hub.view(camera).gaps]
+        found = await asyncio.to_thread(self._history, camera, chosen, moments)
+        return json_response(found | {"gaps": gaps})
+
+    def _history(self, camera: str, chosen: list[int], moments: list[Moment]) -> dict[str, Any]:
+        on, off = self._book.rules_of(camera).thresholds_of(self._running.labels)
         series = [
             {
                 "index": index,
@@ -153,22 +162,21 @@ class CamerasApi:
             }
             for index in chosen
         ]
-        return json_response(
-            {
-                "camera": camera,
-                "utc": [iso(m.utc) for m in moments],
-                "time_s": [round(m.time_s, 4) for m in moments],
-                "series": series,
-                "gaps": [gap.to_json() for gap in self._hub.view(camera).gaps],
-            }
-        )
+        return {
+            "camera": camera,
+            "utc": [iso(m.utc) for m in moments],
+            "time_s": [round(m.time_s, 4) for m in moments],
+            "series": series,
+        }
 
     def _classes(self, request: web.Request, top: int, scores: list[Any]) -> list[int]:
         """Return the classes that are asked for, and the best ones by their peaks."""
         most = len(self._running.labels)
         texts = [text for text in request.query.get("classes", "").split(",") if text]
-        if not all(text.isdecimal() and len(text) < 7 and int(text) < most for text in texts):
-            raise Refusal("bad_request", f"classes: indices of 0 to {most - 1}, with commas")
+        known = all(text.isdecimal() and len(text) < 7 and int(text) < most for text in texts)
+        if not known or len(texts) > MOST_TOP:
+            form = f"{MOST_TOP} indices of 0 to {most - 1} at most, with commas"
+            raise Refusal("bad_request", f"classes: {form}")
         peaks = np.max(np.stack(scores), axis=0) if scores else None
         best = peaks.argsort()[::-1][:top].tolist() if peaks is not None else []
         return list(dict.fromkeys([*map(int, texts), *best]))

@@ -76,6 +76,10 @@ class Studio:
         """Ask for the next picture."""
         self._wanted.add(key)
 
+    def forget(self, key: Key) -> None:
+        """Ask for it no more."""
+        self._wanted.discard(key)
+
     def due(self, kind: int, camera: str) -> list[Key]:
         """Return what is to be made now, a key for each size."""
         now_s = self._now()

@@ -25,6 +25,7 @@ from edge_tsm.service.web.routes import Route, json_response
 TRY_S, SHORTEST_S, LONGEST_S = 600.0, 10.0, 3600.0
 MOST_HOURS = 24.0 * 7
 MOST_LABELS = 3
+MOST_PREVIEWS = 3  # at a time: each waits in one of the few threads that answer everything else
 
 
 class RulesApi:
@@ -37,6 +38,7 @@ class RulesApi:
 
     def __init__(self, book: RuleBook, tell: Callable[[Any], None]) -> None:
         self._book, self._tell = book, tell
+        self._previews = 0
 
     def routes(self) -> list[Route]:
         """Return what is answered."""
@@ -82,9 +84,15 @@ class RulesApi:
         labels = body.get("labels", [])
         if not isinstance(labels, list) or len(labels) > MOST_LABELS:
             raise Refusal("bad_request", f"labels: a list of {MOST_LABELS} at most is needed")
-        found = await asyncio.to_thread(
-            self._book.preview, camera, changes, hours=hours, labels=labels
-        )
+        if self._previews >= MOST_PREVIEWS:
+            raise Refusal("too_many_requests", "others try rules just now", retry_after_s=1)
+        self._previews += 1
+        try:
+            found = await asyncio.to_thread(
+                self._book.preview, camera, changes, hours=hours, labels=labels
+            )
+        finally:
+            self._previews -= 1
         return json_response(found)
 
     async def _try(self, request: web.Request) -> web.StreamResponse:

@@ -51,6 +51,9 @@ class PageSink:
         if frame.gap:
             self._call(self._hub.gap, source, self._utc(frame.time_s))
         for key in self.studio.due(PICTURE, source):
+            if not self._hub.is_watched(key):  # who asked for it has left
+                self.studio.forget(key)
+                continue
             utc = self._utc(frame.time_s)
             self.studio.show(key, frame.image, utc.timestamp() if utc else math.nan)
 

@@ -16,7 +16,6 @@ from edge_tsm.live.capture import CaptureOptions, Retry
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.counted import RunCounts
-from edge_tsm.service.stats import Stats
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sources import Fault, FaultySource, TestPattern
 from edge_tsm.system.clock import VirtualClock
@@ -30,12 +29,12 @@ def supervised(watch: Watch, *, frames: int = 200, fps: float = 10) -> int:
     camera = FakeCamera(frames_at((i / fps for i in range(frames)), (24, 32)))
     recognizer = Recognizer(make_card(), FakeBackend())
     pipeline = Pipeline(camera, recognizer, capture=camera.options)
-    with Supervisor(pipeline, stats(pipeline, camera.clock), watch, clock=camera.clock):
+    with Supervisor(pipeline, counted(pipeline), watch, clock=camera.clock):
         return sum(1 for _ in pipeline)
 
 
-def stats(pipeline: Pipeline, clock: VirtualClock) -> Stats:
-    return Stats(lambda: RunCounts(tuple(pipeline.counts())), clock.now())
+def counted(pipeline: Pipeline) -> Callable[[], RunCounts]:
+    return lambda: RunCounts(tuple(pipeline.counts()))
 
 
 def test_a_run_ends_after_its_duration() -> None:
@@ -96,7 +95,7 @@ def run_under(inputs: Sequence[SourceInput], clock: VirtualClock, *, stop_after_
     options = CaptureOptions(clock=clock, retry=Retry(jitter=0))
     pipeline = Pipeline(list(inputs), Recognizer(make_card(), FakeBackend()), capture=options)
     answers = iter(pipeline)
-    with Supervisor(pipeline, stats(pipeline, clock), Watch(stop_after_s), clock=clock):
+    with Supervisor(pipeline, counted(pipeline), Watch(stop_after_s), clock=clock):
         for _ in answers:
             pass
 
@@ -125,7 +124,7 @@ def test_a_loop_that_hangs_starves_the_watchdog(manager: Callable[[], list[str]]
     pattern = TestPattern(size=(64, 48), fps=10, frames=600, clock=clock)
     pipeline = Pipeline(pattern, Recognizer(make_card(), FakeBackend()), capture=options)
     answers = iter(pipeline)
-    with Supervisor(pipeline, stats(pipeline, clock), Watch(), clock=clock):
+    with Supervisor(pipeline, counted(pipeline), Watch(), clock=clock):
         next(answers)
         before = manager().count("WATCHDOG=1")
         with pause:

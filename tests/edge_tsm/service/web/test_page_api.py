@@ -22,6 +22,7 @@ from edge_tsm.datatypes import Media
 from edge_tsm.events import EventStore
 from edge_tsm.service.page_records import page_schema
 from edge_tsm.service.web.static_files import FOLDER
+from edge_tsm.service.web.viewers import MOST_TOP
 from tests.helpers.answers import stored
 from tests.helpers.pages import LABELS, PageRun, ask, asked, asking, layers_of, page_run
 from tests.helpers.paths import ROOT
@@ -100,7 +101,8 @@ def test_scores_are_of_the_classes_asked_for(page: PageRun) -> None:
     assert (series["index"], series["label"]) == (2, "clap")
     assert len(series["scores"]) == len(found["utc"]) == len(found["time_s"]) <= 12
     assert found["time_s"] == sorted(found["time_s"])
-    for bad in ("classes=3", "classes=-1", "classes=x", "seconds=0", "seconds=x", "top=-1"):
+    many = "classes=" + "0," * (MOST_TOP + 1)
+    for bad in ("classes=3", "classes=-1", "classes=x", many, "seconds=0", "seconds=x", "top=-1"):
         assert ask(page, f"/api/v1/cameras/porch/scores?{bad}").status == 400
 
 

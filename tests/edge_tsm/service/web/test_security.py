@@ -219,6 +219,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(
         assert b"408" in slow.recv(100)
 
 
+def test_previews_do_not_take_all_threads(page: PageRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_tsm.service.web.rules_api.MOST_PREVIEWS", 0)
+    reply = ask(page, "/api/v1/rules/preview", "POST", json={"changes": {"on": 0.5}})
+    assert (reply.status, reply.headers["Retry-After"]) == (429, "1")
+
+
 def test_many_connections_leave_room_for_cameras_and_files(
     page: PageRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

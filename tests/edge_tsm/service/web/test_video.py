@@ -15,8 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_tsm.datatypes import Frame
+from edge_tsm.service.web.hub import Hub
 from edge_tsm.service.web.pictures import PERIOD_S, PICTURE, SEEN, SIDES_PX, Key, Picture, Studio
+from edge_tsm.service.web.sink import PageSink
 from edge_tsm.service.web.viewers import ACKNOWLEDGED_S, MOST_WAITING, QUICK, Viewer
+from edge_tsm.system.clock import SYSTEM_CLOCK
 from tests.helpers.pages import PageRun, Shown, ask, asking, layers_of, page_run
 
 pytestmark = pytest.mark.timeout(60)
@@ -219,6 +223,21 @@ def test_the_studio_makes_ten_a_second_at_most_of_each_size_and_only_what_is_wan
     assert widths == {640, 320}
     assert PERIOD_S < 0.1
     assert not studio.due(PICTURE, "hall")
+
+
+def test_what_was_asked_for_by_someone_who_left_is_not_encoded() -> None:
+    hub = Hub(lambda event: {}, lambda key: None)
+    sink = PageSink(lambda function, *given: function(*given), hub, SYSTEM_CLOCK)
+    frame, key = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0), Key(PICTURE, "porch")
+    sink.studio.want(key)
+    sink.frame(frame, "porch")
+    assert sink.studio.encodes == 0
+    with hub.next_picture(key):
+        sink.frame(frame, "porch")
+        assert sink.studio.encodes == 0
+        sink.studio.want(key)
+        sink.frame(frame, "porch")
+    assert sink.studio.encodes == 1
 
 
 def test_who_is_slow_gets_smaller_pictures_then_fewer_and_who_is_quick_larger_ones() -> None:
