@@ -176,8 +176,9 @@ def fetch_checkpoint(address: Address, choose: Callable[[Sequence[str]], Sequenc
         names = [address.file] if address.file else choose(sorted(listing.files))
         get(names, MOST_CHECKPOINT_BYTES)
 
-    form = re.sub(r"[^\w.-]", "_", address.file) or "all"
-    folder = _kept(address, f"checkpoint-{form}", take)
+    # By the model's name at last, which a bundle is called by where the file's says nothing.
+    part = f"of-{re.sub(r'[^a-zA-Z0-9.-]', '_', address.file)}/" if address.file else ""
+    folder = _kept(address, f"{part}{PurePosixPath(address.name).name}", take)
     names = [address.file] if address.file else [path.name for path in folder.iterdir()]
     return folder / names[0] if len(names) == 1 else folder
 
