@@ -122,8 +122,8 @@ def _refuse(plan: Plan, settings: Settings) -> None:
     check_targets(settings.targets)
     if plan.recipe.facts.dynamic_batch and "litert" in settings.targets:
         raise ConversionError(
-            "a LiteRT file is of a fixed batch; pass --batch N instead of --dynamic-batch, or leave "
-            "out --target litert"
+            "a LiteRT file is of a fixed batch; pass --batch N instead of --dynamic-batch, or "
+            "leave out --target litert"
         )
     if settings.int8 is None:
         return
