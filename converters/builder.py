@@ -20,12 +20,14 @@ from converters.bundling import card_of, file_entry, temporary_bundle
 from converters.export import (
     GRAPH,
     INT8_GRAPH,
+    PROGRAM,
     SYMMETRIC_GRAPH,
     WRITERS,
     Writer,
     in_form,
     wanted,
 )
+from converters.export.litert import export_program
 from converters.export.onnx import INT8_OPSETS, OPSET, check_opset, export_onnx
 from converters.export.simplify import TIMEOUT_S, simplify
 from converters.export.targets import check_targets
@@ -76,8 +78,8 @@ class Settings:
 
     `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
     Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO. `targets` are
-    further engines to write a file for: "mnn". `opset` is ONNX's; what is usual here is read by old
-    engines too.
+    further engines to write a file for: "mnn", "litert". `opset` is ONNX's; what is usual here is
+    read by old engines too.
     """
 
     f16: bool = False
@@ -118,6 +120,11 @@ def _refuse(plan: Plan, settings: Settings) -> None:
     """Refuse, before minutes of work, what does not go together."""
     check_opset(settings.opset)
     check_targets(settings.targets)
+    if plan.recipe.facts.dynamic_batch and "litert" in settings.targets:
+        raise ConversionError(
+            "a LiteRT file is of a fixed batch; pass --batch N instead of --dynamic-batch, or "
+            "leave out --target litert"
+        )
     if settings.int8 is None:
         return
     if settings.opset not in INT8_OPSETS:
@@ -216,7 +223,9 @@ class _Builder:
     def _export(self, model: nn.Module, reference: Reference, work: Path) -> None:
         """Export the network's graphs: one, or one for each form in which engines run it."""
         network = self._plan.recipe.network
-        self._export_graph(GRAPH, self._formed(model, "onnxruntime"), reference, work)
+        formed = self._formed(model, "onnxruntime")
+        self._sources[PROGRAM] = partial(export_program, formed, self._card, work / "model.pt2")
+        self._export_graph(GRAPH, formed, reference, work)
         others = [name for name in network.forms if self._settings.ir and self._own_form(name)]
         for engine in others:
             graph = in_form(GRAPH, network.forms[engine])

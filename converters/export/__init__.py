@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from converters.export.litert import write_litert
 from converters.export.mnn import write_mnn
 from converters.export.onnx import stamp
 from converters.export.openvino import write_ir
@@ -20,6 +21,7 @@ from edge_tsm.bundle.card import Card, Precision, Target
 # The graphs that a conversion makes on its way; they carry no card and stay out of the bundle.
 # A network that engines run in different forms has one of each for every form (`in_form`).
 GRAPH, INT8_GRAPH, SYMMETRIC_GRAPH = "graph", "int8 graph", "symmetric int8 graph"
+PROGRAM = "torch program"  # the network as torch's own graph
 
 
 def in_form(graph: str, form: str) -> str:
@@ -139,6 +141,16 @@ WRITERS: dict[str, Writer] = {
         source="onnx",
         write=partial(write_mnn, f16=True),
         wanted=lambda choices: "mnn" in choices.targets and choices.f16,
+    ),
+    "litert": Writer(
+        step="LiteRT",
+        file="model.tflite",
+        precision="f32",
+        engine="litert",
+        source=PROGRAM,
+        write=write_litert,
+        wanted=lambda choices: "litert" in choices.targets,
+        optional=True,
     ),
     "int8-onnx": Writer(
         step="int8",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 from edge_tsm.backends import ENGINES, installed
 from edge_tsm.errors import ConversionError
 
-TARGETS = ("mnn",)  # names in ENGINES
+# Names in ENGINES, with what else writing takes: packages by the module that is looked for.
+TARGETS: dict[str, dict[str, str]] = {"mnn": {}, "litert": {"litert_torch": "litert-torch"}}
 REFUSED = {
-    "ncnn": "its converter (pnnx 20261020) makes graphs that crash where the frames of a clip are "
-    "taken apart, as every shift does",
+    "ncnn": "of its converter (pnnx 20261020) come graphs that crash on clips, where the shift "
+    "takes the batch apart, and err by half the range of the logits online",
 }
 
 
@@ -28,8 +30,10 @@ def check_targets(names: Iterable[str]) -> None:
             near = difflib.get_close_matches(name, TARGETS, 1)
             hint = f"did you mean {near[0]}" if near else f"there is {', '.join(TARGETS)}"
             raise ConversionError(f"target {name!r} is unknown; {hint}")
-        if not installed(name):
+        needed = {} if installed(name) else {name: f"'{ENGINES[name].install}'"}
+        needed |= {m: p for m, p in TARGETS[name].items() if find_spec(m) is None}
+        if needed:
+            packages = " ".join(needed.values())
             raise ConversionError(
-                f"target {name} needs {ENGINES[name].title}, not installed: "
-                f"pip install '{ENGINES[name].install}'"
+                f"target {name} needs what is not installed: pip install {packages}"
             )

@@ -71,6 +71,16 @@ ENGINES: dict[str, Engine] = {
         devices=("cpu",),
         crashes_on_damage=True,
     ),
+    "litert": Engine(
+        title="LiteRT",
+        module="edge_tsm.backends.litert",
+        package="ai_edge_litert",
+        distributions=("ai-edge-litert",),
+        install="edge-tsm[litert]",
+        suffixes=(".tflite",),
+        devices=("cpu",),
+        crashes_on_damage=True,
+    ),
 }
 
 

@@ -22,32 +22,40 @@ from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
 from edge_tsm.system.machine import physical_cores
 
-_quieting = threading.Lock()
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let what C code prints go nowhere; Python's own output does not pass through there.
+class _Quiet:
+    """Lets what C code prints go nowhere; Python's own output does not pass through there.
 
     MNN prints lines of its own to standard output at import and for every session, where answers
-    are printed as JSON. C libraries that have no `stdout` to set are left alone.
+    are printed as JSON. The way to nowhere is never closed: what is loaded meanwhile keeps it (C++
+    streams do, and crashed at exit). C libraries that have no `stdout` to set are left alone.
     """
-    libc = ctypes.CDLL(None)
-    try:
-        stdout = ctypes.c_void_p.in_dll(libc, "stdout")
-    except ValueError:
-        yield
-        return
-    libc.fopen.restype = ctypes.c_void_p
-    with _quieting:
-        before, stdout.value = stdout.value, libc.fopen(b"/dev/null", b"w")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
         try:
+            self._stdout: ctypes.c_void_p | None = ctypes.c_void_p.in_dll(libc, "stdout")
+        except ValueError:
+            self._stdout = None
+        self._nowhere = libc.fopen(b"/dev/null", b"w")
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Be quiet for a while."""
+        if self._stdout is None or not self._nowhere:
             yield
-        finally:
-            nowhere, stdout.value = stdout.value, before
-            libc.fclose(ctypes.c_void_p(nowhere))
+            return
+        with self._lock:
+            before, self._stdout.value = self._stdout.value, self._nowhere
+            try:
+                yield
+            finally:
+                self._stdout.value = before
 
 
+_quiet = _Quiet()
 with _quiet():
     import MNN
 

@@ -154,7 +154,7 @@ _BUNDLE: tuple[Decorator, ...] = (
         "targets",
         metavar="ENGINE",
         multiple=True,
-        help="Also a file for another engine: mnn. May be repeated.",
+        help="Also a file for another engine: mnn, litert. May be repeated.",
     ),
     click.option(
         "--opset",
