@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -96,13 +95,20 @@ class Quantizer:
     """Quantizes one f32 model, with the same float layers in every form.
 
     Ranges, factors and weights are of three quarters of the clips; whether refined weights and
-    equalized channels bring the answers nearer, the others say.
+    equalized channels bring the answers nearer, the others say. Files on the way are in `work`.
     """
 
     def __init__(
-        self, source: Path, card: Card, clips: ClipSet, settings: Int8, *, count: Count = unseen
+        self,
+        source: Path,
+        card: Card,
+        clips: ClipSet,
+        settings: Int8,
+        *,
+        work: Path,
+        count: Count = unseen,
     ) -> None:
-        self._source, self._settings, self._count = source, settings, count
+        self._source, self._settings, self._work, self._count = source, settings, work, count
         names, keep = layer_names(source), settings.keep_float
         self.float_layers = _known(keep, names) if isinstance(keep, tuple) else ()
         self._activation = card.output.activation
@@ -110,21 +116,20 @@ class Quantizer:
             list(Feeds(card, clips.crops[chosen], source, count)) if chosen else list[Feed]()
             for chosen in parted(len(clips))
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="edge-tsm-int8-")
         with _translated():
             self._ranges: Ranges = calibrate(source, self._fitted)
         self._expected = answers(source, self._checked) if self._checked else None
         self._chosen: dict[Form, Choice] = {}
 
-    def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
+    def choose(self, holdout: Holdout, *, warn: Warn) -> None:
         """Settle which layers stay float.
 
         Raises:
             VerificationError: int8 is worse even with half of the layers float.
         """
-        if self._settings.keep_float == "auto" and self._worse(holdout, work, ()):
+        if self._settings.keep_float == "auto" and self._worse(holdout, ()):
             total = len(self.choice(self._settings.form).chosen.layers)
-            self.float_layers = self._fewest(holdout, work)
+            self.float_layers = self._fewest(holdout)
             self._chosen.clear()  # what stays float leaves nothing to make up for
             warn(f"int8 keeps {len(self.float_layers)} of {total} layers float")
 
@@ -143,11 +148,11 @@ class Quantizer:
         layers = in_shapes_of(source, way.layers)
         return quantize(source, path, way.ranges, form, keep=keep, layers=layers)
 
-    def _fewest(self, holdout: Holdout, work: Path) -> tuple[str, ...]:
+    def _fewest(self, holdout: Holdout) -> tuple[str, ...]:
         """Return the layers that hurt most, as many as it takes, doubling their number."""
         order, count = self._by_harm(), 1
         while count <= len(order) // 2:
-            if not self._worse(holdout, work, order[:count]):
+            if not self._worse(holdout, order[:count]):
                 return tuple(order[:count])
             count *= 2
         raise VerificationError(
@@ -164,8 +169,8 @@ class Quantizer:
             found = harm(way.source, way.ranges, form, feeds, way.layers, count=self._count)
         return sorted(found, key=lambda name: -found[name])
 
-    def _worse(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
-        path = self._write(work / "attempt.onnx", self._settings.form, keep)
+    def _worse(self, holdout: Holdout, keep: Collection[str]) -> bool:
+        path = self._write(self._path("attempt"), self._settings.form, keep)
         self._last = holdout.attempt(path)
         return self._last.outcome is Outcome.WORSE
 
@@ -217,7 +222,7 @@ class Quantizer:
         return found
 
     def _path(self, name: str) -> Path:
-        return Path(self._folder.name) / f"{name}.onnx"
+        return self._work / f"{name}.onnx"
 
 
 def _written(way: Way, path: Path, form: Form, keep: Collection[str]) -> Path:

@@ -242,7 +242,7 @@ def test_the_search_keeps_just_those_layers_of_a_trained_network_float(tmp_path:
     clips = ClipSet(np.stack([generated_clip(seed, 8, size_px) for seed in range(2)]))
     feeds = list(Feeds(card, clips.crops, broken))
     limit = DriftLimit(answers(bundle / "model.onnx", feeds), feeds)
-    quantizer = Quantizer(broken, card, clips, Int8(clips))
-    quantizer.choose(limit, tmp_path, warn=print)  # type: ignore[arg-type]
+    quantizer = Quantizer(broken, card, clips, Int8(clips), work=tmp_path)
+    quantizer.choose(limit, warn=print)  # type: ignore[arg-type]
     assert set(quantizer.float_layers) == set(between)
     assert limit.outcome is Outcome.UNPROVEN
