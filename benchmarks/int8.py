@@ -1,10 +1,10 @@
-"""How far is int8 from f32, rounded plainly and refined on the calibration clips?
+"""How far is int8 from f32: rounded, refined on the calibration clips, its channels equalized?
 
     python benchmarks/int8.py demo=examples/demo/ckpt.best.pth.tar fight=CKPT:CLIPS --out int8.json
 
 Each NAME=CHECKPOINT[:CLIPS] is a trained network, or a bundle of it, and a folder or list of clips,
-generated ones by default. 32 clips calibrate: 24 refine, 8 choose between rounded and refined
-weights. The others (at most --judge) are answered by f32, by plain int8 and by refined int8, on
+generated ones by default. 32 clips calibrate: 24 give ranges, factors and refined weights, 8 choose
+between the ways. The others (at most --judge) are answered by f32 and by int8 made each way, on
 ONNX Runtime and on OpenVINO, and with --tensorrt in TensorRT's form on ONNX Runtime.
 """
 
@@ -12,7 +12,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from converters import ClipSet, Settings, convert
 from converters.quantization import choice
 from converters.quantization.calibration import Feeds, read_clips, split, thin
-from converters.quantization.choice import nearest, parted
+from converters.quantization.choice import Way, nearest, parted
+from converters.quantization.equalize import equalization
 from converters.quantization.judgment import Answers, drift
-from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize
+from converters.quantization.qdq import Form, calibrate, plain, quantize
 from converters.quantization.refine import refine
 from edge_tsm.backends import RuntimeOptions, open_backend
 from edge_tsm.bundle.card import Card
@@ -36,6 +36,7 @@ from edge_tsm.inference.postprocess import softmax
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
 
+KINDS = ("rounded", "refined", "equalized")
 WAYS = {
     "ONNX Runtime": ("onnxruntime", Form()),
     "OpenVINO": ("openvino", Form()),
@@ -83,29 +84,34 @@ def measure(checkpoint: Path, where: str, most: int, ways: list[str]) -> dict[st
             list(Feeds(card, calibration.crops[chosen], source))
             for chosen in parted(len(calibration))
         )
-        ranges = calibrate(source, [*fitted, *checked])
+        ranges = calibrate(source, fitted)
         expected = choice.answers(source, checked)
         f32 = answers(source, "onnxruntime", card, kept)
         found: dict[str, Any] = {"clips": len(kept)}
         for form in dict.fromkeys(WAYS[way][1] for way in ways):
 
-            def write(layers: Mapping[str, Layer], form: Form = form) -> Path:
-                return quantize(source, path, ranges, form, layers=layers)
+            def write(way: Way, form: Form = form) -> Path:
+                return quantize(way.source, path, way.ranges, form, layers=way.layers)
 
-            started = time.perf_counter()
+            started = time.process_time()
             kinds = {
-                "plain": plain(source, ranges, form),
-                "refined": refine(source, ranges, form, fitted),
+                "rounded": Way(source, ranges, plain(source, ranges, form)),
+                "refined": Way(source, ranges, refine(source, ranges, form, fitted)),
             }
-            seconds = time.perf_counter() - started
+            scaled = equalization(source, fitted, ranges)
+            if scaled is not None:
+                even = scaled.apply(source, Path(folder) / "even.onnx")
+                layers = refine(even, scaled.ranges, form, fitted)
+                kinds["equalized"] = Way(even, scaled.ranges, layers, scaled)
+            seconds = time.process_time() - started
             chosen = nearest(kinds, write, expected, checked, card.output.activation)
             for way in (way for way in ways if WAYS[way][1] == form):
                 found[way] = {
-                    kind: distance(f32, answers(write(layers), WAYS[way][0], card, kept))
-                    for kind, layers in kinds.items()
+                    kind: distance(f32, answers(write(made), WAYS[way][0], card, kept))
+                    for kind, made in kinds.items()
                 }
                 found[way] |= {"chosen": chosen.way, "seen_by_choice": dict(chosen.drifts)}
-                found[way]["refining_s"] = round(seconds, 1)
+                found[way]["making_cpu_s"] = round(seconds, 1)
     return found
 
 
@@ -129,7 +135,7 @@ def main() -> None:
             name: {
                 f"{kind}, {way}": 1000 * found[way][kind]["mean_dp"]
                 for way in filter(found.__contains__, WAYS)
-                for kind in ("plain", "refined")
+                for kind in filter(found[way].__contains__, KINDS)
             }
             for name, found in results.items()
         }
@@ -137,7 +143,7 @@ def main() -> None:
             panels,
             given.out.with_suffix(".png"),
             unit="mean |Δp| in thousandths",
-            strong=["refined"],
+            strong=["equalized"],
         )
 
 

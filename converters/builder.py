@@ -319,8 +319,10 @@ class _Builder:
         """Measure ranges, settle which layers stay float, and say how graphs are then written."""
         with self._timed("int8 layers"):
             source = self._sources["onnx"]()
-            quantizer = Quantizer(source, self._card, calibration, settings, count=self._count)
-            quantizer.choose(holdout, work, warn=self._warn)
+            quantizer = Quantizer(
+                source, self._card, calibration, settings, work=work, count=self._count
+            )
+            quantizer.choose(holdout, warn=self._warn)
         self._progress(f"  weights             {quantizer.choice(settings.form)}")
         self._float_layers = quantizer.float_layers
         self._sources[INT8_GRAPH] = lambda: quantizer.write(work / "int8.onnx")

@@ -2,6 +2,9 @@
 
 __all__ = [
     "calibration",
+    "channels",
+    "choice",
+    "equalize",
     "evidence",
     "graph",
     "holdout",

@@ -1,4 +1,4 @@
-"""Rounded or refined weights? Whichever answer nearer to f32, on clips used for neither."""
+"""Rounded, refined or equalized? Whichever answers nearest to f32, on clips used for none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from converters.quantization.equalize import Equalization
 from converters.quantization.judgment import Answers, drift
-from converters.quantization.observer import Feed
+from converters.quantization.observer import Feed, Ranges
 from converters.quantization.qdq import Layer
 from edge_tsm.bundle.card import Activation
 from edge_tsm.datatypes import Logits
@@ -19,11 +20,24 @@ Layers = Mapping[str, Layer]
 _LEAST_CLIPS = 4
 
 
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A float graph to quantize, the ranges of its tensors, and what its layers are to hold.
+
+    `equalization` is what made the graph of the network's own, None where that is it.
+    """
+
+    source: Path
+    ranges: Ranges
+    layers: Layers
+    equalization: Equalization | None = None
+
+
 @dataclass(frozen=True)
 class Choice:
-    """The layers chosen, and by how much each way moves the logits, a share of their size."""
+    """What is chosen, and by how much each way moves the logits, a share of their size."""
 
-    layers: Layers
+    chosen: Way
     way: str
     drifts: Mapping[str, float] = field(default_factory=dict)
     answers: int = 0
@@ -46,18 +60,18 @@ def parted(clips: int) -> tuple[list[int], list[int]]:
 
 
 def nearest(
-    ways: Mapping[str, Layers],
-    write: Callable[[Layers], Path],
+    ways: Mapping[str, Way],
+    write: Callable[[Way], Path],
     expected: Logits,
     feeds: Sequence[Feed],
     activation: Activation,
 ) -> Choice:
     """Return the way whose file, as `write` makes it, answers `feeds` nearest to `expected`."""
     drifts = {
-        way: drift(Answers(expected, answers(write(layers), feeds), activation))
-        for way, layers in ways.items()
+        name: drift(Answers(expected, answers(write(way), feeds), activation))
+        for name, way in ways.items()
     }
-    best = min(drifts, key=lambda way: drifts[way])
+    best = min(drifts, key=lambda name: drifts[name])
     return Choice(ways[best], best, drifts, len(expected))
 
 

@@ -19,6 +19,7 @@ MOVES = frozenset(
     )
 )
 ACTIVATIONS = frozenset(("Relu", "Clip"))
+_SIGMOID_END = 8.0  # beyond which a sigmoid is within 4e-4 of 0 or 1
 
 
 class Graph:
@@ -109,6 +110,45 @@ class Graph:
         if len(readers) == 1 and readers[0].op_type in ACTIVATIONS and name not in self.outputs:
             return str(readers[0].output[0])
         return name
+
+    def telling(self, name: str) -> tuple[float, float]:
+        """Return between which values of a tensor those that read it tell them apart.
+
+        A gate, sigmoid(x) or Clip(x + c), is flat beyond two ends; x times its own gate, as SiLU
+        and hardswish are, is 0 below the lower one.
+        """
+        readers = self._readers.get(name, [])
+        gates = [(reader, ends) for reader in readers if (ends := self._gate(reader)) is not None]
+        if len(gates) != 1 or name in self.outputs:
+            return -np.inf, np.inf
+        [(gate, (low, high, made))] = gates
+        others = [reader for reader in readers if reader is not gate]
+        if not others:
+            return low, high
+        own = all(node.op_type == "Mul" and set(node.input) == {name, made} for node in others)
+        return (low if own else -np.inf), np.inf
+
+    def _gate(self, node: NodeProto) -> tuple[float, float, str] | None:
+        """Return between which values a gate that begins here is not flat, and what it makes."""
+        if node.op_type == "Sigmoid":
+            return -_SIGMOID_END, _SIGMOID_END, node.output[0]
+        shifts = [self.constants[name] for name in node.input if name in self.constants]
+        readers = self._readers.get(node.output[0], [])
+        if node.op_type != "Add" or [s.size for s in shifts] != [1] or len(readers) != 1:
+            return None
+        low, high = self.limits(readers[0])
+        if readers[0].op_type != "Clip" or low != 0:
+            return None
+        shift = float(shifts[0].reshape(()))
+        return low - shift, high - shift, readers[0].output[0]
+
+    def limits(self, node: NodeProto) -> tuple[float, float]:
+        """Return between which values an activation keeps what it reads."""
+        if node.op_type == "Relu":
+            return 0.0, np.inf
+        ends = [*node.input[1:3], "", ""][:2]
+        low, high = (self.constants.get(name) for name in ends)
+        return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
 
     def roots(self, name: str) -> set[str]:
         """Return the tensors whose values `name` holds, moved."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -24,13 +25,13 @@ from converters.quantization.calibration import (
     thin,
     unseen,
 )
-from converters.quantization.choice import Choice, answers, nearest, parted
+from converters.quantization.choice import Choice, Way, answers, nearest, parted
+from converters.quantization.equalize import Equalization, equalization
 from converters.quantization.holdout import Holdout
 from converters.quantization.judgment import Outcome
 from converters.quantization.observer import Feed, Ranges
 from converters.quantization.qdq import (
     Form,
-    Layer,
     calibrate,
     in_shapes_of,
     layer_names,
@@ -43,7 +44,10 @@ from edge_tsm.backends.onnxruntime import ORT_ERRORS
 from edge_tsm.bundle.card import Card
 from edge_tsm.errors import ConversionError, EdgeTsmError, VerificationError
 
+log = logging.getLogger(__name__)
 MAX_DROP = 0.01
+_EXACT = 1e-4  # of the logits' range, within which an equalized graph answers as its own does
+_CLIPS_COMPARED = 4
 KeepFloat = Literal["auto", "none"] | tuple[str, ...]
 
 
@@ -90,14 +94,21 @@ class Int8:
 class Quantizer:
     """Quantizes one f32 model, with the same float layers in every form.
 
-    Weights are refined on three quarters of the clips; whether that brought the answers nearer, the
-    others say.
+    Ranges, factors and weights are of three quarters of the clips; whether refined weights and
+    equalized channels bring the answers nearer, the others say. Files on the way are in `work`.
     """
 
     def __init__(
-        self, source: Path, card: Card, clips: ClipSet, settings: Int8, *, count: Count = unseen
+        self,
+        source: Path,
+        card: Card,
+        clips: ClipSet,
+        settings: Int8,
+        *,
+        work: Path,
+        count: Count = unseen,
     ) -> None:
-        self._source, self._settings, self._count = source, settings, count
+        self._source, self._settings, self._work, self._count = source, settings, work, count
         names, keep = layer_names(source), settings.keep_float
         self.float_layers = _known(keep, names) if isinstance(keep, tuple) else ()
         self._activation = card.output.activation
@@ -106,19 +117,19 @@ class Quantizer:
             for chosen in parted(len(clips))
         )
         with _translated():
-            self._ranges: Ranges = calibrate(source, [*self._fitted, *self._checked])
+            self._ranges: Ranges = calibrate(source, self._fitted)
         self._expected = answers(source, self._checked) if self._checked else None
         self._chosen: dict[Form, Choice] = {}
 
-    def choose(self, holdout: Holdout, work: Path, *, warn: Warn) -> None:
+    def choose(self, holdout: Holdout, *, warn: Warn) -> None:
         """Settle which layers stay float.
 
         Raises:
             VerificationError: int8 is worse even with half of the layers float.
         """
-        if self._settings.keep_float == "auto" and self._worse(holdout, work, ()):
-            total = len(self.choice(self._settings.form).layers)
-            self.float_layers = self._fewest(holdout, work)
+        if self._settings.keep_float == "auto" and self._worse(holdout, ()):
+            total = len(self.choice(self._settings.form).chosen.layers)
+            self.float_layers = self._fewest(holdout)
             self._chosen.clear()  # what stays float leaves nothing to make up for
             warn(f"int8 keeps {len(self.float_layers)} of {total} layers float")
 
@@ -131,14 +142,17 @@ class Quantizer:
         form, keep = replace(self._settings.form, symmetric=symmetric), self.float_layers
         if source is None:
             return self._write(path, form, keep)
-        layers = in_shapes_of(source, self.choice(form).layers)
-        return quantize(source, path, self._ranges, form, keep=keep, layers=layers)
+        way = self.choice(form).chosen
+        if way.equalization is not None:
+            source = way.equalization.apply(source, self._path("form"))
+        layers = in_shapes_of(source, way.layers)
+        return quantize(source, path, way.ranges, form, keep=keep, layers=layers)
 
-    def _fewest(self, holdout: Holdout, work: Path) -> tuple[str, ...]:
+    def _fewest(self, holdout: Holdout) -> tuple[str, ...]:
         """Return the layers that hurt most, as many as it takes, doubling their number."""
         order, count = self._by_harm(), 1
         while count <= len(order) // 2:
-            if not self._worse(holdout, work, order[:count]):
+            if not self._worse(holdout, order[:count]):
                 return tuple(order[:count])
             count *= 2
         raise VerificationError(
@@ -150,43 +164,69 @@ class Quantizer:
     def _by_harm(self) -> list[str]:
         """Return the layers, first the one whose quantization alone moves the logits most."""
         form, feeds = self._settings.form, self._fitted
-        layers = self.choice(form).layers
+        way = self.choice(form).chosen
         with _translated():
-            found = harm(self._source, self._ranges, form, feeds, layers, count=self._count)
+            found = harm(way.source, way.ranges, form, feeds, way.layers, count=self._count)
         return sorted(found, key=lambda name: -found[name])
 
-    def _worse(self, holdout: Holdout, work: Path, keep: Collection[str]) -> bool:
-        path = self._write(work / "attempt.onnx", self._settings.form, keep)
+    def _worse(self, holdout: Holdout, keep: Collection[str]) -> bool:
+        path = self._write(self._path("attempt"), self._settings.form, keep)
         self._last = holdout.attempt(path)
         return self._last.outcome is Outcome.WORSE
 
     def _write(self, path: Path, form: Form, keep: Collection[str]) -> Path:
-        layers = self.choice(form).layers
-        return quantize(self._source, path, self._ranges, form, keep=keep, layers=layers)
+        return _written(self.choice(form).chosen, path, form, keep)
 
     def choice(self, form: Form) -> Choice:
-        """Return the layers of a form, without those that are settled to stay float."""
+        """Return how a form is made, without layers that are settled to stay float."""
         if form not in self._chosen:
             with _translated():
                 self._chosen[form] = self._choose(form)
         return self._chosen[form]
 
     def _choose(self, form: Form) -> Choice:
-        source, ranges, keep = self._source, self._ranges, self.float_layers
-        rounded = plain(source, ranges, form)
+        rounded = Way(self._source, self._ranges, plain(self._source, self._ranges, form))
         if self._expected is None:
             return Choice(rounded, "rounded")
-        ways = {
-            "rounded": rounded,
-            "refined": refine(source, ranges, form, self._fitted, keep=keep, count=self._count),
-        }
-        with tempfile.TemporaryDirectory() as folder:
+        ways = {"rounded": rounded, "refined": self._refined(form, None)}
+        if self._equalization is not None:
+            ways["equalized"] = self._refined(form, self._equalization)
 
-            def write(layers: Mapping[str, Layer]) -> Path:
-                path = Path(folder) / "way.onnx"
-                return quantize(source, path, ranges, form, keep=keep, layers=layers)
+        def write(way: Way) -> Path:
+            return _written(way, self._path("way"), form, self.float_layers)
 
-            return nearest(ways, write, self._expected, self._checked, self._activation)
+        return nearest(ways, write, self._expected, self._checked, self._activation)
+
+    def _refined(self, form: Form, equalization: Equalization | None) -> Way:
+        """Refine the network's graph, or the equalized one."""
+        source, ranges = self._source, self._ranges
+        if equalization is not None:
+            source, ranges = self._path("equalized"), equalization.ranges
+        keep, count = self.float_layers, self._count
+        layers = refine(source, ranges, form, self._fitted, keep=keep, count=count)
+        return Way(source, ranges, layers, equalization)
+
+    @cached_property
+    def _equalization(self) -> Equalization | None:
+        """How to equalize the graph; its twin is written, and answers some clips as it does."""
+        found = equalization(self._source, self._fitted, self._ranges)
+        if found is None:
+            return None
+        feeds = self._fitted[:_CLIPS_COMPARED]
+        path = found.apply(self._source, self._path("equalized"))
+        expected, given = answers(self._source, feeds), answers(path, feeds)
+        moved = float(np.abs(given - expected).max() / (np.ptp(expected) or 1))
+        if not moved <= _EXACT:
+            log.warning("int8 goes without equalized channels: the answers moved by %.1e", moved)
+            return None
+        return found
+
+    def _path(self, name: str) -> Path:
+        return self._work / f"{name}.onnx"
+
+
+def _written(way: Way, path: Path, form: Form, keep: Collection[str]) -> Path:
+    return quantize(way.source, path, way.ranges, form, keep=keep, layers=way.layers)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edge_tsm.datatypes import Tensor
 
+Channels = NDArray[np.float32]  # of each channel, (C,)
 Feed = Mapping[str, Tensor]  # one run: input name to tensor; of an online model the caches too
 
 
@@ -31,8 +32,6 @@ def observe(
 
     The graph reduces them itself, so that no activation leaves the engine.
     """
-    watched = ModelProto()
-    watched.CopyFrom(model)
     nodes = [
         helper.make_node(kind, [name], [f"{name}:{kind}"], keepdims=0)
         for kind in ("ReduceMin", "ReduceMax")
@@ -43,18 +42,68 @@ def observe(
         nodes.append(
             helper.make_node("ReduceMean", [name], [f"{name}:mean"], axes=axes, keepdims=0)
         )
+    runs = _watch(model, nodes, feeds)
+    return Ranges(
+        {name: float(np.min(runs[f"{name}:ReduceMin"])) for name in tensors},
+        {name: float(np.max(runs[f"{name}:ReduceMax"])) for name in tensors},
+        {name: np.mean(runs[f"{name}:mean"], axis=0, dtype=np.float32) for name in means},
+    )
+
+
+def extremes(
+    model: ModelProto, feeds: Iterable[Feed], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[Channels, Channels]]:
+    """Return lowest and highest value of each channel, along axis 1, of tensors of these shapes."""
+    runs = _reduce(model, feeds, shapes, ("ReduceMin", "ReduceMax"))
+    return {name: (low.min(0), high.max(0)) for name, (low, high) in runs.items()}
+
+
+def powers(
+    model: ModelProto, feeds: Iterable[Feed], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Channels]:
+    """Return the mean square of each channel, along axis 1, of tensors of these shapes."""
+    runs = _reduce(model, feeds, shapes, ("ReduceL2",))
+    return {
+        name: (sizes**2).mean(0) * shapes[name][1] / np.prod(shapes[name])
+        for name, (sizes,) in runs.items()
+    }
+
+
+def _reduce(
+    model: ModelProto,
+    feeds: Iterable[Feed],
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Sequence[str],
+) -> dict[str, list[Channels]]:
+    """Return for each tensor what each kind of reduction gives, (K, C)."""
+    nodes = [
+        helper.make_node(
+            kind,
+            [name],
+            [f"{name}:{kind}"],
+            axes=[axis for axis in range(len(shape)) if axis != 1],
+            keepdims=0,
+        )
+        for kind in kinds
+        for name, shape in shapes.items()
+    ]
+    runs = _watch(model, nodes, feeds)
+    return {name: [np.stack(runs[f"{name}:{kind}"]) for kind in kinds] for name in shapes}
+
+
+def _watch(
+    model: ModelProto, nodes: Sequence[NodeProto], feeds: Iterable[Feed]
+) -> dict[str, list[NDArray[np.float32]]]:
+    """Return what further nodes of a model answer to each feed, by output."""
+    watched = ModelProto()
+    watched.CopyFrom(model)
     watched.graph.node.extend(nodes)
     del watched.graph.output[:]
     outputs = [node.output[0] for node in nodes]
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs
     )
-    runs = _run(watched, outputs, feeds)
-    return Ranges(
-        {name: float(np.min(runs[f"{name}:ReduceMin"])) for name in tensors},
-        {name: float(np.max(runs[f"{name}:ReduceMax"])) for name in tensors},
-        {name: np.mean(runs[f"{name}:mean"], axis=0, dtype=np.float32) for name in means},
-    )
+    return _run(watched, outputs, feeds)
 
 
 def _run(

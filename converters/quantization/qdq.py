@@ -49,11 +49,19 @@ class Form:
 
 
 def calibrate(source: Path, feeds: Iterable[Feed]) -> Ranges:
-    """Return the ranges that `quantize` needs, seen on `feeds`."""
+    """Return the ranges that `quantize` needs, seen on `feeds`.
+
+    They end where what reads a tensor no longer tells values apart.
+    """
     graph = read_graph(source)
-    layers = graph.layers.values()
+    layers, tensors = graph.layers.values(), sorted(points(graph, ()))
     ranks = {node.input[0]: graph.constants[node.input[1]].ndim for node in layers}
-    return observe(graph.model, feeds, tensors=sorted(points(graph, ())), means=ranks)
+    seen = observe(graph.model, feeds, tensors=tensors, means=ranks)
+    for name in tensors:
+        low, high = graph.telling(name)
+        seen.low[name] = max(seen.low[name], low)
+        seen.high[name] = min(seen.high[name], high)
+    return seen
 
 
 def layer_names(source: Path) -> list[str]:
@@ -309,15 +317,8 @@ class _Rewriter:
         scale, zero = self._scales[self._points[name]]
         limits = np.iinfo(zero.dtype)
         low, high = (float(scale) * (int(end) - int(zero)) for end in (limits.min, limits.max))
-        least, most = self._limits(node)
+        least, most = self._graph.limits(node)
         return low >= least and high <= most * (1 + 1e-6)
-
-    def _limits(self, node: NodeProto) -> tuple[float, float]:
-        if node.op_type == "Relu":
-            return 0.0, np.inf
-        ends = [*node.input[1:3], "", ""][:2]
-        low, high = (self._graph.constants.get(name) for name in ends)
-        return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
 
     def _quantize(self, name: str) -> None:
         """Quantize a float tensor if that is wanted."""

@@ -176,11 +176,11 @@ def test_a_broken_bound_is_an_error(quantized: Path) -> None:
     assert (found.top1_agreement, found.status) == (0, "worse")
 
 
-def test_a_layer_that_is_not_there() -> None:
+def test_a_layer_that_is_not_there(tmp_path: Path) -> None:
     source, clips = packaged.bundle() / "model.onnx", generated(1, size_px=224)
     settings = Int8(clips, keep_float=("backbone.blocks.1.konv",))
     with pytest.raises(ConversionError, match=r"no layer 'backbone.blocks.1.konv'; there are ba"):
-        Quantizer(source, Card.read(source.parent), clips, settings)
+        Quantizer(source, Card.read(source.parent), clips, settings, work=tmp_path)
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,11 @@ def test_as_few_layers_as_it_takes_stay_float(tmp_path: Path) -> None:
     source = packaged.bundle() / "model.onnx"
     card, clips, warnings = Card.read(source.parent), generated(1, size_px=224), list[str]()
     total = len(layer_names(source))
-    quantizer, holdout = Quantizer(source, card, clips, Int8(clips)), HarshHoldout(total - 2)
-    quantizer.choose(holdout, tmp_path, warn=warnings.append)  # type: ignore[arg-type]
+    quantizer, holdout = (
+        Quantizer(source, card, clips, Int8(clips), work=tmp_path),
+        HarshHoldout(total - 2),
+    )
+    quantizer.choose(holdout, warn=warnings.append)  # type: ignore[arg-type]
     assert holdout.tried == [total, total - 1, total - 2]
     assert len(quantizer.float_layers) == 2
     assert warnings == [f"int8 keeps 2 of {total} layers float"]
@@ -218,9 +221,9 @@ def test_as_few_layers_as_it_takes_stay_float(tmp_path: Path) -> None:
 def test_layers_in_vain(tmp_path: Path) -> None:
     source = packaged.bundle() / "model.onnx"
     card, clips = Card.read(source.parent), generated(1, size_px=224)
-    quantizer = Quantizer(source, card, clips, Int8(clips))
+    quantizer = Quantizer(source, card, clips, Int8(clips), work=tmp_path)
     with pytest.raises(VerificationError, match=r"worse even with 16 of .*too many are lost"):
-        quantizer.choose(HarshHoldout(0), tmp_path, warn=print)  # type: ignore[arg-type]
+        quantizer.choose(HarshHoldout(0), warn=print)  # type: ignore[arg-type]
 
 
 def test_half_of_the_clips_calibrate_at_most_32_and_the_others_judge() -> None:

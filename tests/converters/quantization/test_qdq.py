@@ -240,6 +240,62 @@ def test_biases_make_up_for_rounded_weights(tmp_path: Path) -> None:
     assert rounding < uncorrected / 10
 
 
+@pytest.mark.parametrize("gate", ["hardswish", "silu"])
+def test_values_that_a_gate_makes_zero_get_no_levels(gate: str, tmp_path: Path) -> None:
+    source, path, random = tmp_path / "f32.onnx", tmp_path / "int8.onnx", np.random.default_rng(4)
+    gates = {
+        "hardswish": [
+            helper.make_node("Add", ["x", "three"], ["x+3"], "/Add"),
+            helper.make_node("Clip", ["x+3", "zero", "six"], ["gate"], "/Clip"),
+        ],
+        "silu": [helper.make_node("Sigmoid", ["x"], ["gate"], "/Sigmoid")],
+    }
+    nodes = [
+        helper.make_node("Conv", ["clip", "w", "b"], ["x"], "/conv/Conv"),
+        *gates[gate],
+        helper.make_node("Mul", ["x", "gate"], ["gated"], "/Mul"),
+        helper.make_node("Conv", ["gated", "v"], ["logits"], "/last/Conv"),
+    ]
+    constants = {name: np.float32(value) for name, value in (("zero", 0), ("six", 6), ("three", 3))}
+    constants |= {name: random.normal(size=(16, 16, 1, 1)).astype(np.float32) for name in "wv"}
+    constants["b"] = np.full(16, -30, np.float32)  # most values are far below 0
+    shape = (1, 16, 8, 8)
+    graph = helper.make_graph(
+        nodes,
+        "gated",
+        [helper.make_tensor_value_info("clip", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    source.write_bytes(model.SerializeToString())
+    feed = {"clip": random.normal(0, 8, shape).astype(np.float32)}
+    ranges = calibrate(source, [feed])
+    assert ranges.low["x"] == (-3 if gate == "hardswish" else -8)
+    made = run(source, feed)
+    wide = dataclasses.replace(ranges, low=ranges.low | {"x": -120.0})
+    error, before = (
+        np.abs(run(quantize(source, path, given, Form()), feed) - made).mean()
+        for given in (ranges, wide)
+    )
+    assert error < before
+
+
+def test_a_gate_of_other_values_ends_on_both_sides() -> None:
+    def graph(*more: onnx.NodeProto) -> Graph:
+        gate = helper.make_node("Sigmoid", ["x"], ["gate"], "/Sigmoid")
+        made = helper.make_graph([gate, *more], "x", [], [])
+        return Graph(helper.make_model(made))
+
+    def product(*read: str) -> onnx.NodeProto:
+        return helper.make_node("Mul", read, ["y"], "/Mul")
+
+    assert graph(product("other", "gate")).telling("x") == (-8, 8)
+    assert graph(product("x", "gate")).telling("x") == (-8, np.inf)
+    assert graph(product("x", "other")).telling("x") == (-np.inf, np.inf)
+    assert graph().telling("gate") == (-np.inf, np.inf)
+
+
 def run(path: Path, feed: Feed) -> np.ndarray:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.quantization.calibration import ClipSet, Feeds
-from converters.quantization.choice import answers, nearest
+from converters.quantization.choice import Way, answers, nearest
 from converters.quantization.int8 import Int8, Quantizer
 from converters.quantization.judgment import Answers, Outcome, drift
 from converters.quantization.observer import Feed, Ranges
-from converters.quantization.qdq import Form, Layer, calibrate, plain, quantize, read_graph
+from converters.quantization.qdq import Form, calibrate, plain, quantize, read_graph
 from converters.quantization.refine import refine
 from converters.quantization.sensitivity import harm
 from converters.verification.clips import generated_clip
@@ -135,13 +134,14 @@ def test_the_way_that_answers_nearer_is_chosen(
         wrong = {name: replace(layer, bias=layer.bias + 1) for name, layer in refined.items()}
         refined = wrong
 
-    def write(layers: Mapping[str, Layer]) -> Path:
-        return quantize(source, tmp_path / "way.onnx", ranges, form, layers=layers)
+    def write(way: Way) -> Path:
+        return quantize(way.source, tmp_path / "way.onnx", way.ranges, form, layers=way.layers)
 
-    ways = {"rounded": plain(source, ranges, form), "refined": refined}
+    kinds = {"rounded": plain(source, ranges, form), "refined": refined}
+    ways = {kind: Way(source, ranges, layers) for kind, layers in kinds.items()}
     chosen = nearest(ways, write, answers(source, checked), checked, "softmax")
     assert chosen.way == ("refined" if refinement_helps else "rounded")
-    assert chosen.layers is ways[chosen.way]
+    assert chosen.chosen is ways[chosen.way]
     assert chosen.drifts[chosen.way] == min(chosen.drifts.values())
     assert f"{chosen.way}; logits move by rounded" in str(chosen)
 
@@ -242,7 +242,7 @@ def test_the_search_keeps_just_those_layers_of_a_trained_network_float(tmp_path:
     clips = ClipSet(np.stack([generated_clip(seed, 8, size_px) for seed in range(2)]))
     feeds = list(Feeds(card, clips.crops, broken))
     limit = DriftLimit(answers(bundle / "model.onnx", feeds), feeds)
-    quantizer = Quantizer(broken, card, clips, Int8(clips))
-    quantizer.choose(limit, tmp_path, warn=print)  # type: ignore[arg-type]
+    quantizer = Quantizer(broken, card, clips, Int8(clips), work=tmp_path)
+    quantizer.choose(limit, warn=print)  # type: ignore[arg-type]
     assert set(quantizer.float_layers) == set(between)
     assert limit.outcome is Outcome.UNPROVEN
