@@ -20,7 +20,8 @@ from edge_tsm.system.width import fit
 MOST_NAMED = 24  # classes of a confusion matrix whose rows and columns have names
 LABEL_COLUMNS = 22
 PAD_PX, TEXT_PX, LEFT_PX, TITLE_PX, ROW_PX = 8, 14, 44, 24, 40
-PLOT_PX, LOW_PX, HISTOGRAM_PX = 300, 220, 60
+# All but a matrix of long names fit into what a page leaves of a phone of 390 pixels, 324.
+PLOT_PX, LOW_PX, HISTOGRAM_PX = 270, 220, 60
 LEVELS, LEAST_LEVEL = 5, 3  # the least where a cell is a pixel
 _STEEP = 55  # degrees that names of columns are turned by
 
@@ -37,10 +38,12 @@ def confusion_matrix(confusion: NDArray[np.int64], labels: Sequence[str], title:
     left = PAD_PX + max(map(width_px, rows)) + 6
     slope = math.radians(_STEEP)
     longest = max(map(width_px, names))
-    top = PAD_PX + 2 * TEXT_PX + longest * math.sin(slope)
+    top = PAD_PX + 3 * TEXT_PX + longest * math.sin(slope)
     right = max(longest * math.cos(slope) - cell / 2, 0) + PAD_PX
-    drawing = Drawing(left + count * cell + right, top + count * cell + PAD_PX, title)
-    drawing.text((PAD_PX, PAD_PX + TEXT_PX), "rows: true class; columns: answer", "muted")
+    told = "rows: true class; columns: answer"
+    width = max(left + count * cell + right, 2 * PAD_PX + width_px(told))
+    drawing = Drawing(width, top + count * cell + PAD_PX, title)
+    drawing.text((PAD_PX, PAD_PX + TEXT_PX), told, "muted")
     for i, (row, name) in enumerate(zip(rows, names, strict=True)):
         middle = (i + 0.5) * cell
         drawing.text((left - 6, top + middle + 4), row, "end")

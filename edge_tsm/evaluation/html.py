@@ -22,6 +22,7 @@ from edge_tsm.evaluation.page import Clip, Clips, Figure, Part, Section, Table, 
 from edge_tsm.evaluation.stills import stills
 from edge_tsm.inference.postprocess import probabilities
 from edge_tsm.system.printable import printable
+from edge_tsm.system.tables import count
 from edge_tsm.system.width import fit
 
 WORST_CLIPS, MOST_PAIRS, MOST_UNREAD = 12, 25, 50
@@ -53,7 +54,7 @@ class _Report:
         of, protocol = self._of, self._of.protocol
         read = f"{len(of.answered)} of {len(of.outcomes)} clips could be read"
         damaged = f", {len(of.damaged)} of them damaged" if of.damaged else ""
-        yield f"{read}{damaged}; {len(of.labels)} classes."
+        yield f"{read}{damaged}; {count(len(of.labels), 'class')}."
         yield (
             f"Frames by `{protocol.sampling}`, clips a video {protocol.clips}, crops "
             f"{protocol.crops}, average of {protocol.average}."

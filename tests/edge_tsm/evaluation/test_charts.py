@@ -80,7 +80,7 @@ def test_a_reliability_diagram_has_a_bar_per_bin_with_clips(confidence: list[flo
     bars = drawn(reliability_chart(bins, "x"), "rect", "pale")
     assert len(bars) == sum(b.clips > 0 for b in bins)
     assert float(bars[0]["height"]) == pytest.approx(
-        300 * next(b.accuracy for b in bins if b.clips)
+        270 * next(b.accuracy for b in bins if b.clips)
     )
 
 
