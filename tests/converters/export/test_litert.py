@@ -23,7 +23,7 @@ from tests.helpers.upstream import write_checkpoint
 def test_both_forms_are_written_proven_and_loaded(online: bool, tmp_path: Path) -> None:
     for package in ("ai_edge_litert", "litert_torch"):
         pytest.importorskip(package, reason="not installed")
-    options = Options(segments=2, size=64, force_online=online)
+    options = Options(segments=4, size=64, force_online=online)
     settings = Settings(ir=False, targets=("litert",))
     checkpoint = write_checkpoint(tmp_path, "resnet18")
     bundle = convert(checkpoint, tmp_path / "x.bundle", options, settings)
