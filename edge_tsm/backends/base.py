@@ -20,7 +20,8 @@ class RuntimeOptions:
     OpenVINO lists. `threads`: CPU threads, by default the physical cores this process may use.
     `precision`: arithmetic the engine may use; the default f32 keeps answers as verified, where
     engines left alone choose f16 or bf16. `cache_dir`: compiled engines (TensorRT, iGPU), by
-    default the user's cache folder.
+    default the user's cache folder. `streams`: runs of the model that may overlap, which share the
+    threads: more clips a second, each of them later.
 
     >>> RuntimeOptions(threads=2).device
     'cpu'
@@ -30,13 +31,15 @@ class RuntimeOptions:
     threads: int | None = None
     precision: Math = "f32"
     cache_dir: Path | None = None
+    streams: int = 1
 
 
 class Backend(Protocol):
     """An opened model: tensors in, tensors out, no state of its own.
 
     `engine` and `device` name what it runs on; `card_text` is the card embedded in the file, None
-    without one.
+    without one. A backend may say by an attribute `streams` how many runs, from threads of the
+    caller, it works on at once; without it they take turns.
 
     >>> import numpy as np
     >>> from edge_tsm import demo, load

@@ -42,6 +42,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, path: Path, options: RuntimeOptions) -> None:
         self.device = options.device.lower()
+        self.streams = options.streams
         provider = self._provider()
         providers = provider_options(options)
         settings = session_options(options, processor())
@@ -113,7 +114,8 @@ def refuse_free_batch(path: Path, shapes: Iterable[Sequence[int | str | None]]) 
 def session_options(options: RuntimeOptions, cpu: Processor) -> onnxruntime.SessionOptions:
     """Return ONNX Runtime's session options for `options` on `cpu`."""
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or physical_cores()
+    threads = options.threads or physical_cores()
+    settings.intra_op_num_threads = max(threads // options.streams, 1)
     settings.log_severity_level = 3
     # Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits and saturate
     # (onnxruntime #6004, #14642). This makes weights uint8, where they are not 7-bit. Not with

@@ -22,6 +22,7 @@ from edge_tsm.cli.health import health
 from edge_tsm.cli.info import info
 from edge_tsm.cli.push import push
 from edge_tsm.cli.run import run
+from edge_tsm.cli.scan import scan_command
 from edge_tsm.cli.verify import verify
 from edge_tsm.errors import EdgeTsmError
 from edge_tsm.system.printable import PrintableStream, printable, write_control
@@ -92,7 +93,7 @@ def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
 
 
-main.section("Answers", demo, run, config_command)
+main.section("Answers", demo, run, scan_command, config_command)
 main.section("Models", convert, info, verify, bench, push)
 main.section("Data", frames, evaluate_command)
 main.section("This machine", doctor, health)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -309,12 +310,12 @@ _MQTT: tuple[Decorator, ...] = (
     click.option("--mqtt-scores", is_flag=True, help="Publish every answer."),
     click.option("--mqtt-snapshots", is_flag=True, help="Publish a picture at each start."),
 )
+_ACTIONS = click.option("--actions", is_flag=True, help="Report starts and ends of actions.")
 _RULES: tuple[Decorator, ...] = (
-    click.option("--actions", is_flag=True, help="Report starts and ends of actions."),
     click.option(
         "--rules",
         metavar="FILE",
-        help="TOML file of --actions, or a preset: jester-demo. [default: the bundle's]",
+        help="TOML file of actions, or a preset: jester-demo. [default: the bundle's]",
     ),
     click.option("--on", type=_SHARE, help="Probability that starts an action. [default: 0.6]"),
     click.option("--off", type=_SHARE, help="Probability below which it ends. [default: 0.4]"),
@@ -343,9 +344,20 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of actions; the command gets `rules`, a `RuleOptions`."""
-    return grouped("changes", RuleOverrides, _RULES, title="How answers become actions")(
-        grouped("rules", RuleOptions, ())(command)
-    )
+    return _rule_options(command, (_ACTIONS, *_RULES))
+
+
+def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same to a command that is about actions, and needs no option to be asked for them."""
+    return _rule_options(command, _RULES, actions=True)
+
+
+def _rule_options(
+    command: Callable[..., Any], options: tuple[Decorator, ...], **fixed: bool
+) -> Callable[..., Any]:
+    parsed = functools.partial(grouped("rules", RuleOptions, ())(command), **fixed)
+    functools.update_wrapper(parsed, command)
+    return grouped("changes", RuleOverrides, options, title="How answers become actions")(parsed)
 
 
 def _request(text: str) -> SinkRequest:

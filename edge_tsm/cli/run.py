@@ -123,7 +123,7 @@ _SERVICE: tuple[Decorator, ...] = (
         help="Serve /metrics for Prometheus, /livez and /readyz, as at 127.0.0.1:9109.",
     ),
 )
-_VARIANT: Decorator = click.option(
+variant_option: Decorator = click.option(
     "--variant",
     default=ModelOptions.variant,
     show_default=True,
@@ -177,7 +177,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
-@cloup.option_group("Model", _VARIANT)
+@cloup.option_group("Model", variant_option)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: str | Path | None, options: RunOptions) -> None:
