@@ -185,11 +185,15 @@ class _Share:
         """Note the recordings: bytes stand for the time they take."""
         self._sizes = {path: _size(path) for path in paths}
 
-    def tell(self, path: Path, share: float, *, scanned_s: float = 0.0) -> None:
-        """Note that so much of a recording is done, of which `scanned_s` more are answered."""
+    def scanned(self, duration_s: float) -> None:
+        """Note that so many seconds of a recording were looked at now."""
+        with self._lock:
+            self.scanned_s += duration_s
+
+    def tell(self, path: Path, share: float) -> None:
+        """Note that so much of a recording is done."""
         with self._lock:
             self._done[path] = share * self._sizes[path]
-            self.scanned_s += scanned_s
             if self.progress:
                 self.progress(round(sum(self._done.values())), sum(self._sizes.values()))
 
@@ -226,13 +230,20 @@ class _Run:
 
 @dataclass
 class _Reading:
-    """One recording on its way through the model; `before` is what an earlier run answered."""
+    """One recording on its way through the model.
+
+    `before` is what an earlier run answered, its first `known_s` seconds.
+    """
 
     run: _Run
     path: Path
     recording: VideoFile | ImageFolder
     before: Known
     stop: Stop
+    known_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known_s = self.before.answers[-1][0] if self.before.answers else 0.0
 
     def whole(self, *, decoded: bool = False) -> Known:
         """Answer every window that is not known, and note it.
@@ -243,35 +254,37 @@ class _Reading:
         run, listing = self.run, self.recording.listing(decoded=decoded)
         feed = FEEDS[run.recognizer.runner.form](run.recognizer, run.pace)
         clips = planned(feed.assembler(), listing.times_s)
+        first = feed.first(clips, self.before.answers)
+        answers = self.before.answers[:first]
         try:
-            answers = self._answers(feed, clips, listing)
+            self._answer(feed, clips[first:], listing, answers)
         except LostFrameError:
             if decoded:
                 raise
+            self.before = Known(answers)
             return self.whole(decoded=True)
         facts = self._facts(listing, note="" if clips else _too_short(run.pace))
+        run.share.scanned(facts.duration_s - self.known_s)
         if run.journal:
             run.journal.end(self.path, facts)
         return Known(answers, facts)
 
-    def _answers(
-        self, feed: Feed, clips: Sequence[AssembledClip], listing: FrameListing
-    ) -> list[Answer]:
-        """Return the answers to all windows, those that are known taken over."""
-        run, known = self.run, self.before.answers
-        first = feed.first(clips, known)
-        answers, done_s = known[:first], known[first - 1][0] if first else 0.0
-        pictures = pictured(clips[first:], listing, run.recognizer.prepare)
+    def _answer(
+        self,
+        feed: Feed,
+        clips: Sequence[AssembledClip],
+        listing: FrameListing,
+        answers: list[Answer],
+    ) -> None:
+        """Add the answers to clips to those to the ones before."""
+        run, last_s = self.run, max(listing.times_s[-1], 1e-9)
+        pictures = pictured(clips, listing, run.recognizer.prepare)
         with Ahead(pictures, most=_AHEAD) as ready:
             for answer in feed.answers(iter(ready)):
                 self.stop()
                 self._note(len(answers), answer)
                 answers.append(answer)
-                share = answer[0] / max(listing.times_s[-1], answer[0], 1e-9)
-                run.share.tell(self.path, share, scanned_s=max(answer[0] - done_s, 0.0))
-                done_s = answer[0]
-        run.share.tell(self.path, 1.0, scanned_s=max(listing.times_s[-1] - done_s, 0.0))
-        return answers
+                run.share.tell(self.path, min(answer[0] / last_s, 1.0))
 
     def _note(self, number: int, answer: Answer) -> None:
         """Keep an answer, unless an earlier run has kept the same one."""
