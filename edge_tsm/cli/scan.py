@@ -111,7 +111,7 @@ def scan_command(
     outputs: TimelineOptions,
     model: ModelOptions,
 ) -> None:
-    """Find the actions in recordings with BUNDLE: what a live camera would have told of them.
+    """Find the actions in recordings with BUNDLE, as live video would have told of them.
 
     VIDEO is a video, a folder of pictures, or a folder in which videos are searched. Times are
     those of the recording: an action starts at the end of the first window that speaks for it.
