@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_tsm.datatypes import Tensor
+
+if TYPE_CHECKING:
+    from edge_tsm.backends.compiled import CompiledCache
 
 Math = Literal["f32", "f16", "bf16", "int8"]
 
@@ -69,8 +72,10 @@ class Backend(Protocol):
 class EngineModule(Protocol):
     """What the module of an engine offers; its import needs the engine's package."""
 
-    def open_model(self, path: Path, options: RuntimeOptions) -> Backend:
-        """Open an artifact.
+    def open_model(
+        self, path: Path, options: RuntimeOptions, cache: CompiledCache | None = None
+    ) -> Backend:
+        """Open an artifact; an engine that `keeps_compiled` is also given a `CompiledCache`.
 
         Raises:
             BackendError: the device is not available, or the file is refused.
@@ -93,7 +98,8 @@ class Engine:
     `devices`, and with `any_device` all that no other engine names. `title` is its name in text.
     `int8_saturates`: on an x86 CPU without VNNI its int8 sums may saturate. `preferred_on_x86`:
     there it comes before others that serve the same device. `crashes_on_damage`: a damaged file may
-    end the process, so a file is checked before the engine sees it.
+    end the process, so a file is checked before the engine sees it. `keeps_compiled`: its
+    `open_model` also takes a `CompiledCache`.
     """
 
     title: str
@@ -108,3 +114,4 @@ class Engine:
     int8_saturates: bool = False
     preferred_on_x86: bool = False
     crashes_on_damage: bool = False
+    keeps_compiled: bool = False

@@ -64,7 +64,7 @@ def load(
         card = Card.read(path)
         found = variants(card, path, candidates(options.device, engine), options.device)
         if variant != "auto":
-            return open_variant(path, card, named(found, variant), options)
+            return open_variant(path, card, named(found, variant), options, kept=True)
         return _open_best(path, card, proven(found, where=path), options)
     return _open_file(path, engine, options)
 
@@ -95,8 +95,12 @@ def _prove(bundle: Path) -> None:
     Choice(card, options, able).remember(_fastest(bundle, card, able, options))
 
 
-def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:
+def open_variant(
+    bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, kept: bool = False
+) -> Recognizer:
     """Open one artifact that the card of a bundle names, and check its files.
+
+    With `kept`, what the engine makes of it is taken from the user's cache, and kept there.
 
     Raises:
         DamageError: a file is missing, or not the one that was proven.
@@ -104,7 +108,9 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
         BackendError: engine or device not available, or the file is refused.
     """
     with checked(bundle, variant.file, first=engine(variant.engine).crashes_on_damage):
-        backend = open_backend(variant.engine, bundle / variant.file.path, options)
+        checksum = "".join((variant.file.sha256, *variant.file.parts.values())) if kept else None
+        path = bundle / variant.file.path
+        backend = open_backend(variant.engine, path, options, checksum=checksum)
     if not variant.file.proven:
         _log.warning(
             "%s: too few clips prove its answers; report.md of the bundle says more", variant
@@ -128,13 +134,13 @@ def _open_best(
     choice = Choice(card, options, found)
     if (best := choice.recall(found)) is not None:
         try:
-            return open_variant(bundle, card, best, options)
+            return open_variant(bundle, card, best, options, kept=True)
         except (BackendError, DamageError) as error:
             _log.warning("%s does not open any more, trying the others: %s", best, error)
             choice.forget()
     best = _fastest(bundle, card, found, options)
     choice.remember(best)
-    return open_variant(bundle, card, best, options)
+    return open_variant(bundle, card, best, options, kept=True)
 
 
 def _open_first(
