@@ -7,7 +7,6 @@ asked for by name.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Iterable
@@ -155,11 +154,13 @@ def installed(name: str) -> bool:
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Return the versions of those that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     found = {}
     for name in distributions:
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = version(name)
+        except PackageNotFoundError:
             continue
     return found
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -18,7 +18,6 @@ from edge_tsm.cli.inputs import InputOptions
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import DiskFullError, EventStore, Limits
-from edge_tsm.service.rule_layers import RuleLayers
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.mqtt.options import MqttOptions
 from edge_tsm.sinks.run import Run, UnknownRun
@@ -26,6 +25,9 @@ from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 from edge_tsm.system.secrets import resolve
+
+if TYPE_CHECKING:
+    from edge_tsm.service.rule_layers import RuleLayers
 
 _log = logging.getLogger(__name__)
 _SHARE = click.FloatRange(0, 1)
@@ -184,6 +186,8 @@ class RuleOptions:
 
     def layers(self, bundle: Path, inputs: InputOptions) -> RuleLayers:
         """Return where the rules of a run come from, for someone to change them."""
+        from edge_tsm.service.rule_layers import RuleLayers  # for the page alone
+
         given = {f.name: getattr(self.changes, f.name) for f in fields(RuleOverrides)}
         options = {name: value for name, value in given.items() if is_given(name)}
         named = inputs.config is not None and not (inputs.sources or inputs.cameras)

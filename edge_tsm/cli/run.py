@@ -35,7 +35,6 @@ from edge_tsm.service.stats import Stats
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.run import RunFacts
-from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import warn_of_visible_password, warn_of_visible_secrets
@@ -256,6 +255,8 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
             dispatcher.write(prediction)
             monitor.answered(prediction)
             if number == 0 and outputs.save and not live:
+                from edge_tsm.sinks.video import write_annotated
+
                 [source] = sources.values()
                 write_annotated(outputs.save, source, prediction, fps=source.fps)
 
@@ -281,6 +282,8 @@ def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
             raise InputError(f"--{name} takes one source, got {len(named)}")
     if save is None:
         return
+    from edge_tsm.sinks.video import check_video_path  # what draws is for --save alone
+
     check_video_path(save)
     if is_same_file(save, named[0]):
         raise SinkError(f"{save} is the source itself; save under another name")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,6 +229,8 @@ def _try(
         if not trial.agrees:
             return trial
         clip = list(golden.clips[0])
+        import statistics  # slow to import, and a choice is made once
+
         times_ms = [recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS)]
         return replace(trial, time_ms=statistics.median(times_ms))
 

@@ -17,7 +17,6 @@ from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import AnswerError, InputError
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.assembler import AssembledClip, Pace, seconds
-from edge_tsm.live.asynchronous import answers_of
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
 from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
@@ -155,6 +154,8 @@ class Pipeline:
         Cancelling the task, and `aclose`, close the pipeline. After a `break` use
         `contextlib.aclosing`, or Python closes it when the event loop ends.
         """
+        from edge_tsm.live.asynchronous import answers_of  # asyncio is slow to import
+
         self._begin(threaded=False)  # what awaits the answers waits for the thread
         return answers_of(self._answers, self.stop, self._clock)
 
