@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import cloup
@@ -27,6 +27,7 @@ from edge_tsm.cli.progress import Progress
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.throughput import Aim
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.monitor import Monitor
@@ -67,6 +68,7 @@ class ModelOptions:
     variant: str = "auto"
     engine: str | None = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    aim: Aim = "latency"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,13 @@ variant_option: Decorator = click.option(
     show_default=True,
     help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
 )
+_AIM: Decorator = click.option(
+    "--aim",
+    type=click.Choice(get_args(Aim)),
+    default=ModelOptions.aim,
+    show_default=True,
+    help="throughput: of many cameras several at a time, if that was measured to be faster.",
+)
 _EXAMPLES = """\b
 Examples:
   edge-tsm run gestures.bundle --source clip.mp4 --save answer.mp4
@@ -161,8 +170,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @runtime_options
     @functools.wraps(command)
-    def parsed(engine: str | None, variant: str = ModelOptions.variant, **arguments: Any) -> Any:
-        model = ModelOptions(variant, engine, collect(arguments))
+    def parsed(
+        engine: str | None,
+        variant: str = ModelOptions.variant,
+        aim: Aim = ModelOptions.aim,
+        **arguments: Any,
+    ) -> Any:
+        model = ModelOptions(variant, engine, collect(arguments), aim)
         return command(model=model, **arguments)
 
     return parsed
@@ -176,7 +190,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
-@cloup.option_group("Model", variant_option)
+@cloup.option_group("Model", variant_option, _AIM)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: str | Path | None, options: RunOptions) -> None:
@@ -203,7 +217,13 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         page = options.page.open(stack)
         bundle = find_bundle(address)
         recognizer = stack.enter_context(
-            load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
+            load(
+                bundle,
+                engine=model.engine,
+                options=model.runtime,
+                variant=model.variant,
+                aim=model.aim,
+            )
         )
         if not outputs.as_json:
             _print_model(recognizer)

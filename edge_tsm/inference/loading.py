@@ -15,6 +15,7 @@ from edge_tsm.bundle.golden import Golden
 from edge_tsm.bundle.integrity import checked, checked_single
 from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.throughput import Aim, with_best_streams
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
 from edge_tsm.system.machine import processor
 
@@ -31,6 +32,7 @@ def load(
     engine: str | None = None,
     options: RuntimeOptions | None = None,
     variant: str = "auto",
+    aim: Aim = "latency",
 ) -> Recognizer:
     """Open a bundle folder, or a single artifact (`.onnx`, `.xml`, `.mnn`) made by edge-tsm.
 
@@ -44,6 +46,8 @@ def load(
             installed ones of edge-tsm that serve the device.
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
+        aim: "latency", or "throughput" where clips a second count and not when each is answered:
+            `predict_many` then runs several at a time where that was measured to be faster.
 
     Raises:
         CardError: not a bundle or artifact of edge-tsm, no such variant, or (`DamageError`) a file
@@ -63,8 +67,8 @@ def load(
         card = Card.read(path)
         found = variants(card, path, candidates(options.device, engine), options.device)
         if variant != "auto":
-            return open_variant(path, card, named(found, variant), options, kept=True)
-        return _open_best(path, card, proven(found, where=path), options)
+            return _opened(path, card, named(found, variant), options, aim=aim)
+        return _open_best(path, card, proven(found, where=path), options, aim=aim)
     return _open_file(path, engine, options)
 
 
@@ -92,6 +96,19 @@ def _prove(bundle: Path) -> None:
     found = variants(card, bundle, candidates(options.device, None), options.device)
     able = proven(found, where=bundle)
     Choice(card, options, able).remember(_fastest(bundle, card, able, options))
+
+
+def _opened(
+    bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, aim: Aim
+) -> Recognizer:
+    """Open the variant that was chosen, with what was compiled of it before."""
+
+    def open_with(options: RuntimeOptions) -> Recognizer:
+        return open_variant(bundle, card, variant, options)
+
+    if aim == "throughput" and options.streams == 1:
+        options = with_best_streams(card, variant, options, open_with)
+    return open_variant(bundle, card, variant, options, kept=True)
 
 
 def open_variant(
@@ -125,7 +142,7 @@ def open_variant(
 
 
 def _open_best(
-    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
+    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions, *, aim: Aim
 ) -> Recognizer:
     """Open the remembered variant, else try all and remember the best."""
     if not (bundle / GOLDEN_FILE).is_file():
@@ -133,13 +150,13 @@ def _open_best(
     choice = Choice(card, options, found)
     if (best := choice.recall(found)) is not None:
         try:
-            return open_variant(bundle, card, best, options, kept=True)
+            return _opened(bundle, card, best, options, aim=aim)
         except (BackendError, DamageError) as error:
             _log.warning("%s does not open any more, trying the others: %s", best, error)
             choice.forget()
     best = _fastest(bundle, card, found, options)
     choice.remember(best)
-    return open_variant(bundle, card, best, options, kept=True)
+    return _opened(bundle, card, best, options, aim=aim)
 
 
 def _open_first(

@@ -86,7 +86,7 @@ class Pipeline:
         self._pace = Pace(
             seconds("window_s", window_s, form.default_window_s(card)),
             seconds("every_s", every_s, card.sampling.every_s),
-            aligned=card.input.shape[0] > 1 and len(self._inputs) > 1,
+            aligned=form.fill(recognizer) > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
@@ -103,7 +103,8 @@ class Pipeline:
         self._scheduler = Scheduler(
             self._changed,
             self._clock,
-            takes=card.input,
+            fill=form.fill(recognizer),
+            most=self._form.most,
             period_s=self._form.period_s,
             gap_s=rules.gap_s if rules else math.inf,
         )
