@@ -7,13 +7,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
 from edge_tsm.bundle.addresses import fetch_bundle, parse_address
 from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.bundle.integrity import checked, checked_single
-from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
+from edge_tsm.errors import (
+    AnswerError,
+    BackendError,
+    CardError,
+    DamageError,
+    InputError,
+    VerificationError,
+)
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.throughput import Aim, with_best_streams
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
@@ -47,9 +55,11 @@ def load(
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
         aim: "latency", or "throughput" where clips a second count and not when each is answered:
-            `predict_many` then runs several at a time where that was measured to be faster.
+            `predict_many` then runs several at a time where that was measured to be faster. For
+            bundles; a single artifact answers one at a time.
 
     Raises:
+        InputError: an aim that there is not.
         CardError: not a bundle or artifact of edge-tsm, no such variant, or (`DamageError`) a file
             that is not the one that was proven.
         BackendError: engine or device not available, or the file is refused.
@@ -62,6 +72,8 @@ def load(
     ...     recognizer.card.name
     'demo'
     """
+    if aim not in get_args(Aim):
+        raise InputError(f"aim is {aim!r}; it must be one of {', '.join(get_args(Aim))}")
     path, options = local_bundle(path), options or RuntimeOptions()
     if path.is_dir():
         card = Card.read(path)
