@@ -89,7 +89,7 @@ _EXAMPLES = """\b
 Examples:
   edge-tsm scan gestures.bundle day.mp4 -o day.json
   edge-tsm scan gestures.bundle recordings/ -o timelines/ --format vtt
-  edge-tsm scan gestures.bundle day.mp4 --results day.jsonl --on 0.8 --clips cut/
+  edge-tsm scan gestures.bundle day.mp4 --results r.jsonl --on 0.8 --clips cut/
 """
 
 
