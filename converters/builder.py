@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from converters.export import (
     SYMMETRIC_GRAPH,
     WRITERS,
     Writer,
+    find_form,
     in_form,
     wanted,
 )
@@ -79,7 +80,9 @@ class Settings:
     `rules` (a TOML file or a preset) turn answers into actions; the bundle keeps a copy.
     Without `ir` the bundle holds ONNX only, proven on ONNX Runtime and on OpenVINO. `targets` are
     further engines to write a file for: "mnn", "litert". `opset` is ONNX's; what is usual here is
-    read by old engines too.
+    read by old engines too. `only` names artifacts, as in `WRITERS`, that alone stay in the bundle,
+    for small disks; what they are made from is written, proven and left out. Where one of them
+    fails or is not proven, the others stay after all.
     """
 
     f16: bool = False
@@ -91,6 +94,7 @@ class Settings:
     force: bool = False
     simplify_timeout_s: float = TIMEOUT_S
     opset: int = OPSET
+    only: tuple[str, ...] = ()
 
 
 def build(
@@ -104,6 +108,7 @@ def build(
         IncompleteError: the bundle is there and proven, but lacks int8 or another further file.
         ConversionError: see its other subclasses; nothing is left behind then.
     """
+    settings = _narrowed(settings)
     _refuse(plan, settings)
     with temporary_bundle(bundle.resolve(), force=settings.force) as folder:
         name, sha256 = bundle.name.removesuffix(".bundle"), plan.checkpoint.sha256
@@ -114,6 +119,28 @@ def build(
         reasons = "; ".join(f"no {what}: {reason}" for what, reason in builder.missing.items())
         raise IncompleteError(f"{bundle} is ready, but has {reasons}", bundle=bundle)
     return bundle
+
+
+def _narrowed(settings: Settings) -> Settings:
+    """Return the settings by which no more is written than what alone is to stay needs.
+
+    Raises:
+        ConversionError: there is no such artifact, or nothing asks for it.
+    """
+    if not settings.only:
+        return settings
+    forms = tuple(dict.fromkeys(map(find_form, settings.only)))
+    without = dataclasses.replace(settings, ir=False)
+    need_ir = [form for form in forms if not WRITERS[form].wanted(without)]
+    narrowed = dataclasses.replace(settings, only=forms, ir=settings.ir and bool(need_ir))
+    unasked = [form for form in forms if not WRITERS[form].wanted(narrowed)]
+    if unasked:
+        written = [form for form, writer in WRITERS.items() if writer.wanted(settings)]
+        raise ConversionError(
+            f"only {unasked[0]}: this conversion writes {', '.join(written)}; further artifacts "
+            "need their option: --int8 --calibrate CLIPS, --tensorrt, --fp16, no --no-ir"
+        )
+    return narrowed
 
 
 def _refuse(plan: Plan, settings: Settings) -> None:
@@ -207,9 +234,20 @@ class _Builder:
                     self._float_artifact(form, writer, reference)
             if int8 and clips:
                 self._int8(int8, clips, reference, Path(work))
+        self._keep_only([WRITERS[form].file for form in self._settings.only])
         self._golden(golden, reference.run(groups["generated"]))
         self._replay()
         self._describe()
+
+    def _keep_only(self, names: Sequence[str]) -> None:
+        """Let go of all artifacts but these, if there are any, and all of them are proven."""
+        if not names:
+            return
+        found = [self._files.get(name) for name in names]
+        if not all(file is not None and file.proven for file in found):
+            self._warn(f"not all of {', '.join(names)} is proven, so the other artifacts stay")
+            return
+        self._files = {name: file for name, file in self._files.items() if name in names}
 
     def _models(self, groups: dict[str, Clips]) -> tuple[nn.Module, Reference]:
         """Return the network to export, and the reference for its artifacts."""

@@ -1,8 +1,9 @@
 """edge-tsm: Temporal Shift Module video classifiers on edge devices.
 
 What stands in `__all__` is what semantic versioning covers, beside the documented submodules
-(`demo`, `sources`, `sinks`, `live`, `events`, `data`, `evaluation`, `diagnostics`). Names are
-imported when they are first used: `import edge_tsm` alone loads no engine, no OpenCV and no numpy.
+(`demo`, `sources`, `sinks`, `live`, `events`, `data`, `evaluation`, `scanning`, `diagnostics`).
+Names are imported when they are first used: `import edge_tsm` alone loads no engine, no OpenCV and
+no numpy.
 
 >>> import numpy as np
 >>> import edge_tsm
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from edge_tsm.live.capture import CaptureOptions, Retry
     from edge_tsm.live.pipeline import Pipeline
     from edge_tsm.live.worker import SourceInput
+    from edge_tsm.scanning.scan import scan
     from edge_tsm.sinks import Dispatcher, Route
     from edge_tsm.sinks.callback import Callback
     from edge_tsm.sinks.jsonlines import JsonLines
@@ -83,6 +85,7 @@ _HOMES = {
     "live.capture": ("CaptureOptions", "Retry"),
     "live.pipeline": ("Pipeline",),
     "live.worker": ("SourceInput",),
+    "scanning.scan": ("scan",),
     "sinks": ("Dispatcher", "Route"),
     "sinks.callback": ("Callback",),
     "sinks.jsonlines": ("JsonLines",),

@@ -1,5 +1,7 @@
 """The benchmarks measure what they say: runs in turns, and an export like a user's own."""
 
+import importlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="benchmarks compare with torch")
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py"))
+SCRIPTS = sorted(p.stem for p in (ROOT / "benchmarks").glob("[a-z]*.py"))
 TOLD = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
 
 
@@ -135,3 +137,26 @@ def test_every_convolutional_golden_of_clips_is_answered_by_both_engines(shared:
     for name, row in found.items():
         for form in ("torch", "onnxruntime", "openvino"):
             assert row[form] <= row["allowed"], (name, form)
+
+
+def test_what_got_worse_beyond_noise_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = importlib.import_module("benchmarks.__main__")
+    before = {"ms": {"engine": 10.0}, "clips_per_s": [10.0, 10.1, 9.9], "ratio": 2.0, "seed": 7}
+    after = {"ms": {"engine": 10.5}, "clips_per_s": [9.0, 9.1, 8.9], "ratio": 2.5, "seed": 9}
+    for name, results in (("old", before), ("new", after)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").write_text(json.dumps({"results": results}))
+    assert runs.compare(tmp_path / "old", tmp_path / "new", noise=0.1) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "x: clips_per_s: 10 -> 9, 10 % worse (noise 5 %)",
+        "1 figures got worse beyond noise, of 1 files in both",
+    ]
+    assert runs.compare(tmp_path / "new", tmp_path / "old", noise=0.1) == 1  # the ratio
+
+
+def test_everything_that_runs_unasked_is_a_script() -> None:
+    runs = importlib.import_module("benchmarks.__main__")
+    assert set(SCRIPTS) >= runs.RUNS.keys()

@@ -156,12 +156,12 @@ def test_a_stale_command_would_be_found(line: str) -> None:
 def test_every_option_that_is_named_exists() -> None:
     import click
 
-    from edge_tsm.cli import main
+    from edge_tsm.cli import COMMANDS, main
 
     scripts = "".join(p.read_text() for d in ("examples", "benchmarks", "docs/scripts")
                       for p in (ROOT / d).glob("*.py"))  # fmt: skip
     known = set(re.findall(r"--[a-z][a-z0-9-]*", scripts)) | OTHERS | {"--help", "--version"}
-    for command in [main, *main.commands.values()]:
+    for command in [main, *(known.load() for known in COMMANDS.values())]:
         known |= {name for p in command.params if isinstance(p, click.Option)
                   for name in (*p.opts, *p.secondary_opts)}  # fmt: skip
     for page in PAGES:

@@ -17,6 +17,7 @@ from converters.export.mnn import write_mnn
 from converters.export.onnx import stamp
 from converters.export.openvino import write_ir
 from edge_tsm.bundle.card import Card, Precision, Target
+from edge_tsm.errors import ExportError
 
 # The graphs that a conversion makes on its way; they carry no card and stay out of the bundle.
 # A network that engines run in different forms has one of each for every form (`in_form`).
@@ -181,6 +182,22 @@ WRITERS: dict[str, Writer] = {
         target="tensorrt",
     ),
 }
+
+
+def find_form(name: str) -> str:
+    """Return the entry of `WRITERS` of that name, whose words may come in any order.
+
+    Raises:
+        ExportError: there is none.
+
+    >>> find_form("onnx-int8")
+    'int8-onnx'
+    """
+    words = set(name.lower().split("-"))
+    found = next((form for form in WRITERS if set(form.split("-")) == words), None)
+    if found is None:
+        raise ExportError(f"there is no artifact {name!r}; there are {', '.join(WRITERS)}")
+    return found
 
 
 def wanted(choices: Choices, *, int8: bool) -> dict[str, Writer]:

@@ -35,7 +35,10 @@ def command_line(_: str | None) -> str:
 
 
 def _commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
-    for short, command in group.commands.items():
+    context = click.Context(group, info_name=name)
+    for short in group.list_commands(context):
+        command = group.get_command(context, short)  # which imports it
+        assert command is not None
         if isinstance(command, click.Group):
             yield from _commands(command, f"{name} {short}")
         else:

@@ -7,7 +7,6 @@ asked for by name.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from edge_tsm.backends.base import Backend, Engine, EngineModule, RuntimeOptions
+from edge_tsm.backends.compiled import CompiledCache
 from edge_tsm.errors import BackendError
 from edge_tsm.system.plugins import plugin
 
@@ -47,6 +47,7 @@ ENGINES: dict[str, Engine] = {
         install="edge-tsm[onnx]",
         suffixes=(".onnx",),
         devices=("cpu", "cuda", "tensorrt"),
+        keeps_compiled=True,
     ),
     "openvino": Engine(
         title="OpenVINO",
@@ -60,6 +61,7 @@ ENGINES: dict[str, Engine] = {
         parts={".xml": (".bin",)},
         int8_saturates=True,
         preferred_on_x86=True,
+        keeps_compiled=True,
     ),
     "mnn": Engine(
         title="MNN",
@@ -162,11 +164,13 @@ def installed(name: str) -> bool:
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Return the versions of those that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     found = {}
     for name in distributions:
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = version(name)
+        except PackageNotFoundError:
             continue
     return found
 
@@ -207,14 +211,21 @@ def devices(engine_name: str) -> tuple[str, ...]:
     return _module(engine_name, "cpu").devices()
 
 
-def open_backend(engine_name: str, path: Path, options: RuntimeOptions) -> Backend:
+def open_backend(
+    engine_name: str, path: Path, options: RuntimeOptions, *, checksum: str | None = None
+) -> Backend:
     """Open `path` with an engine.
+
+    With the `checksum` of its files, what an engine that can makes of it is kept for the next time.
 
     Raises:
         BackendError: the engine is not installed, the device is not available, or the file is
             refused.
     """
-    return _module(engine_name, options.device).open_model(path, options)
+    module = _module(engine_name, options.device)
+    if checksum is not None and engine(engine_name).keeps_compiled:
+        return module.open_model(path, options, CompiledCache(checksum, options))
+    return module.open_model(path, options)
 
 
 def _module(engine_name: str, device: str) -> EngineModule:

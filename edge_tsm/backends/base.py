@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_tsm.datatypes import Tensor
+
+if TYPE_CHECKING:
+    from edge_tsm.backends.compiled import CompiledCache
 
 Math = Literal["f32", "f16", "bf16", "int8"]
 
@@ -20,7 +23,8 @@ class RuntimeOptions:
     OpenVINO lists. `threads`: CPU threads, by default the physical cores this process may use.
     `precision`: arithmetic the engine may use; the default f32 keeps answers as verified, where
     engines left alone choose f16 or bf16. `cache_dir`: compiled engines (TensorRT, iGPU), by
-    default the user's cache folder.
+    default the user's cache folder. `streams`: runs of the model that may overlap, which share the
+    threads: more clips a second, each of them later.
 
     >>> RuntimeOptions(threads=2).device
     'cpu'
@@ -30,13 +34,15 @@ class RuntimeOptions:
     threads: int | None = None
     precision: Math = "f32"
     cache_dir: Path | None = None
+    streams: int = 1
 
 
 class Backend(Protocol):
     """An opened model: tensors in, tensors out, no state of its own.
 
     `engine` and `device` name what it runs on; `card_text` is the card embedded in the file, None
-    without one.
+    without one. A backend may say by an attribute `streams` how many runs, from threads of the
+    caller, it works on at once; without it they take turns.
 
     >>> import numpy as np
     >>> from edge_tsm import demo, load
@@ -66,8 +72,10 @@ class Backend(Protocol):
 class EngineModule(Protocol):
     """What the module of an engine offers; its import needs the engine's package."""
 
-    def open_model(self, path: Path, options: RuntimeOptions) -> Backend:
-        """Open an artifact.
+    def open_model(
+        self, path: Path, options: RuntimeOptions, cache: CompiledCache | None = None
+    ) -> Backend:
+        """Open an artifact; an engine that `keeps_compiled` is also given a `CompiledCache`.
 
         Raises:
             BackendError: the device is not available, or the file is refused.
@@ -90,7 +98,8 @@ class Engine:
     `devices`, and with `any_device` all that no other engine names. `title` is its name in text.
     `int8_saturates`: on an x86 CPU without VNNI its int8 sums may saturate. `preferred_on_x86`:
     there it comes before others that serve the same device. `crashes_on_damage`: a damaged file may
-    end the process, so a file is checked before the engine sees it.
+    end the process, so a file is checked before the engine sees it. `keeps_compiled`: its
+    `open_model` also takes a `CompiledCache`.
     """
 
     title: str
@@ -105,3 +114,4 @@ class Engine:
     int8_saturates: bool = False
     preferred_on_x86: bool = False
     crashes_on_damage: bool = False
+    keeps_compiled: bool = False

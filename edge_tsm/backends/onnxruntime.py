@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnxruntime
-import platformdirs
 
 from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.compiled import Compiled, CompiledCache
 from edge_tsm.bundle.card import METADATA_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
+from edge_tsm.system.cache import cache_folder
 from edge_tsm.system.machine import Processor, physical_cores, processor
 
 PROVIDERS = {
@@ -32,6 +35,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
         if isinstance(kind, type) and issubclass(kind, Exception)
     ),
 )
+_log = logging.getLogger("edge_tsm")
 _MATH = {"cpu": ("f32",), "cuda": ("f32",), "tensorrt": ("f32", "f16", "int8")}
 
 
@@ -40,15 +44,14 @@ class OnnxRuntimeBackend:
 
     engine = "onnxruntime"
 
-    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+    def __init__(
+        self, path: Path, options: RuntimeOptions, cache: CompiledCache | None = None
+    ) -> None:
         self.device = options.device.lower()
+        self.streams = options.streams
         provider = self._provider()
-        providers = provider_options(options)
-        settings = session_options(options, processor())
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(path), settings, providers=providers
-            )
+            self._session, self.card_text = _opened(path, options, cache)
         except ORT_ERRORS as error:
             raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
         # ORT drops a provider that fails to start and goes on with the CPU.
@@ -58,9 +61,6 @@ class OnnxRuntimeBackend:
             )
         if self.device == "tensorrt":
             refuse_free_batch(path, [one.shape for one in self._session.get_inputs()])
-        self.card_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(
-            METADATA_KEY
-        )
 
     def _provider(self) -> str:
         here = devices()
@@ -86,9 +86,44 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def open_model(path: Path, options: RuntimeOptions) -> Backend:
+def open_model(path: Path, options: RuntimeOptions, cache: CompiledCache | None = None) -> Backend:
     """Open an ONNX file; see `EngineModule`."""
-    return OnnxRuntimeBackend(path, options)
+    return OnnxRuntimeBackend(path, options, cache)
+
+
+def _opened(
+    path: Path, options: RuntimeOptions, cache: CompiledCache | None
+) -> tuple[Any, str | None]:
+    """Return a session and the card in its file: of the graph as optimized before, if it is kept.
+
+    Only on the CPU: TensorRT keeps engines itself.
+    """
+    settings, providers = session_options(options, processor()), provider_options(options)
+    if cache is None or options.device.lower() != "cpu":
+        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        return session, _card_text(session)
+    name = f"onnxruntime {onnxruntime.__version__}"
+    if (kept := cache.read(name)) is not None:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            session = onnxruntime.InferenceSession(kept.blob, settings, providers=providers)
+            return session, kept.card_text
+        except ORT_ERRORS as error:
+            _log.info("%s: the kept graph does not open any more: %s", path, _first_line(error))
+            cache.drop(name)
+    with TemporaryDirectory(prefix="edge-tsm-") as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        settings = session_options(options, processor())
+        settings.optimized_model_filepath = str(optimized)
+        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        card_text = _card_text(session)
+        cache.write(name, Compiled(optimized.read_bytes(), card_text))
+    return session, card_text
+
+
+def _card_text(session: Any) -> str | None:
+    text: str | None = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return text
 
 
 def devices() -> tuple[str, ...]:
@@ -113,7 +148,8 @@ def refuse_free_batch(path: Path, shapes: Iterable[Sequence[int | str | None]]) 
 def session_options(options: RuntimeOptions, cpu: Processor) -> onnxruntime.SessionOptions:
     """Return ONNX Runtime's session options for `options` on `cpu`."""
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or physical_cores()
+    threads = options.threads or physical_cores()
+    settings.intra_op_num_threads = max(threads // options.streams, 1)
     settings.log_severity_level = 3
     # Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits and saturate
     # (onnxruntime #6004, #14642). This makes weights uint8, where they are not 7-bit. Not with
@@ -140,7 +176,7 @@ def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]
         )
     if device != "tensorrt":
         return [(PROVIDERS[device], {})]
-    cache = options.cache_dir or Path(platformdirs.user_cache_dir("edge-tsm")) / "tensorrt"
+    cache = options.cache_dir or cache_folder() / "tensorrt"
     cache.mkdir(parents=True, exist_ok=True)
     tensorrt = {
         "trt_engine_cache_enable": True,

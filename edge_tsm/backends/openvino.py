@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import threading
+import io
+import logging
+import queue
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openvino
 
 from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.compiled import Compiled, CompiledCache
 from edge_tsm.bundle.card import METADATA_KEY, TARGET_KEY
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
 from edge_tsm.system.machine import physical_cores
 
+_log = logging.getLogger("edge_tsm")
 _MATH = ("f32", "f16", "bf16")
 
 
@@ -23,24 +29,20 @@ class OpenVinoBackend:
 
     engine = "openvino"
 
-    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+    def __init__(
+        self, path: Path, options: RuntimeOptions, cache: CompiledCache | None = None
+    ) -> None:
         self.device = options.device.lower()
-        self._lock = threading.Lock()
+        self.streams, self._closed = options.streams, False
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests, each for one run
         core = openvino.Core()
         device = _device(core, options.device)
         try:
-            model = core.read_model(path)
-            self.card_text: str | None = _card_text(model)
-            if model.has_rt_info(["framework", TARGET_KEY]):
-                target = model.get_rt_info(["framework", TARGET_KEY]).value
-                # Measured with 2026.4: where a shift follows a quantizer of signed bytes, it gives
-                # those before it as few as ten levels, and logits are off by half their range.
-                raise BackendError(
-                    f"{path} is int8 for {target} alone, which OpenVINO answers wrongly; take "
-                    "model.int8.onnx or model.int8.xml, or engine onnxruntime"
-                )
-            compiled = core.compile_model(model, device, _properties(device, options))
-            self._request: Any = compiled.create_infer_request()
+            compiled, self.card_text = _opened(
+                core, path, _Target(device, _properties(device, options)), cache
+            )
+            for _ in range(self.streams):
+                self._idle.put(compiled.create_infer_request())
         except BackendError:
             raise
         except RuntimeError as error:
@@ -51,23 +53,76 @@ class OpenVinoBackend:
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return every output by name."""
-        with self._lock:  # a request serves one caller at a time
-            if self._request is None:
+        request = self._idle.get()
+        try:
+            if self._closed:
                 raise BackendError("this model is closed")
-            try:
-                results = self._request.infer(dict(inputs), share_inputs=True)
-            except RuntimeError as error:
-                raise BackendError(f"OpenVINO failed: {_last(error)}") from error
+            results = request.infer(dict(inputs), share_inputs=True)
             return {name: results[i] for i, name in enumerate(self._names)}
+        except RuntimeError as error:
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(f"OpenVINO failed: {_last(error)}") from error
+        finally:
+            self._idle.put(None if self._closed else request)
 
     def close(self) -> None:
-        """Release the compiled model."""
-        self._request = None
+        """Release the compiled model; what runs now does so at its end."""
+        self._closed = True
+        with suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait()
+        self._idle.put(None)  # who waits for a request learns of it
 
 
-def open_model(path: Path, options: RuntimeOptions) -> Backend:
+def open_model(path: Path, options: RuntimeOptions, cache: CompiledCache | None = None) -> Backend:
     """Open an IR or ONNX file; see `EngineModule`."""
-    return OpenVinoBackend(path, options)
+    return OpenVinoBackend(path, options, cache)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a model is compiled for."""
+
+    device: str
+    properties: Mapping[str, Any]
+
+
+def _opened(
+    core: openvino.Core, path: Path, target: _Target, cache: CompiledCache | None
+) -> tuple[Any, str | None]:
+    """Return a compiled model and the card in its file: as compiled before, if that is kept."""
+    name = f"openvino {openvino.__version__} {target.device}"
+    if cache is not None and (kept := cache.read(name)) is not None:
+        try:
+            model = core.import_model(io.BytesIO(kept.blob), target.device, dict(target.properties))
+            return model, kept.card_text
+        except RuntimeError as error:
+            _log.info("%s: what was compiled does not open any more: %s", path, _last(error))
+            cache.drop(name)
+    read = core.read_model(path)
+    _refuse_other_targets(path, read)
+    compiled, card_text = (
+        core.compile_model(read, target.device, target.properties),
+        _card_text(read),
+    )
+    if cache is not None:
+        try:
+            cache.write(name, Compiled(compiled.export_model().getvalue(), card_text))
+        except RuntimeError as error:  # not every device exports
+            _log.info("%s: not kept as compiled: %s", path, _last(error))
+    return compiled, card_text
+
+
+def _refuse_other_targets(path: Path, model: openvino.Model) -> None:
+    if model.has_rt_info(["framework", TARGET_KEY]):
+        target = model.get_rt_info(["framework", TARGET_KEY]).value
+        # Measured with 2026.4: where a shift follows a quantizer of signed bytes, it gives
+        # those before it as few as ten levels, and logits are off by half their range.
+        raise BackendError(
+            f"{path} is int8 for {target} alone, which OpenVINO answers wrongly; take "
+            "model.int8.onnx or model.int8.xml, or engine onnxruntime"
+        )
 
 
 def devices() -> tuple[str, ...]:
@@ -96,12 +151,13 @@ def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
             f"precision {options.precision!r} is not offered by OpenVINO; choose {', '.join(_MATH)}"
         )
     properties: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if options.streams == 1 else "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": options.precision,
     }
     if device == "CPU":
         properties["INFERENCE_NUM_THREADS"] = options.threads or physical_cores()
-    if options.cache_dir is not None:
+        properties["NUM_STREAMS"] = options.streams
+    elif options.cache_dir is not None:  # what the CPU compiles is kept by CompiledCache
         properties["CACHE_DIR"] = str(options.cache_dir)
     return properties
 

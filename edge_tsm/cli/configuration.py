@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
 from click.core import ParameterSource
 
 from edge_tsm.cli.options import Decorator
-from edge_tsm.service.config import RunConfig, option_values, read_config
 from edge_tsm.sources import scheme_of
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import resolve
+
+if TYPE_CHECKING:
+    from edge_tsm.service.config import RunConfig
 
 _RENAMED = {"json": "as_json"}  # where the name of a key is not that of the parameter
 _OF_PAGE = {
@@ -29,6 +31,8 @@ _PATH_KEY = "edge_tsm.config"
 
 def defaults(config: RunConfig) -> dict[str, Any]:
     """Return a file's values as a command line would give them, by parameter."""
+    from edge_tsm.service.config import option_values
+
     values = {_RENAMED.get(key, key): value for key, value in option_values(config).items()}
     values |= {_OF_PAGE[key]: v for key, v in vars(config.page).items() if v not in (None, ())}
     for key, separator in (("size", "x"), ("crop", ",")):
@@ -54,6 +58,8 @@ def _read(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Run
     """Read the file before all other options, whose defaults it gives."""
     if path is None:
         return None
+    from edge_tsm.service.config import read_config  # slow to import; most runs have no file
+
     config = read_config(path)
     ctx.meta[_PATH_KEY] = path
     ctx.default_map = {**(ctx.default_map or {}), **defaults(config)}
@@ -92,6 +98,8 @@ def config_command() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check FILE: its keys and values, that its secrets are there, and that sources are known."""
+    from edge_tsm.service.config import read_config
+
     config = read_config(file)
     for text in config.secrets():
         resolve(text)

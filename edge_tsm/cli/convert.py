@@ -39,6 +39,10 @@ def _facts(given: Iterable[str]) -> dict[str, str | int]:
     return found
 
 
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
 # Fields of `converters.Options`.
 _CHECKPOINT: tuple[Decorator, ...] = (
     click.option(
@@ -155,6 +159,12 @@ _BUNDLE: tuple[Decorator, ...] = (
         metavar="ENGINE",
         multiple=True,
         help="Also a file for another engine: mnn, litert. May be repeated.",
+    ),
+    click.option(
+        "--only",
+        metavar="NAME,…",
+        callback=lambda context, option, text: _names(text),
+        help="Keep these artifacts alone, as onnx-int8, for small disks; a wrong name lists all.",
     ),
     click.option(
         "--opset",

@@ -8,7 +8,7 @@ import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -19,12 +19,14 @@ from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Required, Retry
 from edge_tsm.live.worker import SourceInput
-from edge_tsm.service.config import RunConfig, SourceConfig
 from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.sources.names import NamedAddress, source_ids
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
 from edge_tsm.system.redact import redact
+
+if TYPE_CHECKING:
+    from edge_tsm.service.config import RunConfig, SourceConfig
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -17,7 +18,6 @@ from edge_tsm.cli.inputs import InputOptions
 from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import DiskFullError, EventStore, Limits
-from edge_tsm.service.rule_layers import RuleLayers
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.mqtt.options import MqttOptions
 from edge_tsm.sinks.run import Run, UnknownRun
@@ -25,6 +25,9 @@ from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
 from edge_tsm.system.secrets import resolve
+
+if TYPE_CHECKING:
+    from edge_tsm.service.rule_layers import RuleLayers
 
 _log = logging.getLogger(__name__)
 _SHARE = click.FloatRange(0, 1)
@@ -183,6 +186,8 @@ class RuleOptions:
 
     def layers(self, bundle: Path, inputs: InputOptions) -> RuleLayers:
         """Return where the rules of a run come from, for someone to change them."""
+        from edge_tsm.service.rule_layers import RuleLayers  # for the page alone
+
         given = {f.name: getattr(self.changes, f.name) for f in fields(RuleOverrides)}
         options = {name: value for name, value in given.items() if is_given(name)}
         named = inputs.config is not None and not (inputs.sources or inputs.cameras)
@@ -309,12 +314,12 @@ _MQTT: tuple[Decorator, ...] = (
     click.option("--mqtt-scores", is_flag=True, help="Publish every answer."),
     click.option("--mqtt-snapshots", is_flag=True, help="Publish a picture at each start."),
 )
+_ACTIONS = click.option("--actions", is_flag=True, help="Report starts and ends of actions.")
 _RULES: tuple[Decorator, ...] = (
-    click.option("--actions", is_flag=True, help="Report starts and ends of actions."),
     click.option(
         "--rules",
         metavar="FILE",
-        help="TOML file of --actions, or a preset: jester-demo. [default: the bundle's]",
+        help="TOML file of actions, or a preset: jester-demo. [default: the bundle's]",
     ),
     click.option("--on", type=_SHARE, help="Probability that starts an action. [default: 0.6]"),
     click.option("--off", type=_SHARE, help="Probability below which it ends. [default: 0.4]"),
@@ -343,9 +348,20 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of actions; the command gets `rules`, a `RuleOptions`."""
-    return grouped("changes", RuleOverrides, _RULES, title="How answers become actions")(
-        grouped("rules", RuleOptions, ())(command)
-    )
+    return _rule_options(command, (_ACTIONS, *_RULES))
+
+
+def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same to a command that is about actions, and needs no option to be asked for them."""
+    return _rule_options(command, _RULES, actions=True)
+
+
+def _rule_options(
+    command: Callable[..., Any], options: tuple[Decorator, ...], **fixed: bool
+) -> Callable[..., Any]:
+    parsed = functools.partial(grouped("rules", RuleOptions, ())(command), **fixed)
+    functools.update_wrapper(parsed, command)
+    return grouped("changes", RuleOverrides, options, title="How answers become actions")(parsed)
 
 
 def _request(text: str) -> SinkRequest:

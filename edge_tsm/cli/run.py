@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import cloup
@@ -27,6 +27,7 @@ from edge_tsm.cli.progress import Progress
 from edge_tsm.errors import InputError, SinkError
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.throughput import Aim
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.live.worker import SourceInput
 from edge_tsm.service.monitor import Monitor
@@ -34,7 +35,6 @@ from edge_tsm.service.running import Running
 from edge_tsm.service.supervisor import Supervisor, Watch
 from edge_tsm.sinks import Dispatcher, Route, open_routes
 from edge_tsm.sinks.run import RunFacts
-from edge_tsm.sinks.video import check_video_path, write_annotated
 from edge_tsm.sources import SCHEMES
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import warn_of_visible_password, warn_of_visible_secrets
@@ -67,6 +67,7 @@ class ModelOptions:
     variant: str = "auto"
     engine: str | None = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    aim: Aim = "latency"
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,18 @@ _SERVICE: tuple[Decorator, ...] = (
         help="Serve /metrics for Prometheus, /livez and /readyz, as at 127.0.0.1:9109.",
     ),
 )
-_VARIANT: Decorator = click.option(
+variant_option: Decorator = click.option(
     "--variant",
     default=ModelOptions.variant,
     show_default=True,
     help="File of the bundle, as model.int8.onnx; auto: the fastest that is right.",
+)
+_AIM: Decorator = click.option(
+    "--aim",
+    type=click.Choice(get_args(Aim)),
+    default=ModelOptions.aim,
+    show_default=True,
+    help="throughput: of many cameras several at a time, if that was measured to be faster.",
 )
 _EXAMPLES = """\b
 Examples:
@@ -161,8 +169,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @runtime_options
     @functools.wraps(command)
-    def parsed(engine: str | None, variant: str = ModelOptions.variant, **arguments: Any) -> Any:
-        model = ModelOptions(variant, engine, collect(arguments))
+    def parsed(
+        engine: str | None,
+        variant: str = ModelOptions.variant,
+        aim: Aim = ModelOptions.aim,
+        **arguments: Any,
+    ) -> Any:
+        model = ModelOptions(variant, engine, collect(arguments), aim)
         return command(model=model, **arguments)
 
     return parsed
@@ -176,7 +189,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
-@cloup.option_group("Model", _VARIANT)
+@cloup.option_group("Model", variant_option, _AIM)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: str | Path | None, options: RunOptions) -> None:
@@ -203,7 +216,13 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         page = options.page.open(stack)
         bundle = find_bundle(address)
         recognizer = stack.enter_context(
-            load(bundle, engine=model.engine, options=model.runtime, variant=model.variant)
+            load(
+                bundle,
+                engine=model.engine,
+                options=model.runtime,
+                variant=model.variant,
+                aim=model.aim,
+            )
         )
         if not outputs.as_json:
             _print_model(recognizer)
@@ -254,6 +273,8 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
             dispatcher.write(prediction)
             monitor.answered(prediction)
             if number == 0 and outputs.save and not live:
+                from edge_tsm.sinks.video import write_annotated
+
                 [source] = sources.values()
                 write_annotated(outputs.save, source, prediction, fps=source.fps)
 
@@ -279,6 +300,8 @@ def _check_files(inputs: InputOptions, outputs: OutputOptions) -> None:
             raise InputError(f"--{name} takes one source, got {len(named)}")
     if save is None:
         return
+    from edge_tsm.sinks.video import check_video_path  # what draws is for --save alone
+
     check_video_path(save)
     if is_same_file(save, named[0]):
         raise SinkError(f"{save} is the source itself; save under another name")

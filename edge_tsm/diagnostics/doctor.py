@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from edge_tsm.backends import ENGINES, Engine, RuntimeOptions, devices, installed, versions
 from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.diagnostics.verify import Replay, Status, listed_variants, verify_variant
 from edge_tsm.errors import BackendError, CardError
-from edge_tsm.system.cache import CACHE_VARIABLE
+from edge_tsm.system.cache import cache_folder
 from edge_tsm.system.machine import Processor, VideoDevice, processor, video_devices
 
 Severity = Literal["ok", "warning", "problem"]
@@ -50,8 +48,7 @@ def examine(cache_dir: Path | None = None) -> Iterator[Finding]:
     yield from check_accelerators(Path("/"))
     yield check_processor(processor())
     yield from check_cameras(video_devices())
-    own = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("edge-tsm")
-    yield check_cache(cache_dir or Path(own))
+    yield check_cache(cache_dir or cache_folder())
 
 
 def check_python(version: tuple[int, int]) -> Finding:

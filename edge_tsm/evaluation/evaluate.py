@@ -241,7 +241,7 @@ class _Run:
     ) -> Generator[tuple[int, Outcome], None, None]:
         """Yield the outcome of every sample, in order."""
         # So many videos at a time that a model with a batch size gets full batches.
-        group = max(maker.batch for maker in self.makers.values())
+        group = max(maker.at_once for maker in self.makers.values())
         ahead = 2 * workers
         with Prefetch(self._load, todo, workers=workers, ahead=ahead) as loaded:
             videos = iter(loaded)
@@ -284,8 +284,9 @@ class _Run:
         for k, (name, maker) in enumerate(self.makers.items()):
             shown = [video[k] for video in videos]
             answers = list(maker.model.predict_many(clip for v in shown for clip in v.clips))
-            # Every answer of a batch carries the time of the whole batch.
-            self.engine_s += sum(a.inference_ms for a in answers[:: maker.batch]) / 1000
+            # Every answer of a batch carries the time of the whole batch, which overlaps others.
+            streams = getattr(maker.model, "streams", 1)
+            self.engine_s += sum(a.inference_ms for a in answers[:: maker.batch]) / 1000 / streams
             rows = iter(answers)
             for logits, views in zip(found, shown, strict=True):
                 each = np.stack([answer.logits for answer in islice(rows, len(views.clips))])

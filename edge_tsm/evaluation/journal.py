@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from edge_tsm.datatypes import Logits
 from edge_tsm.errors import InputError, SinkError
 
 FORMAT = "edge-tsm results 1"
+Self = TypeVar("Self", bound="JournalFile")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,31 +31,25 @@ class Outcome:
     damage: str = ""
 
 
-class Journal:
-    """Answers that outlive an interruption; every line is on disk before the next clip is done.
+class JournalFile:
+    """JSON objects, one a line, that outlive an interruption: each is on disk when it is written.
 
-    The first line says what was run. A file of another run is refused and left alone; a clip
-    counts as known while its video's path and modification time are the same; clips that failed
-    are tried again.
-
-    Args:
-        path: the file, made if missing.
-        run: JSON-ready facts that decide the answers: models, protocol.
+    The first line, `header`, says what was run. A file of another run is refused and left alone.
+    `lines` are those that an earlier run left, but the first.
 
     Raises:
         InputError: the file is of another run, or no journal.
         SinkError: it cannot be read or written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self._path = path
-        header = {"format": FORMAT, **run}
         try:
             data = path.read_bytes() if path.is_file() else b""
             whole = data[: data.rfind(b"\n") + 1]  # without what an interruption tore
             lines = list(self._parsed(whole or data))
             self._check(lines, header)
-            self._known = {_key(line): line for line in lines[1:] if "logits" in line}
+            self.lines = lines[1:]
             # Without a buffer a line is written or not, and closing cannot fail.
             self._stream = path.open("ab", buffering=0)
             if len(whole) < len(data):
@@ -62,42 +57,14 @@ class Journal:
         except OSError as error:
             raise SinkError(f"{path}: cannot be used ({error.strerror})") from error
         if not lines:
-            self._write(header)
+            self.write(header)
 
-    def known(self, sample: Sample) -> Outcome | None:
-        """Return the outcome that an earlier run left, or None."""
-        line = self._known.get(_key(_identity(sample)))
-        if line is None:
-            return None
-        logits = {name: np.asarray(row, np.float32) for name, row in line["logits"].items()}
-        return Outcome(sample, logits, damage=str(line.get("damage", "")))
-
-    def add(self, outcome: Outcome) -> None:
-        """Append one clip.
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one line.
 
         Raises:
             SinkError: it cannot be written.
         """
-        line = {"clip": outcome.sample.name, "label": outcome.sample.label}
-        if outcome.error:
-            self._write({**line, "error": outcome.error})
-            return
-        # Nine digits give a float32 back exactly.
-        logits = {n: [float(f"{v:.9g}") for v in row] for n, row in outcome.logits.items()}
-        damage = {"damage": outcome.damage} if outcome.damage else {}
-        self._write({**line, **_identity(outcome.sample), "logits": logits, **damage})
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _write(self, line: Mapping[str, Any]) -> None:
         try:
             self._stream.write(
                 (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
@@ -105,6 +72,16 @@ class Journal:
         except OSError as error:
             self.close()
             raise SinkError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _parsed(self, data: bytes) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(data.splitlines(), 1):
@@ -129,6 +106,52 @@ class Journal:
                     f"{self._path} holds results of another run: {key} was {found}, now {wanted}; "
                     "name another file, or delete this one"
                 )
+
+
+class Journal(JournalFile):
+    """Answers to labeled clips.
+
+    A clip counts as known while its video's path and modification time are the same; clips that
+    failed are tried again.
+
+    Args:
+        path: the file, made if missing.
+        run: JSON-ready facts that decide the answers: models, protocol.
+
+    Raises:
+        InputError, SinkError: see `JournalFile`.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        super().__init__(path, {"format": FORMAT, **run})
+        self._known = {_key(line): line for line in self.lines if "logits" in line}
+
+    def known(self, sample: Sample) -> Outcome | None:
+        """Return the outcome that an earlier run left, or None."""
+        line = self._known.get(_key(_identity(sample)))
+        if line is None:
+            return None
+        logits = {name: np.asarray(row, np.float32) for name, row in line["logits"].items()}
+        return Outcome(sample, logits, damage=str(line.get("damage", "")))
+
+    def add(self, outcome: Outcome) -> None:
+        """Append one clip.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        line = {"clip": outcome.sample.name, "label": outcome.sample.label}
+        if outcome.error:
+            self.write({**line, "error": outcome.error})
+            return
+        logits = {name: written(row) for name, row in outcome.logits.items()}
+        damage = {"damage": outcome.damage} if outcome.damage else {}
+        self.write({**line, **_identity(outcome.sample), "logits": logits, **damage})
+
+
+def written(logits: Logits) -> list[float]:
+    """Return logits for JSON: nine digits give a float32 back exactly."""
+    return [float(f"{value:.9g}") for value in logits]
 
 
 def _identity(sample: Sample) -> dict[str, Any]:

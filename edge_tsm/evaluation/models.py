@@ -15,6 +15,7 @@ from edge_tsm.errors import InputError
 from edge_tsm.evaluation.views import ViewProtocol
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.throughput import Aim
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,11 @@ def open_models(
     options: RuntimeOptions | None = None,
     engine: str | None = None,
     variant: str = "auto",
+    aim: Aim = "throughput",
 ) -> Iterator[dict[str, OpenModel]]:
     """Open bundles or artifacts by name (see `short_names`); all are closed at the end.
+
+    What counts is clips a second, unless `aim` says otherwise.
 
     Raises:
         CardError, BackendError: as `edge_tsm.load`.
@@ -61,7 +65,7 @@ def open_models(
     with ExitStack() as stack:
         models = {}
         for name, path in paths.items():
-            recognizer = load(path, variant=variant, engine=engine, options=options)
+            recognizer = load(path, variant=variant, engine=engine, options=options, aim=aim)
             models[name] = OpenModel(path, stack.enter_context(recognizer), options)
         yield models
 

@@ -92,6 +92,8 @@ class ViewMaker:
     def __init__(self, model: Classifier, protocol: ViewProtocol) -> None:
         card = model.card
         self.model, self.batch = model, card.input.most
+        streams = getattr(model, "streams", 1)
+        self.at_once = self.batch * (1 if streams == 1 else 2 * streams)
         self._sampler = Sampler(card.sampling, clips=protocol.clips)
         self._segments, self._protocol = card.sampling.segments, protocol
         self._preprocess = Preprocessor(card.preprocess)

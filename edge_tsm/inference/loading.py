@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
 from edge_tsm.bundle.addresses import fetch_bundle, parse_address
 from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.bundle.integrity import checked, checked_single
-from edge_tsm.errors import AnswerError, BackendError, CardError, DamageError, VerificationError
+from edge_tsm.errors import (
+    AnswerError,
+    BackendError,
+    CardError,
+    DamageError,
+    InputError,
+    VerificationError,
+)
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.throughput import Aim, with_best_streams
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
 from edge_tsm.system.machine import processor
 
@@ -32,6 +40,7 @@ def load(
     engine: str | None = None,
     options: RuntimeOptions | None = None,
     variant: str = "auto",
+    aim: Aim = "latency",
 ) -> Recognizer:
     """Open a bundle folder, or a single artifact (`.onnx`, `.xml`, `.mnn`) made by edge-tsm.
 
@@ -45,8 +54,12 @@ def load(
             installed ones of edge-tsm that serve the device.
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
+        aim: "latency", or "throughput" where clips a second count and not when each is answered:
+            `predict_many` then runs several at a time where that was measured to be faster. For
+            bundles; a single artifact answers one at a time.
 
     Raises:
+        InputError: an aim that there is not.
         CardError: not a bundle or artifact of edge-tsm, no such variant, or (`DamageError`) a file
             that is not the one that was proven.
         BackendError: engine or device not available, or the file is refused.
@@ -59,13 +72,15 @@ def load(
     ...     recognizer.card.name
     'demo'
     """
+    if aim not in get_args(Aim):
+        raise InputError(f"aim is {aim!r}; it must be one of {', '.join(get_args(Aim))}")
     path, options = local_bundle(path), options or RuntimeOptions()
     if path.is_dir():
         card = Card.read(path)
         found = variants(card, path, candidates(options.device, engine), options.device)
         if variant != "auto":
-            return open_variant(path, card, named(found, variant), options)
-        return _open_best(path, card, proven(found, where=path), options)
+            return _opened(path, card, named(found, variant), options, aim=aim)
+        return _open_best(path, card, proven(found, where=path), options, aim=aim)
     return _open_file(path, engine, options)
 
 
@@ -95,8 +110,25 @@ def _prove(bundle: Path) -> None:
     Choice(card, options, able).remember(_fastest(bundle, card, able, options))
 
 
-def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOptions) -> Recognizer:
+def _opened(
+    bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, aim: Aim
+) -> Recognizer:
+    """Open the variant that was chosen, with what was compiled of it before."""
+
+    def open_with(options: RuntimeOptions) -> Recognizer:
+        return open_variant(bundle, card, variant, options)
+
+    if aim == "throughput" and options.streams == 1:
+        options = with_best_streams(card, variant, options, open_with)
+    return open_variant(bundle, card, variant, options, kept=True)
+
+
+def open_variant(
+    bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, kept: bool = False
+) -> Recognizer:
     """Open one artifact that the card of a bundle names, and check its files.
+
+    With `kept`, what the engine makes of it is taken from the user's cache, and kept there.
 
     Raises:
         DamageError: a file is missing, or not the one that was proven.
@@ -104,7 +136,9 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
         BackendError: engine or device not available, or the file is refused.
     """
     with checked(bundle, variant.file, first=engine(variant.engine).crashes_on_damage):
-        backend = open_backend(variant.engine, bundle / variant.file.path, options)
+        checksum = "".join((variant.file.sha256, *variant.file.parts.values())) if kept else None
+        path = bundle / variant.file.path
+        backend = open_backend(variant.engine, path, options, checksum=checksum)
     if not variant.file.proven:
         _log.warning(
             "%s: too few clips prove its answers; report.md of the bundle says more", variant
@@ -120,7 +154,7 @@ def open_variant(bundle: Path, card: Card, variant: Variant, options: RuntimeOpt
 
 
 def _open_best(
-    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
+    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions, *, aim: Aim
 ) -> Recognizer:
     """Open the remembered variant, else try all and remember the best."""
     if not (bundle / GOLDEN_FILE).is_file():
@@ -128,13 +162,13 @@ def _open_best(
     choice = Choice(card, options, found)
     if (best := choice.recall(found)) is not None:
         try:
-            return open_variant(bundle, card, best, options)
+            return _opened(bundle, card, best, options, aim=aim)
         except (BackendError, DamageError) as error:
             _log.warning("%s does not open any more, trying the others: %s", best, error)
             choice.forget()
     best = _fastest(bundle, card, found, options)
     choice.remember(best)
-    return open_variant(bundle, card, best, options)
+    return _opened(bundle, card, best, options, aim=aim)
 
 
 def _open_first(
@@ -224,6 +258,8 @@ def _try(
         if not trial.agrees:
             return trial
         clip = list(golden.clips[0])
+        import statistics  # slow to import, and a choice is made once
+
         times_ms = [recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS)]
         return replace(trial, time_ms=statistics.median(times_ms))
 

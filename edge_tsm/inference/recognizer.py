@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -43,6 +46,7 @@ class Recognizer:
         self._sampler = Sampler(card.sampling)
         self._preprocess = Preprocessor(card.preprocess)
         self.runner = runner_of(card, backend, self._preprocess)
+        self._pool: ThreadPoolExecutor | None = None
 
     def __call__(
         self, frames: Sequence[Image], *, color: Color = "bgr", fps: float | None = None
@@ -86,15 +90,35 @@ class Recognizer:
         return replace(next(self.predict_many([crops])), window=window)
 
     def predict_many(self, clips: Iterable[Sequence[Image]]) -> Iterator[Prediction]:
-        """Classify clips of T prepared crops each, as many at a time as `card.input.most`."""
-        batch: list[Tensor] = []
-        for clip in clips:
-            batch.append(self._tensor(clip))
-            if len(batch) == self.card.input.most:
+        """Classify clips of T prepared crops each, as many at a time as `card.input.most`.
+
+        Where the backend works on several batches at once, it gets them from threads; the answers
+        come in the order of the clips, a few clips later.
+        """
+        most, clips = self.card.input.most, iter(clips)
+        batches = iter(lambda: list(islice(clips, most)), [])
+        if self.streams == 1:
+            for batch in batches:
                 yield from self._run(batch)
-                batch = []
-        if batch:
-            yield from self._run(batch)
+            return
+        pool = self._workers()
+        running: deque[Future[list[Prediction]]] = deque()
+        for batch in batches:
+            running.append(pool.submit(self._run, batch))
+            if len(running) > self.streams:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+
+    @property
+    def streams(self) -> int:
+        """How many batches the backend works on at once."""
+        return int(getattr(self.backend, "streams", 1))
+
+    def _workers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="edge-tsm engine")
+        return self._pool
 
     def stream(self) -> Stream:
         """Return a new video stream, to be pushed frame by frame, through an online model.
@@ -106,6 +130,9 @@ class Recognizer:
 
     def close(self) -> None:
         """Release the engine."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
         self.backend.close()
 
     def __enter__(self) -> Recognizer:
@@ -118,8 +145,9 @@ class Recognizer:
         check_crops(crops, self.card.sampling.segments, self.card.preprocess.crop_px)
         return self._preprocess.tensor(crops)
 
-    def _run(self, batch: list[Tensor]) -> list[Prediction]:
+    def _run(self, clips: Sequence[Sequence[Image]]) -> list[Prediction]:
         """Run one batch; for a static graph a short one is filled by repeating the last clip."""
+        batch = [self._tensor(clip) for clip in clips]
         filled = batch + batch[-1:] * (self.card.input.rows(len(batch)) - len(batch))
         tensor = np.stack(filled) if len(filled) > 1 else filled[0][None]
         started = time.perf_counter()

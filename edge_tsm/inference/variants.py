@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_tsm.backends import RuntimeOptions, engine, versions
 from edge_tsm.bundle.card import Card, File
@@ -84,14 +85,20 @@ def named(found: Sequence[Variant], name: str) -> Variant:
     raise CardError(f"no variant {name!r} serves here; choose {files}, or pass auto")
 
 
-class Choice:
-    """The variant found best for a bundle, these options and this machine, in the user's cache.
+class Remembered:
+    """What was found best for a bundle, these options and this machine, in the user's cache.
 
     EDGE_TSM_CACHE names another folder. A cache that cannot be read or written is no error: the
     choice is then made again.
+
+    Args:
+        kind: of choice, a folder of the cache.
+        found: the variants that there are to choose from, or that the choice is about.
     """
 
-    def __init__(self, card: Card, options: RuntimeOptions, found: Sequence[Variant]) -> None:
+    def __init__(
+        self, kind: str, card: Card, options: RuntimeOptions, found: Sequence[Variant]
+    ) -> None:
         known = {
             "card": asdict(card),
             "engines": versions(name for v in found for name in engine(v.engine).distributions),
@@ -100,29 +107,44 @@ class Choice:
             "variants": list(map(str, found)),
         }
         key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-        self._path = cache_folder() / "variants" / f"{key}.json"
+        self._path = cache_folder() / kind / f"{key}.json"
 
-    def recall(self, found: Sequence[Variant]) -> Variant | None:
-        """Return the remembered one of `found`, if there is one."""
+    def read(self) -> Any:
+        """Return what is remembered, None for nothing."""
         try:
-            remembered = json.loads(self._path.read_text(encoding="utf-8"))
+            return json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return next((variant for variant in found if str(variant) == remembered), None)
 
     def forget(self) -> None:
         """Drop what is remembered."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def remember(self, variant: Variant) -> None:
-        """Write down the choice, where the cache can be written."""
+    def write(self, value: object) -> None:
+        """Write down a choice, where the cache can be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self._path) as path:
-                path.write_text(json.dumps(str(variant)), encoding="utf-8")
+                path.write_text(json.dumps(value), encoding="utf-8")
         except (OSError, SinkError) as error:
-            _log.info("the choice of %s is not remembered: %s", variant, error)
+            _log.info("the choice of %s is not remembered: %s", value, error)
+
+
+class Choice(Remembered):
+    """The variant found best."""
+
+    def __init__(self, card: Card, options: RuntimeOptions, found: Sequence[Variant]) -> None:
+        super().__init__("variants", card, options, found)
+
+    def recall(self, found: Sequence[Variant]) -> Variant | None:
+        """Return the remembered one of `found`, if there is one."""
+        remembered = self.read()
+        return next((variant for variant in found if str(variant) == remembered), None)
+
+    def remember(self, variant: Variant) -> None:
+        """Write down the choice, where the cache can be written."""
+        self.write(str(variant))
 
 
 def _serves(file: File, device: str) -> bool:

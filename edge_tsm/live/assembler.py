@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_tsm.datatypes import Frame, Image, Window
+from edge_tsm.errors import InputError
 from edge_tsm.live.timing import Cadence, StepClock, TimeWindow
 
 # Frames closer than this share of a segment are not prepared: it bounds what a long window of a
 # fast camera costs, and moves a segment by a 64th of its length at most.
 THIN = 1 / 32
+LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,19 @@ class Pace:
     window_s: float
     every_s: float
     aligned: bool = False
+
+
+def seconds(name: str, given: float | None, default: float) -> float:
+    """Return the seconds given of a `Pace`, or the default.
+
+    Raises:
+        InputError: they are out of range.
+    """
+    if given is None:
+        return default
+    if not 0 < given <= LONGEST_S:
+        raise InputError(f"{name} is {given}; it must be more than 0 and at most {LONGEST_S:g}")
+    return given
 
 
 class Assembler(Protocol):

@@ -25,15 +25,24 @@ class Paced(Protocol):
 
 
 class Form(Protocol):
-    """Feeds one recognizer from live sources; `period_s` lies between two clips of a source."""
+    """Feeds one recognizer from live sources.
+
+    `period_s` lies between two clips of a source; `most` clips are answered at a time.
+    """
 
     period_s: float
+    most: int
 
     def __init__(self, recognizer: Recognizer, pace: Pace) -> None: ...
 
     @staticmethod
     def default_window_s(card: Card) -> float:
         """Return the seconds that a window spans if nobody says otherwise."""
+        ...
+
+    @staticmethod
+    def fill(recognizer: Recognizer) -> int:
+        """Return how many clips of several sources are worth waiting for."""
         ...
 
     def assembler(self, pace: Pace) -> Assembler:
@@ -57,11 +66,17 @@ class ClipForm:
     def __init__(self, recognizer: Recognizer, pace: Pace) -> None:
         self._recognizer = recognizer
         self.period_s = pace.every_s
+        self.most = recognizer.card.input.most * recognizer.streams
 
     @staticmethod
     def default_window_s(card: Card) -> float:
         """Return what the card says."""
         return card.sampling.window_s
+
+    @staticmethod
+    def fill(recognizer: Recognizer) -> int:
+        """Return a fixed graph's clips, times those that the engine works on at once."""
+        return recognizer.card.input.shape[0] * recognizer.streams
 
     def assembler(self, pace: Pace) -> Assembler:
         """Return what takes the card's segments from a window, where its rule has them."""
@@ -87,11 +102,17 @@ class OnlineForm:
         self._horizon = _streaming(recognizer.card).horizon
         self._sessions: dict[object, OnlineSession] = {}
         self.period_s = pace.window_s / self._horizon
+        self.most = recognizer.card.input.most
 
     @staticmethod
     def default_window_s(card: Card) -> float:
         """Return the seconds that the steps of one answer take."""
         return _streaming(card).horizon / _streaming(card).fps
+
+    @staticmethod
+    def fill(recognizer: Recognizer) -> int:
+        """Return the streams of a fixed graph."""
+        return recognizer.card.input.shape[0]
 
     def assembler(self, pace: Pace) -> Assembler:
         """Return what picks the frames to step on."""

@@ -16,8 +16,7 @@ from edge_tsm.actions.tracker import ActionTracker
 from edge_tsm.datatypes import Counts, Delay, Prediction, Window
 from edge_tsm.errors import AnswerError, InputError
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.live.assembler import AssembledClip, Pace
-from edge_tsm.live.asynchronous import answers_of
+from edge_tsm.live.assembler import AssembledClip, Pace, seconds
 from edge_tsm.live.capture import CaptureOptions
 from edge_tsm.live.forms import FORMS
 from edge_tsm.live.lifecycle import LifeCycle, OnError, stop_at_exit
@@ -31,7 +30,6 @@ from edge_tsm.system.redact import redact
 OnAnswer = Callable[[Prediction], None]
 CLOSE_TIMEOUT_S = 0.8
 MOST_UNANSWERED = 10
-LONGEST_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -86,9 +84,9 @@ class Pipeline:
         self._inputs = _inputs(sources)
         card, form = recognizer.card, FORMS[recognizer.runner.form]
         self._pace = Pace(
-            _seconds("window_s", window_s, form.default_window_s(card)),
-            _seconds("every_s", every_s, card.sampling.every_s),
-            aligned=card.input.shape[0] > 1 and len(self._inputs) > 1,
+            seconds("window_s", window_s, form.default_window_s(card)),
+            seconds("every_s", every_s, card.sampling.every_s),
+            aligned=form.fill(recognizer) > 1 and len(self._inputs) > 1,
         )
         self._form = form(recognizer, self._pace)
         self._options = capture or CaptureOptions()
@@ -105,7 +103,8 @@ class Pipeline:
         self._scheduler = Scheduler(
             self._changed,
             self._clock,
-            takes=card.input,
+            fill=form.fill(recognizer),
+            most=self._form.most,
             period_s=self._form.period_s,
             gap_s=rules.gap_s if rules else math.inf,
         )
@@ -130,8 +129,8 @@ class Pipeline:
         """Return the pace of a source, which is the pipeline's where it has none of its own."""
         return replace(
             self._pace,
-            window_s=_seconds("window_s", given.window_s, self._pace.window_s),
-            every_s=_seconds("every_s", given.every_s, self._pace.every_s),
+            window_s=seconds("window_s", given.window_s, self._pace.window_s),
+            every_s=seconds("every_s", given.every_s, self._pace.every_s),
         )
 
     def __iter__(self) -> Generator[Prediction, None, None]:
@@ -156,6 +155,8 @@ class Pipeline:
         Cancelling the task, and `aclose`, close the pipeline. After a `break` use
         `contextlib.aclosing`, or Python closes it when the event loop ends.
         """
+        from edge_tsm.live.asynchronous import answers_of  # asyncio is slow to import
+
         self._begin(threaded=False)  # what awaits the answers waits for the thread
         return answers_of(self._answers, self.stop, self._clock)
 
@@ -453,11 +454,3 @@ def _inputs(
     listed = sources if isinstance(sources, (list, tuple)) else [cast("Source", sources)]
     given = [one if isinstance(one, SourceInput) else SourceInput(one) for one in listed]
     return dict(zip(source_ids([one.name for one in given]), given, strict=True))
-
-
-def _seconds(name: str, given: float | None, default: float) -> float:
-    if given is None:
-        return default
-    if not 0 < given <= LONGEST_S:
-        raise InputError(f"{name} is {given}; it must be more than 0 and at most {LONGEST_S:g}")
-    return given

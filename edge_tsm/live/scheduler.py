@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_tsm.bundle.card import Input
 from edge_tsm.datatypes import Counts
 from edge_tsm.errors import InputError
 from edge_tsm.live.worker import PendingClip, SourceWorker
@@ -32,17 +31,25 @@ class Scheduler:
     Args:
         changed: guards the workers, and is notified of whatever may matter here.
         clock: its time.
-        takes: the model's input, which says how many clips the engine takes at once.
+        fill: clips that are worth waiting for a little, to be answered together.
+        most: clips that are answered at a time.
         period_s: seconds between two clips of a source.
         gap_s: seconds without an answer after which a source is quiet; infinite without actions.
     """
 
     def __init__(
-        self, changed: Condition, clock: Clock, *, takes: Input, period_s: float, gap_s: float
+        self,
+        changed: Condition,
+        clock: Clock,
+        *,
+        fill: int,
+        most: int,
+        period_s: float,
+        gap_s: float,
     ) -> None:
         self.workers: list[SourceWorker] = []
         self._changed, self._clock = changed, clock
-        self._takes, self._period_s, self._gap_s = takes, period_s, gap_s
+        self._fill, self._most, self._period_s, self._gap_s = fill, most, period_s, gap_s
         self._closing, self._turn, self._turned_s = False, 0, clock.now()
         self._answered_s: dict[str, float] = {}
         self._removed: list[SourceWorker] = []
@@ -150,7 +157,7 @@ class Scheduler:
         meanwhile goes together after that, so that batches grow with the load.
         """
         alive = sum(not worker.ended or worker.pending is not None for worker in self.workers)
-        if not ready or len(ready) >= min(self._takes.shape[0], alive):
+        if not ready or len(ready) >= min(self._fill, alive):
             return 0.0
         first_s = min(worker.pending.ready_s for worker in ready if worker.pending)
         # Half of the time in which every source has one more clip.
@@ -160,4 +167,4 @@ class Scheduler:
     def _take(self, ready: list[SourceWorker]) -> Batch:
         self._turn += 1
         ready.sort(key=lambda worker: worker.turn)
-        return [(worker, worker.take(self._turn)) for worker in ready[: self._takes.most]]
+        return [(worker, worker.take(self._turn)) for worker in ready[: self._most]]

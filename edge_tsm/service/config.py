@@ -184,6 +184,7 @@ class ModelConfig:
     """Which file of the bundle answers, and what runs it."""
 
     variant: str | None = None
+    aim: Literal["latency", "throughput"] | None = None
     engine: str | None = None
     device: str | None = None
     threads: Annotated[int, Note(minimum=1, maximum=1024)] | None = None

@@ -15,6 +15,7 @@ from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
 from edge_tsm.sources.names import describe_source
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.machine import process_age_s
 
 GLANCE_S = 0.2
 TURNED_S = 1.0
@@ -54,6 +55,7 @@ class Supervisor:
         self._clock, self._changed, self._done = clock, clock.condition(), False
         self._watch, self._end_s = watch, clock.now() + watch.duration_s
         self._logged_s, self._stated_s = clock.now(), -math.inf
+        self._is_first = True
         self._states: list[tuple[str, SourceState]] = []
         self._silent_s = clock.now() + PATIENCE * pipeline.window_s
 
@@ -69,6 +71,13 @@ class Supervisor:
         counts = self._counted().sources
         if kind is None and self._silent_s < math.inf and not any(c.answers for c in counts):
             self._warn_silent()
+
+    def _tell_first(self) -> None:
+        """Say once, among the figures, how long the first answer took to come."""
+        if self._is_first and any(counts.answers for counts in self._pipeline.counts()):
+            self._is_first = False
+            if (age_s := process_age_s()) is not None:
+                log.info("first answer %.1f s after the process began", age_s)
 
     def log_figures(self) -> None:
         """Log the figures since the last time."""
@@ -95,6 +104,8 @@ class Supervisor:
             self._notify(now_s)
             if now_s >= self._silent_s:
                 self._warn_silent()
+            if self._watch.stats_s < math.inf:
+                self._tell_first()
             if now_s - self._logged_s >= self._watch.stats_s:
                 self._logged_s = now_s
                 self.log_figures()

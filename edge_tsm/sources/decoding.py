@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,21 @@ class Decoder(Protocol):
         """Return what `choose` picks without decoding the rest, None where that is no gain."""
         ...
 
+    def listed(self) -> Listing | None:
+        """Return when its frames are shown, without decoding them; None where nothing tells it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """When each frame of a video is shown, in seconds, and a way to some of them.
+
+    `shots` takes indices in ascending order and yields those of them that can be decoded.
+    """
+
+    times_s: Sequence[float]
+    shots: Callable[[Sequence[int]], Generator[tuple[int, Shot]]]
+
 
 class OpenCvDecoder:
     """The FFmpeg in OpenCV; it squeezes pictures into the size of the first one."""
@@ -85,6 +100,10 @@ class OpenCvDecoder:
 
     def chosen(self, choose: FrameChooser) -> None:
         """See `Decoder`; OpenCV does not say where a frame can be begun at."""
+        return
+
+    def listed(self) -> None:
+        """See `Decoder`; OpenCV decodes whatever it looks at."""
         return
 
     def _open(self) -> VideoCapture:
@@ -146,7 +165,7 @@ class AvDecoder:
         """See `Decoder`."""
         with self._opened() as (container, stream):
             for picture in self._pictures(container, stream):
-                yield picture and Shot(self._time_s(picture.pts, stream), partial(bgr_of, picture))
+                yield picture and self._shot(picture, stream)
 
     def chosen(self, choose: FrameChooser) -> Sequence[Frame] | None:
         """See `Decoder`: from a recording with keyframes, and none of whose frames is in doubt.
@@ -157,7 +176,7 @@ class AvDecoder:
         if self.claimed < _LONG or self._stream_codec not in _SEEKABLE:
             return None
         with self._opened() as (container, stream):
-            times = self._times(container, stream)
+            times = self._times(container, stream, claimed=self.claimed)
             if times is None:
                 return None
             wanted = choose(len(times.shown))
@@ -169,6 +188,30 @@ class AvDecoder:
                 container.seek(key, stream=stream)
                 found |= self._frames(container, stream, {times.shown[i]: i for i in indices})
         return [found[i] for i in wanted] if found.keys() >= set(wanted) else None
+
+    def listed(self) -> Listing | None:
+        """See `Decoder`: by the times of packets, where each is one frame that is shown."""
+        with self._opened() as (container, stream):
+            times = self._times(container, stream, claimed=None)
+            if times is None:
+                return None
+            times_s = [self._time_s(pts, stream) or 0.0 for pts in times.shown]
+        return Listing(times_s, partial(self._listed_shots, times))
+
+    def _listed_shots(self, times: _Times, wanted: Sequence[int]) -> Generator[tuple[int, Shot]]:
+        """Yield wanted frames, decoding what lies between two of them or begins at a keyframe."""
+        with self._opened() as (container, stream):
+            for key, indices in times.runs(wanted):
+                if key != times.keys[0]:
+                    container.seek(key, stream=stream)
+                left, last = {times.shown[i]: i for i in indices}, times.shown[indices[-1]]
+                for picture in self._pictures(container, stream):
+                    if picture is None or picture.pts is None:
+                        continue
+                    if (index := left.get(picture.pts)) is not None:
+                        yield index, self._shot(picture, stream)
+                    if picture.pts >= last:
+                        break
 
     def _frames(self, container: Any, stream: Any, wanted: Mapping[int, int]) -> dict[int, Frame]:
         """Return the frames of these times, by index, decoding from where the container stands."""
@@ -183,15 +226,22 @@ class AvDecoder:
                 break
         return found
 
-    def _times(self, container: Any, stream: Any) -> _Times | None:
-        """Return when frames are shown, None where packets do not tell it beyond doubt."""
+    def _times(self, container: Any, stream: Any, *, claimed: int | None) -> _Times | None:
+        """Return when frames are shown, None where packets do not tell it beyond doubt.
+
+        One doubt is whether they are as many as `claimed`, if that is given.
+        """
         packets = [packet for packet in container.demux(stream) if packet.size]
         shown = sorted({packet.pts for packet in packets if packet.pts is not None})
         keys = sorted({packet.pts for packet in packets if packet.is_keyframe} & set(shown))
         doubtful = any(packet.is_discard or packet.is_corrupt for packet in packets)
         # Two packets a frame are fields; another count than claimed is a container that lies.
-        sure = packets and packets[0].is_keyframe and len(shown) == len(packets) == self.claimed
+        sure = packets and packets[0].is_keyframe and len(shown) == len(packets)
+        sure = sure and claimed in (None, len(shown))
         return _Times(shown, keys) if sure and not doubtful and keys[:1] == shown[:1] else None
+
+    def _shot(self, picture: Any, stream: Any) -> Shot:
+        return Shot(self._time_s(picture.pts, stream), partial(bgr_of, picture))
 
     def _time_s(self, pts: int | None, stream: Any) -> float | None:
         return None if pts is None else float((pts - self._begin) * stream.time_base)
@@ -231,6 +281,20 @@ class _Times:
             key = self.keys[bisect_right(self.keys, self.shown[index]) - 1]
             groups.setdefault(key, []).append(index)
         return groups
+
+    def runs(self, wanted: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield wanted frames with the keyframe to begin at; only skipped groups end a run."""
+        run, start, before = list[int](), 0, -1
+        for key, indices in self.groups(wanted).items():
+            place = bisect_left(self.keys, key)
+            if run and place > before + 1:
+                yield self.keys[start], run
+                run = []
+            start = start if run else place
+            run.extend(indices)
+            before = place
+        if run:
+            yield self.keys[start], run
 
     def cost(self, key: int, wanted: Sequence[int]) -> int:
         """Return how many frames are decoded for the wanted ones of a group."""

@@ -7,13 +7,16 @@ import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from math import inf
 from pathlib import Path
 
 from edge_tsm.datatypes import Frame
 from edge_tsm.errors import SourceError
-from edge_tsm.sources.base import FrameChooser, OnProgress, Recording, Source, TimeFilter
-from edge_tsm.sources.decoding import Decoder, Shot, open_decoder
+from edge_tsm.sources.base import FrameChooser, OnProgress, Source, TimeFilter
+from edge_tsm.sources.decoding import Decoder, Listing, Shot, open_decoder
 from edge_tsm.sources.formats import (
     IMAGE_SUFFIXES,
     natural,
@@ -23,6 +26,18 @@ from edge_tsm.system.opencv import check_name, opencv
 
 log = logging.getLogger(__name__)
 _FEWEST_SHARE = 0.25  # of the frames that a container claims, below which it is no clip any more
+
+
+@dataclass(frozen=True)
+class FrameListing:
+    """When each frame of a recording is shown, in seconds, and a way to some of them.
+
+    `frames` takes indices in ascending order and yields those of the frames that can be decoded;
+    what lies before the first of them is skipped where the file has keyframes.
+    """
+
+    times_s: Sequence[float]
+    frames: Callable[[Sequence[int]], Iterator[Frame]]
 
 
 class VideoFile:
@@ -108,6 +123,37 @@ class VideoFile:
             _, frames = self._pass(wanted, progress)
         return [frames[i] for i in wanted]
 
+    def listing(self, *, decoded: bool = False) -> FrameListing:
+        """Return when each frame is shown: as packets say, or where they do not, by decoding all.
+
+        With `decoded` packets are not believed: a damaged file has more of them than frames.
+
+        Raises:
+            SourceError: no frame can be decoded.
+        """
+        found = None if decoded else self._decoder.listed()
+        if found is None:
+            times_s = [time_s for time_s, _ in self._shots()]
+            found = Listing(times_s, self._counted)
+        elif found.times_s:
+            self._look_for_end(len(found.times_s), found.times_s[-1])
+        if not found.times_s:
+            raise SourceError(f"{self.uri}: no frame can be decoded; {self._way_out()}")
+        return FrameListing(found.times_s, partial(self._listed, found))
+
+    def _listed(self, listing: Listing, wanted: Sequence[int]) -> Iterator[Frame]:
+        with closing(listing.shots(wanted)) as shots:
+            for index, shot in shots:
+                yield Frame(shot.image(), index, listing.times_s[index])
+
+    def _counted(self, wanted: Sequence[int]) -> Generator[tuple[int, Shot]]:
+        """Yield wanted frames, by decoding from the beginning up to the last one."""
+        needed = frozenset(wanted)
+        with closing(self._shots()) as shots:
+            for index, (_, shot) in enumerate(islice(shots, max(needed, default=-1) + 1)):
+                if index in needed:
+                    yield index, shot
+
     def close(self) -> None:
         """Nothing is held open between passes."""
 
@@ -139,10 +185,15 @@ class VideoFile:
             time_s = count / self.fps if shot.time_s is None else shot.time_s
             yield time_s, shot
             count += 1
-        claimed = self.claimed_frames
-        early = time_s + 2 / self.fps < 0.9 * self.claimed_s and count < 0.9 * claimed
         self._torn = self._torn or lost > 0
-        if count and (lost or early):
+        if count:
+            self._look_for_end(count, time_s, lost)
+
+    def _look_for_end(self, count: int, last_s: float, lost: int = 0) -> None:
+        """Note damage: frames lost between others, or an end long before the claimed one."""
+        claimed = self.claimed_frames
+        early = last_s + 2 / self.fps < 0.9 * self.claimed_s and count < 0.9 * claimed
+        if lost or early:
             self.damage = f"{count} of {max(claimed, count + lost)} frames can be decoded"
 
     def _way_out(self) -> str:
@@ -211,6 +262,12 @@ class ImageFolder:
             progress(len(self._files), len(self._files))
         return [frames[i] for i in wanted]
 
+    def listing(self, *, decoded: bool = False) -> FrameListing:
+        """Return when each image is shown, `fps` of them a second."""
+        return FrameListing(
+            [i / self.fps for i in range(len(self._files))], lambda wanted: map(self._frame, wanted)
+        )
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -251,7 +308,7 @@ def count_frames(path: Path) -> int:
 
 def open_recording(
     path: Path, *, fps: float | None = None, threads: int | None = None
-) -> Recording:
+) -> VideoFile | ImageFolder:
     """Open a video file, a folder of images or a pattern of them, whatever its name.
 
     `fps` is the rate of images, if it is known. `threads` decode one video file, by default as many

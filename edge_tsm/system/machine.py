@@ -76,6 +76,19 @@ def processor_identity(root: Path = Path("/")) -> str:
     return "\n".join(found) or platform.processor() or platform.machine()
 
 
+def process_age_s(root: Path = Path("/")) -> float | None:
+    """Return the seconds since this process was started; None where Linux does not say it.
+
+    >>> process_age_s() > 0
+    True
+    """
+    facts = _text(root / "proc/self/stat").rpartition(")")[2].split()
+    up = _text(root / "proc/uptime").split()
+    if len(facts) < 20 or not up:
+        return None
+    return float(up[0]) - int(facts[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def usable_cores() -> int:
     """Return the number of logical cores this process may run on: for threads that wait a lot."""
     return len(_cpus())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
 
@@ -15,5 +14,7 @@ def plugin(group: str, name: str) -> Any | None:
     >>> plugin("sources", "no such scheme") is None
     True
     """
+    from importlib.metadata import entry_points  # slow to import, and most runs need none
+
     found = entry_points(group=f"edge_tsm.{group}", name=name)
     return next(iter(found)).load() if found else None

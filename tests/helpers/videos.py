@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from edge_tsm.demo.synthetic import generate
 
 
 def write_video(path: Path, count: int, *, fps: float = 25) -> Path:
@@ -19,3 +22,13 @@ def write_video(path: Path, count: int, *, fps: float = 25) -> Path:
 
 def levels(frames: list) -> list[int]:
     return [round(float(frame.image.mean()) / 4) for frame in frames]
+
+
+def write_film(path: Path, seeds: Iterable[int], *, fps: int = 12, clip_s: float = 2.0) -> Path:
+    """Generated clips of the demo's classes, one after the other (see `label_of`)."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (170, 128))
+    for seed in seeds:
+        for image in generate(seed, times=round(fps * clip_s)):
+            writer.write(image)
+    writer.release()
+    return path

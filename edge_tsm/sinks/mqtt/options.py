@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_tsm.errors import InputError
 from edge_tsm.system.secrets import resolve
+
+if TYPE_CHECKING:
+    import ssl
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -91,6 +94,8 @@ def _plain(text: str | None) -> str | None:
 
 
 def _tls(options: MqttOptions) -> ssl.SSLContext:
+    import ssl  # slow to import, and every start reads the defaults here
+
     if (options.cert is None) != (options.key is None):
         raise InputError("mqtt: a certificate needs its key, and a key its certificate; pass both")
     file = options.ca

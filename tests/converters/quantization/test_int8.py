@@ -392,3 +392,34 @@ def test_int8_that_fails_on_a_second_engine_alone_leaves_the_f32_bundle_and_its_
         "openvino": "unproven",
         "contrary": "worse",
     }
+
+
+def test_only_what_is_named_stays_in_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
+    settings = Settings(f16=True, only=("onnx",))
+    bundle = convert(checkpoint, tmp_path / "x.bundle", SMALL, settings)
+    card = Card.read(bundle)
+    assert list(card.files) == list(card.verification) == ["model.onnx"]
+    assert card.files["model.onnx"].engines == ("onnxruntime", "openvino")  # as no IR is there
+    assert [path.name for path in bundle.glob("model*")] == ["model.onnx"]
+    assert all(replay.status is Status.AGREE for replay in verify_bundle(bundle))
+
+
+def test_where_what_alone_was_to_stay_is_not_proven_the_others_stay(tmp_path: Path) -> None:
+    settings = Settings(ir=False, int8=Int8(BLACK), only=("onnx-int8",))
+    bundle = convert(DEMO, tmp_path / "x.bundle", SMALL, settings)
+    assert list(Card.read(bundle).files) == ["model.onnx", "model.int8.onnx"]
+    assert "so the other artifacts stay" in (bundle / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("onnx-int4", "there is no artifact 'onnx-int4'; there are onnx, ir, ir-f16, int8-onnx"),
+        ("onnx-int8", "only int8-onnx: this conversion writes onnx, ir; further artifacts need"),
+    ],
+)
+def test_artifacts_that_there_are_not_are_refused_with_those_that_there_are(
+    only: str, said: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConversionError, match=said):
+        convert(checkpoint, tmp_path / "x.bundle", SMALL, Settings(only=(only,)))

@@ -78,7 +78,7 @@ def test_openvino_is_held_to_f32_unless_asked_otherwise(bundle: Path) -> None:
     for precision, wanted in (("f32", openvino.Type.f32), ("bf16", openvino.Type.bf16)):
         options = RuntimeOptions(precision=precision)  # type: ignore[arg-type]
         backend = OpenVinoBackend(bundle / "model.xml", options)
-        compiled = backend._request.get_compiled_model()
+        compiled = backend._idle.get().get_compiled_model()
         assert compiled.get_property("INFERENCE_PRECISION_HINT") == wanted
     with pytest.raises(BackendError, match="precision 'int8'"):
         OpenVinoBackend(bundle / "model.xml", RuntimeOptions(precision="int8"))

@@ -44,7 +44,7 @@ def in_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def bring(monkeypatch: pytest.MonkeyPatch, refers_to: str) -> None:
     """Let another package bring an engine called toy."""
     brought = EntryPoints([EntryPoint("toy", refers_to, "edge_tsm.engines")])
-    monkeypatch.setattr("edge_tsm.system.plugins.entry_points", brought.select)
+    monkeypatch.setattr("importlib.metadata.entry_points", brought.select)
 
 
 @pytest.mark.usefixtures("in_table")

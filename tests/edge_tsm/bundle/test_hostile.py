@@ -193,7 +193,8 @@ def test_messages_within_messages_without_end(tmp_path: Path) -> None:
         data = bytes([number << 3 | 2]) + bytes(varint) + bytes([size]) + data
     size = len(data)
     head = bytes([7 << 3 | 2, size & 127 | 128, size >> 7])
-    (tmp_path / "x.onnx").write_bytes(head + data)
+    named = b"\x12\x08location"  # what holds this word is walked through whole
+    (tmp_path / "x.onnx").write_bytes(head + data + named)
     with pytest.raises(BackendError, match="nested too deeply"):
         external_files(tmp_path / "x.onnx")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tsm.cli import main
+from edge_tsm.cli import COMMANDS
 from edge_tsm.cli.configuration import _OF_PAGE, _RENAMED, defaults
 from edge_tsm.errors import InputError
 from edge_tsm.service.config import RunConfig, read_config
@@ -32,7 +32,7 @@ def keys() -> set[str]:
 
 
 def test_every_option_of_run_has_its_place() -> None:
-    parameters = {parameter.name for parameter in main.commands["run"].params}
+    parameters = {parameter.name for parameter in COMMANDS["run"].load().params}
     assert keys() | {_OF_PAGE[key] for key in vars(RunConfig().page)} == parameters - OTHERWISE
     assert {"sources", "sinks", "bundle"} <= vars(RunConfig()).keys()
 

@@ -52,6 +52,7 @@ def test_figures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         supervised(Watch(stats_s=4.0), frames=100)
     lines = [record.getMessage() for record in caplog.records]
     assert sum("0 (fake camera) live: 10.0 frames/s" in line for line in lines) == 2
+    assert sum(line.endswith("s after the process began") for line in lines) == 1
 
 
 def test_a_window_that_never_fills_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:

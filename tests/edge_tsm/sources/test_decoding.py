@@ -126,3 +126,22 @@ def test_a_file_that_pyav_cannot_read_is_opencvs_to_refuse(tmp_path: Path) -> No
     with pytest.raises(SourceError, match="holds no video that OpenCV can read"):
         VideoFile(path)
     assert len(VideoFile(write_video(tmp_path / "y.avi", 5), threads=1).sample(range)) == 5
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "packed.avi", "late.ts", "vp9.webm"])
+def test_a_listing_has_the_times_and_frames_of_a_whole_pass(name: str, tmp_path: Path) -> None:
+    video = VideoFile(filmed(tmp_path / name, PLAIN[name]))
+    frames, listing = list(video), video.listing()
+    assert list(listing.times_s) == [frame.time_s for frame in frames]
+    assert_equal(list(listing.frames([3, 4, 19])), [frames[i] for i in (3, 4, 19)])
+    assert list(video.listing(decoded=True).times_s) == list(listing.times_s)
+
+
+@needs_ffmpeg
+def test_listed_frames_far_apart_are_decoded_from_their_keyframes(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "x.mp4", "-c:v libx264 -g 25 -bf 3", seconds=12)
+    frames, listing = list(VideoFile(path)), VideoFile(path).listing()
+    wanted = [2, 3, 60, 149, 150, 299]
+    assert_equal(list(listing.frames(wanted)), [frames[i] for i in wanted])
+    assert_equal(list(listing.frames([280])), [frames[280]])

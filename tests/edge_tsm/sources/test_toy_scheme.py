@@ -59,7 +59,7 @@ def as_a_function_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _install(monkeypatch: pytest.MonkeyPatch, attribute: str) -> None:
     installed = EntryPoints([EntryPoint("toy", f"{__name__}:{attribute}", "edge_tsm.sources")])
-    monkeypatch.setattr("edge_tsm.system.plugins.entry_points", installed.select)
+    monkeypatch.setattr("importlib.metadata.entry_points", installed.select)
 
 
 @pytest.mark.parametrize(
