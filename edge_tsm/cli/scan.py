@@ -11,7 +11,7 @@ import click
 import cloup
 
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import Decorator, grouped
+from edge_tsm.cli.options import ADDRESS, Decorator, fetched, grouped
 from edge_tsm.cli.outputs import RuleOptions, decision_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.run import ModelOptions, model_options, variant_option
@@ -94,7 +94,7 @@ Examples:
 
 
 @cloup.command("scan", epilog=_EXAMPLES)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("address", metavar="BUNDLE", type=ADDRESS)
 @click.argument(
     "videos", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -104,7 +104,7 @@ Examples:
 @cloup.option_group("Model", variant_option)
 @model_options
 def scan_command(
-    bundle: Path,
+    address: str | Path,
     videos: Sequence[Path],
     options: ScanOptions,
     rules: RuleOptions,
@@ -124,6 +124,7 @@ def scan_command(
     with ExitStack() as stack:
         stack.enter_context(messages_to_stderr())
         stack.callback(progress.clear)
+        bundle = fetched(address)
         paths, _ = find(videos)
         target = outputs.target(len(paths))
         opened = stack.enter_context(

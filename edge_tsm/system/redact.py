@@ -41,7 +41,7 @@ _SECRET_WORD = re.compile(r"(?i)pass|pwd|psk|pw$|token|secret|key|auth|sig|jwt|s
                           r"user|login|streamid|ticket|^pin$|^sid$|bearer")  # fmt: skip
 _LOCAL = ("file", "test", "csi", "replay")
 # The address of a model: its `@` is before a revision, and it has no place for a secret.
-_MODEL = re.compile(r"hf://[\w./\[\]-]*(?:@[\w./\[\]-]*)?(?![\w@:?#])")
+_MODEL = re.compile(r"hf://[\w./\[\]-]*(?:@[\w./\[\]-]*)?(?![\w@?#]|:\S)")
 _KNOWN = "(?i:rtsps?|rtmps?|https?|wss?|ftp|tcp|udp|rtp|srt|mqtts?|file|test|csi)"
 _BEFORE = r"(?<![^\s\"'(,=<\[])"
 # A password may hold `://`: in the middle of a text only what is known begins another address.

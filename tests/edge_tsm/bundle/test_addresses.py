@@ -180,11 +180,11 @@ def test_the_command_asks_for_a_license_and_reads_through_the_environment_s_endp
             whole, env={**os.environ, **own}, capture_output=True, text=True, timeout=120
         )
 
-    wrong = command("info", "hf://gestures@v1")
-    assert wrong.stderr == (
-        "edge-tsm: error: hf://gestures@v1: an address is hf://ORG/NAME[@REVISION], of a "
-        "checkpoint with its file: …/FILE\n"
-    )
+    for words in (("info", "hf://gestures@v1"), ("scan", "hf://gestures@v1", tmp_path)):
+        assert command(*words).stderr == (
+            "edge-tsm: error: hf://gestures@v1: an address is hf://ORG/NAME[@REVISION], of a "
+            "checkpoint with its file: …/FILE\n"
+        )
     asked = command("push", demo.bundle(), "hf://me/demo")
     assert (asked.returncode, "Missing option '--license'" in asked.stderr) == (2, True)
     shown = command("info", AT)
