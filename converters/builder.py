@@ -138,7 +138,7 @@ def _narrowed(settings: Settings) -> Settings:
         written = [form for form, writer in WRITERS.items() if writer.wanted(settings)]
         raise ConversionError(
             f"only {unasked[0]}: this conversion writes {', '.join(written)}; further artifacts "
-            "need their option: --int8 --calibrate CLIPS, --tensorrt, --fp16, no --no-ir"
+            "need their option: --int8 --calibrate CLIPS, --tensorrt, --fp16, --target, no --no-ir"
         )
     return narrowed
 

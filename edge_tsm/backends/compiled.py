@@ -59,13 +59,15 @@ class CompiledCache:
         try:
             with path.open("rb") as stream:
                 status = os.fstat(stream.fileno())
-                if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                own = status.st_uid in (0, os.getuid())  # root may fill the cache of an image
+                if not own or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                     _log.warning("%s may be written by others, and is not used", path)
                     return None
                 head, blob = json.loads(stream.readline(1 << 24)), stream.read()
-            os.utime(path)  # the entries that are used longest ago go first
         except (OSError, ValueError):
             return None
+        with suppress(OSError):  # the disk may be read-only
+            os.utime(path)  # the entries that were used longest ago go first
         if not _fits(head, blob):
             _log.warning("%s is damaged; the model is compiled anew", path)
             self.drop(engine)

@@ -52,6 +52,8 @@ class OnnxRuntimeBackend:
         provider = self._provider()
         try:
             self._session, self.card_text = _opened(path, options, cache)
+        except BackendError:
+            raise
         except ORT_ERRORS as error:
             raise BackendError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
         # ORT drops a provider that fails to start and goes on with the CPU.
