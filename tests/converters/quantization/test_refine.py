@@ -246,3 +246,23 @@ def test_the_search_keeps_just_those_layers_of_a_trained_network_float(tmp_path:
     quantizer.choose(limit, warn=print)  # type: ignore[arg-type]
     assert set(quantizer.float_layers) == set(between)
     assert limit.outcome is Outcome.UNPROVEN
+
+
+def test_channels_that_int8_cannot_hold_are_equalized_in_every_form(tmp_path: Path) -> None:
+    bundle, between = packaged.bundle(), ("backbone.blocks.16.project.conv", "backbone.last.conv")
+    card, path = Card.read(bundle), tmp_path / "broken.onnx"
+    broken = lopsided(bundle / "model.onnx", path, *between, by=100)
+    crops = np.stack([generated_clip(seed, 8, card.preprocess.crop_px) for seed in range(4)])
+    clips = ClipSet(crops)
+    quantizer = Quantizer(broken, card, clips, Int8(clips), work=tmp_path)
+    files = [
+        quantizer.write(tmp_path / "a.onnx"),
+        quantizer.write(tmp_path / "b.onnx", source=broken),
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    choice = quantizer.choice(Form())
+    assert choice.way == "equalized", choice
+    feeds = list(Feeds(card, crops[3:], broken))
+    found = drift(Answers(answers(broken, feeds), answers(files[0], feeds)))
+    assert found == pytest.approx(choice.drifts["equalized"])
+    assert "equalized; logits move by rounded" in str(choice)
