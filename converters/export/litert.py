@@ -39,7 +39,7 @@ def export_program(model: nn.Module, card: Card, path: Path) -> Path:
         with torch.no_grad():
             program = torch.export.export(model, tuple(map(torch.zeros, shapes)))
         torch.export.save(program, path)
-    except Exception as error:
+    except Exception as error:  # it raises whatever it meets inside a network
         raise ExportError(f"torch's export failed: {error}") from error
     return path
 

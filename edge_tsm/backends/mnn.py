@@ -76,7 +76,7 @@ class MnnBackend:
             try:
                 self._net: Any = MNN.Interpreter(str(path))
                 self._session: Any = self._net.createSession(settings)
-            except Exception as error:
+            except Exception as error:  # MNN raises just that
                 raise BackendError(f"{path}: MNN refuses it: {error}") from error
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
