@@ -26,7 +26,7 @@ SMALL = TimeSformer("divided", 4, 128, 512, patch=16, patches=4, frames=8, heads
 NETWORKS = {  # frames, spec, fresh weights, names in the file, epochs, batch, learning rate
     "slowfast": (16, slowfast(16, (2, 2, 2, 2), alpha=4, thinner=4), initialize,
                  facebook_slowfast.facebook_state, 5, 32, 3e-3),
-    "timesformer": (8, SMALL, initialize_tokens, timesformer.facebook_state, 5, 16, 1e-3),
+    "timesformer": (8, SMALL, initialize_tokens, timesformer.facebook_state, 40, 16, 1e-3),
 }  # fmt: skip
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
