@@ -36,7 +36,7 @@ def top1(recognizer: Recognizer, clips: list[list[np.ndarray]]) -> list[int]:
     return [int(p.logits.argmax()) for p in recognizer.predict_many(clips)]
 
 
-@pytest.mark.parametrize("engine", filter(installed, ("onnxruntime", "openvino")))
+@pytest.mark.parametrize("engine", [*filter(installed, ("onnxruntime", "openvino"))])
 @pytest.mark.parametrize(("form", "least"), [("clip", 0.93), ("online", 0.88)])
 def test_it_tells_what_moves_how(
     engine: str, form: str, least: float, crops: list[list[np.ndarray]]
