@@ -84,4 +84,6 @@ def _translated(address: Address) -> Iterator[None]:
             reason = f"it is not allowed: {_LOG_IN}, with the right to write where you push"
         unreachable = not isinstance(error, HfHubHTTPError | ValueError) or (status or 0) >= 500
         text = reason or " ".join(str(error).split())[:200] or type(error).__name__
-        raise HubError(f"{address}: {text}", unreachable=unreachable and reason is None) from error
+        unreachable = unreachable and reason is None
+        way_out = "; is there a network? HF_ENDPOINT names another hub" if unreachable else ""
+        raise HubError(f"{address}: {text}{way_out}", unreachable=unreachable) from error
