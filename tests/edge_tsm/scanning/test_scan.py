@@ -105,7 +105,9 @@ def test_two_halves_joined_are_one_run(batch: int, tmp_path: Path) -> None:
 
     results = tmp_path / "r.jsonl"
     with ScanJournal(results, {"model": "x"}) as journal, pytest.raises(_Stop):
-        scan(fake(batch), paths, options=EVERY, journal=journal, progress=stop)
+        # One at a time: another would go on for as long as it is not told.
+        alone = replace(EVERY, workers=1)
+        scan(fake(batch), paths, options=alone, journal=journal, progress=stop)
     half = results.read_bytes()
     results.write_bytes(half + b'{"path": "torn')
     recognizer = fake(batch)
