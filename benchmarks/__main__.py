@@ -44,7 +44,6 @@ RUNS: dict[str, list[str]] = {
     "soak": ["--frames", "20000", "--reconnects", "50"],
     "start": ["--rounds", "5"],
     "throughput": ["--rounds", "3"],
-    "timesformer": ["--repeats", "3"],
     "video_networks": ["--rounds", "3"],
 }
 # Words in a figure's name, and whether more of it is better; what says neither is not compared.

@@ -17,11 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FILE = "docs/how-to/choose-a-network.md", "benchmarks/results/video_networks.json"
 COLUMNS = {  # of the table: the run in the file
@@ -75,6 +70,11 @@ def table(results: dict[str, Any]) -> Iterator[str]:
 
 def draw(results: dict[str, Any], out: Path) -> None:
     """Draw published accuracy over the least time in a bundle, a mark for each protocol."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
     figure, axis = plt.subplots(figsize=(7.2, 4.6))
     for views, mark, color in (
         (THIRTY, "o", "#184e9c"),
