@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.quantization.calibration import ClipSet, Feeds
 from converters.quantization.choice import Way, answers, nearest
+from converters.quantization.equalize import Equalization
 from converters.quantization.int8 import Int8, Quantizer
 from converters.quantization.judgment import Answers, Outcome, drift
 from converters.quantization.observer import Feed, Ranges
@@ -144,6 +145,28 @@ def test_the_way_that_answers_nearer_is_chosen(
     assert chosen.chosen is ways[chosen.way]
     assert chosen.drifts[chosen.way] == min(chosen.drifts.values())
     assert f"{chosen.way}; logits move by rounded" in str(chosen)
+
+
+def test_equalized_channels_are_taken_only_where_they_are_nearer_by_far(
+    source: Path, ranges: Ranges, tmp_path: Path
+) -> None:
+    form, checked = Form(weight_max=15), inputs(5, 12)
+    none, same = plain(source, ranges, form), Equalization({}, ranges)
+    refined = refine(source, ranges, form, inputs(3, 24))
+
+    def write(way: Way) -> Path:
+        return quantize(way.source, tmp_path / "way.onnx", way.ranges, form, layers=way.layers)
+
+    ways = {
+        "rounded": Way(source, ranges, none),
+        "equalized": Way(source, ranges, refined, same),
+    }
+    found = nearest(ways, write, answers(source, checked), checked, "softmax")
+    assert 0.5 < found.drifts["equalized"] / found.drifts["rounded"] < 1
+    assert found.way == "rounded"
+    wrong = {name: replace(layer, bias=layer.bias + 1) for name, layer in none.items()}
+    ways["rounded"] = Way(source, ranges, wrong)
+    assert nearest(ways, write, answers(source, checked), checked, "softmax").way == "equalized"
 
 
 def test_rounded_layers_are_those_that_a_graph_holds_by_default(
