@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_tsm.datatypes import Tensor
+from edge_tsm.errors import BackendError
 
 if TYPE_CHECKING:
     from edge_tsm.backends.compiled import CompiledCache
@@ -115,3 +116,25 @@ class Engine:
     preferred_on_x86: bool = False
     crashes_on_damage: bool = False
     keeps_compiled: bool = False
+
+
+def check_device(device: str, title: str, offered: Collection[str]) -> None:
+    """Refuse a device that an engine does not have here.
+
+    Raises:
+        BackendError: it is none of those offered.
+    """
+    if device.lower() not in offered:
+        here = ", ".join(offered)
+        raise BackendError(f"device {device!r} is not available; {title} here offers {here}")
+
+
+def check_precision(precision: str, title: str, offered: Collection[str]) -> None:
+    """Refuse an arithmetic that an engine does not have.
+
+    Raises:
+        BackendError: it is none of those offered.
+    """
+    if precision not in offered:
+        choices = ", ".join(offered)
+        raise BackendError(f"precision {precision!r} is not offered by {title}; choose {choices}")

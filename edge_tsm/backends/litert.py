@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, check_device, check_precision
 from edge_tsm.bundle.tflitefile import read
 from edge_tsm.datatypes import Tensor
 from edge_tsm.errors import BackendError
@@ -24,7 +24,8 @@ class LitertBackend:
 
     def __init__(self, path: Path, options: RuntimeOptions) -> None:
         self.device = options.device.lower()
-        _check(options)
+        check_device(options.device, "LiteRT", devices())
+        check_precision(options.precision, "LiteRT", ("f32",))
         self.card_text: str | None
         self.card_text, self._names = read(path)
         self._lock = threading.Lock()
@@ -66,13 +67,6 @@ def open_model(path: Path, options: RuntimeOptions) -> Backend:
 def devices() -> tuple[str, ...]:
     """Return the devices that LiteRT's wheels serve here."""
     return ("cpu",)
-
-
-def _check(options: RuntimeOptions) -> None:
-    if options.device.lower() not in devices():
-        raise BackendError(f"device {options.device!r} is not available; LiteRT here offers cpu")
-    if options.precision != "f32":
-        raise BackendError(f"precision {options.precision!r} is not offered by LiteRT; choose f32")
 
 
 def _places(details: list[dict[str, Any]], names: tuple[str, ...], kind: str) -> dict[str, int]:

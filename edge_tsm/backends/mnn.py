@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, check_device, check_precision
 from edge_tsm.bundle.card import METADATA_KEY
 from edge_tsm.bundle.mnnfile import metadata
 from edge_tsm.datatypes import Tensor
@@ -134,12 +134,8 @@ def devices() -> tuple[str, ...]:
 
 def _settings(options: RuntimeOptions) -> dict[str, Any]:
     """Return a session's settings; high precision keeps f32 where MNN would take less."""
-    if options.device.lower() not in devices():
-        raise BackendError(f"device {options.device!r} is not available; MNN here offers cpu")
-    if options.precision not in _MATH:
-        raise BackendError(
-            f"precision {options.precision!r} is not offered by MNN; choose {', '.join(_MATH)}"
-        )
+    check_device(options.device, "MNN", devices())
+    check_precision(options.precision, "MNN", _MATH)
     return {
         "backend": "CPU",
         "numThread": options.threads or physical_cores(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnxruntime
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, check_device, check_precision
 from edge_tsm.backends.compiled import Compiled, CompiledCache
 from edge_tsm.bundle.card import METADATA_KEY
 from edge_tsm.datatypes import Tensor
@@ -65,12 +65,7 @@ class OnnxRuntimeBackend:
             refuse_free_batch(path, [one.shape for one in self._session.get_inputs()])
 
     def _provider(self) -> str:
-        here = devices()
-        if self.device not in here:
-            raise BackendError(
-                f"device {self.device!r} is not available; ONNX Runtime here offers "
-                f"{', '.join(here)}"
-            )
+        check_device(self.device, "ONNX Runtime", devices())
         return PROVIDERS[self.device]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,11 +166,7 @@ def provider_options(options: RuntimeOptions) -> list[tuple[str, dict[str, Any]]
         BackendError: the device has no such precision.
     """
     device = options.device.lower()
-    if options.precision not in _MATH[device]:
-        raise BackendError(
-            f"precision {options.precision!r} is not offered by ONNX Runtime on {device}; "
-            f"choose {', '.join(_MATH[device])}"
-        )
+    check_precision(options.precision, f"ONNX Runtime on {device}", _MATH[device])
     if device != "tensorrt":
         return [(PROVIDERS[device], {})]
     cache = options.cache_dir or cache_folder() / "tensorrt"

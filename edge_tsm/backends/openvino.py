@@ -13,7 +13,7 @@ from typing import Any
 
 import openvino
 
-from edge_tsm.backends.base import Backend, RuntimeOptions
+from edge_tsm.backends.base import Backend, RuntimeOptions, check_precision
 from edge_tsm.backends.compiled import Compiled, CompiledCache
 from edge_tsm.bundle.card import METADATA_KEY, TARGET_KEY
 from edge_tsm.datatypes import Tensor
@@ -146,10 +146,7 @@ def _device(core: openvino.Core, wanted: str) -> str:
 
 def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
     """Return compile properties; the precision hint keeps f32 where engines would take less."""
-    if options.precision not in _MATH:
-        raise BackendError(
-            f"precision {options.precision!r} is not offered by OpenVINO; choose {', '.join(_MATH)}"
-        )
+    check_precision(options.precision, "OpenVINO", _MATH)
     properties: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY" if options.streams == 1 else "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": options.precision,
