@@ -13,14 +13,12 @@ data lacks, it is compared with a second implementation, of upstream's form.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,6 +40,7 @@ from tests.helpers.goldens import (  # noqa: E402
     write_golden,
 )
 from tests.helpers.graphs import answers, artifacts, card_for  # noqa: E402
+from tests.helpers.paths import module_at  # noqa: E402
 from tests.helpers.timesformer import (  # noqa: E402
     Size,
     UpstreamTimeSformer,
@@ -56,7 +55,7 @@ LIMIT_S = 3600.0
 
 def of_golden(name: str, shared: Path, folder: Path) -> dict[str, Any]:
     """Return the source, the network and the differences of a golden."""
-    recipe, golden = _recipe(shared), load_golden(name, shared)
+    recipe, golden = module_at(shared / "golden/recipe.py", "recipe"), load_golden(name, shared)
     planned = plan(write_golden(golden, recipe, folder), options_for(golden))
     expected = np.asarray(golden["logits"])
     spread = float(np.ptp(expected))
@@ -104,14 +103,6 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         numbers = " | ".join(f"{row[key]:.0e}" for key in ("torch", "onnxruntime", "openvino"))
         lines.append(f"| {row['source']} | {row['network']} | `{name}` | {numbers} |")
     return "\n".join(lines)
-
-
-def _recipe(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", shared / "golden/recipe.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def names_of(shared: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
-from tests.helpers.paths import SHARED
+from tests.helpers.paths import SHARED, module_at
 
 # How long an example takes depends on what else the machine does; pytest-timeout bounds the test.
 settings.register_profile("edge-tsm", deadline=None, derandomize=True)
@@ -40,11 +39,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_recipe(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", shared / "golden/recipe.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(shared / "golden/recipe.py", "recipe")
 
 
 @pytest.fixture(scope="session")

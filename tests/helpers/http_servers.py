@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
+
+AnyServer = TypeVar("AnyServer", bound=ThreadingHTTPServer)
 
 
 class Server(ThreadingHTTPServer):
@@ -47,15 +50,22 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(*codes: int, port: int = 0) -> Iterator[Server]:
-    with Server(*codes, port=port) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """Serve in a thread while the block runs."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield running
+            yield server
         finally:
-            running.shutdown()
+            server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serving(*codes: int, port: int = 0) -> Iterator[Server]:
+    with running(Server(*codes, port=port)) as server:
+        yield server
 
 
 @contextmanager

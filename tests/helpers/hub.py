@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.helpers.http_servers import running
 
 _INFO = re.compile(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?")
 _FILE = re.compile(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)")
@@ -132,11 +133,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub(models: dict[str, Model]) -> Iterator[Hub]:
-    with Hub(models) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield running
-        finally:
-            running.shutdown()
-            thread.join()
+    with running(Hub(models)) as server:
+        yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +28,7 @@ from converters.recipe import Options
 from converters.verification.reference import run_artifact
 from edge_tsm.backends import RuntimeOptions, open_backend
 from tests.helpers import graphs
+from tests.helpers.paths import module_at
 from tests.helpers.timesformer import Size, UpstreamTimeSformer, random_clips, write_facebook
 
 SMALL = [
@@ -50,11 +50,7 @@ DIVIDED = "paddlevideo_timesformer_divst_16f_d3w384"
 def check(shared: Path, golden_recipe: ModuleType) -> ModuleType:
     """What compares with a golden, and writes the file that it describes."""
     sys.modules.setdefault("recipe", golden_recipe)
-    spec = importlib.util.spec_from_file_location("golden_check", shared / "golden/check.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(shared / "golden/check.py", "golden_check")
 
 
 def read(name: str, check: ModuleType, shared: Path, folder: Path) -> tuple[dict[str, Any], Plan]:
