@@ -41,6 +41,7 @@ RUNS: dict[str, list[str]] = {
     "routes": ["--rounds", "3"],
     "scan": ["--minutes", "2", "--rounds", "3"],
     "shift_cost": ["--rounds", "3"],
+    "shift_forms": ["--rounds", "3"],
     "soak": ["--frames", "20000", "--reconnects", "50"],
     "start": ["--rounds", "5"],
     "throughput": ["--rounds", "3"],

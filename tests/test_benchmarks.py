@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_tsm import demo
+from edge_tsm.backends import RuntimeOptions, open_backend
+
 pytest.importorskip("torch", reason="benchmarks compare with torch")
 
 ROOT = Path(__file__).parent.parent
@@ -162,3 +165,19 @@ def test_what_got_worse_beyond_noise_is_told(
 def test_everything_that_runs_unasked_is_a_script() -> None:
     runs = importlib.import_module("benchmarks.__main__")
     assert set(SCRIPTS) >= runs.RUNS.keys()
+
+
+@pytest.mark.parametrize("name", ("split", "one_pad", "pad_of_all", "zeros_joined"))
+def test_every_form_of_the_shift_answers_the_same(name: str, tmp_path: Path) -> None:
+    import shift_forms
+
+    written = demo.bundle() / "model.int8.onnx"
+    form = getattr(shift_forms, name)
+    other = shift_forms.in_form(written, tmp_path / "other.onnx", form)
+    clip = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
+    answers = [
+        open_backend("onnxruntime", path, RuntimeOptions()).run({"clip": clip})["logits"]
+        for path in (written, other)
+    ]
+    assert np.array_equal(*answers)
+    assert other.read_bytes() != written.read_bytes()
