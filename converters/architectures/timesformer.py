@@ -32,7 +32,7 @@ from converters.architectures.network import (
     settle_segments,
 )
 from converters.facts import Fact, integer, one_of
-from edge_tsm.errors import CheckpointError
+from edge_tsm.errors import CheckpointError, InputError
 
 Attention = Literal["divided", "joint", "space_only"]
 KINDS: tuple[Attention, ...] = get_args(Attention)
@@ -395,3 +395,61 @@ def initialize_tokens(model: TimeSformerClassifier, *, seed: int) -> None:
             nn.init.xavier_uniform_(parameter, generator=generator)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
+
+
+def begin_as_shift(model: TimeSformerClassifier) -> None:
+    """Let two heads of the first attention over time begin as a temporal shift.
+
+    The first looks one frame back, the second one ahead, by sines and cosines of time, which have
+    numbers of a token to themselves, as places in the frame have. From even attention a small
+    network is at chance after thousands of steps: that frames have an order is learned late.
+
+    Raises:
+        InputError: the network has no attention over time, or too few heads or numbers a token.
+    """
+    spec, block = model.spec, model.blocks[0]
+    count = spec.width // 16  # frequencies, up to a quarter turn a frame
+    if spec.attention != "divided" or spec.frames is None:
+        raise InputError("only divided attention, of a fixed number of frames, looks along time")
+    heads = block.temporal_attn.heads
+    if heads < 2 or count % 2 or not 0 < 2 * count <= spec.width // heads:
+        raise InputError(f"{heads} heads of {spec.width} numbers in all cannot begin as a shift")
+    turns = torch.pi / 2 * (torch.arange(count) + 1) / count
+    time = torch.arange(model.frames)[:, None] * turns
+    seen = spec.width - 4 * count  # then time, then places
+    with torch.no_grad():
+        model.patch_embed.weight[seen:] = 0
+        model.patch_embed.bias[seen:] = 0
+        model.time_embed.zero_()
+        model.time_embed[0, :, seen : seen + 2 * count] = torch.cat([time.sin(), time.cos()], 1)
+        model.pos_embed *= 0.3
+        model.pos_embed[:, :, seen : seen + 2 * count] = 0
+        model.pos_embed[0, 1:, seen + 2 * count :] = _waves_in_frame(spec.patches, 2 * count)
+        for head, step in enumerate((-1, 1)):
+            _look(block.temporal_attn, head, turns * step, seen)
+
+
+def _waves_in_frame(side: int, width: int) -> Tensor:
+    """Return (side * side, width): sines and cosines along the rows, then along the columns."""
+    line = torch.pi * (torch.arange(side) + 0.5)[:, None] / side * (torch.arange(width // 4) + 1)
+    waves = torch.cat([line.sin(), line.cos()], 1)
+    both = (waves[:, None].expand(side, side, -1), waves[None].expand(side, side, -1))
+    return torch.cat(both, 2).reshape(side * side, width)
+
+
+def _look(attention: SelfAttention, head: int, turns: Tensor, start: int) -> None:
+    """Let a head look where time's waves, from number `start` of a token on, are turned so far.
+
+    The gain makes the frame asked for win by far, after the norm before.
+    """
+    gain, count = 3.0, len(turns)
+    first = head * attention.each
+    sines, cosines = start + torch.arange(count), start + count + torch.arange(count)
+    one, other = first + torch.arange(count), first + count + torch.arange(count)
+    for weight in (attention.q.weight, attention.k.weight):
+        weight[first : first + 2 * count] = 0
+        weight[first + 2 * count : first + attention.each] *= 0.1
+    attention.k.weight[one, sines] = attention.k.weight[other, cosines] = gain
+    attention.q.weight[one, sines] = attention.q.weight[other, cosines] = gain * turns.cos()
+    attention.q.weight[one, cosines] = gain * turns.sin()
+    attention.q.weight[other, sines] = -gain * turns.sin()

@@ -200,24 +200,27 @@ class GeneratedClips(Dataset[Item]):
         return augment(np.array(self._clips[index]), label, self._augmentation, random)
 
 
-def render_pool(path: Path, seeds: range, *, segments: int, side_px: int, workers: int) -> Path:
+def render_pool(
+    path: Path, seeds: range, *, segments: int, side_px: int, workers: int, plain: bool = False
+) -> Path:
     """Render the clips of `seeds`, (K, T, side, side, 3) uint8 RGB, into a .npy file.
 
-    Each frame is of a random moment of its segment, as training on videos takes them.
+    Each frame is of a random moment of its segment, as training on videos takes them. `plain` is
+    as `generate` says.
     """
     with whole_file(path) as temporary, multiprocessing.Pool(workers) as processes:
         shape = (len(seeds), segments, side_px, side_px, 3)
         pool = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        render = partial(_render, segments=segments, side_px=side_px)
+        render = partial(_render, segments=segments, side_px=side_px, plain=plain)
         for index, clip in enumerate(processes.imap(render, seeds, chunksize=16)):
             pool[index] = clip
         pool.flush()
     return path
 
 
-def _render(seed: int, *, segments: int, side_px: int) -> Image:
+def _render(seed: int, *, segments: int, side_px: int, plain: bool) -> Image:
     moments = np.random.default_rng((seed, 1)).random(segments)
     times = [(i + u) / segments for i, u in enumerate(moments)]
-    clip = generate(seed, times=times, short_side_px=side_px)
+    clip = generate(seed, times=times, short_side_px=side_px, plain=plain)
     left = (clip.shape[2] - side_px) // 2
     return clip[:, :, left : left + side_px, ::-1]

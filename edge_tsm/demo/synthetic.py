@@ -52,6 +52,7 @@ def generate(
     label: int | None = None,
     times: Sequence[float] | int = 8,
     short_side_px: int = 128,
+    plain: bool = False,
 ) -> Image:
     """Return one clip, (T, H, W, 3) uint8 BGR in 4:3, the same for the same arguments.
 
@@ -60,6 +61,7 @@ def generate(
         label: index into LABELS; by default `label_of(seed)`.
         times: moments of the clip, 0 to 1, or a number of frames at the centers of equal parts.
         short_side_px: height of the pictures.
+        plain: show a bright object over an almost even, dark ground, which is learned first.
 
     Raises:
         InputError: no such class.
@@ -69,19 +71,24 @@ def generate(
         raise InputError(f"label is {label}; it must be 0 to {len(LABELS) - 1}")
     if isinstance(times, int):
         times = [(i + 0.5) / times for i in range(times)]
-    scene = _Scene(np.random.default_rng((seed, 7919)), label, short_side_px)
+    scene = _Scene(np.random.default_rng((seed, 7919)), label, short_side_px, plain=plain)
     return np.stack([scene.frame(t) for t in times])
 
 
 class _Scene:
     """Everything about a clip but time, and the picture at any time."""
 
-    def __init__(self, random: np.random.Generator, label: int, short_side_px: int) -> None:
+    def __init__(
+        self, random: np.random.Generator, label: int, short_side_px: int, *, plain: bool
+    ) -> None:
         self._height, self._width = short_side_px, short_side_px * 4 // 3 // 2 * 2
         self._motion = _Motion.draw(random, label)
         self._camera = _Camera.draw(random)
         self._ground = _ground(random, self._width, self._height)
         self._sprite, self._mask = _sprite(random, self._ground)
+        if plain:
+            self._ground = _toned(self._ground, 25, contrast=0.08)
+            self._sprite = _toned(self._sprite, 210, contrast=0.3)
         self._noise = np.random.default_rng(random.integers(1 << 62))
 
     def frame(self, t: float) -> Image:
@@ -283,6 +290,12 @@ def _sprite(
             direction = -np.abs(direction)
         image += (behind + 90 * direction - own).astype(np.float32)
     return np.clip(image, 0, 255), mask
+
+
+def _toned(image: NDArray[np.float32], mean: float, *, contrast: float) -> NDArray[np.float32]:
+    """Return the picture with another mean and a share of its contrast."""
+    toned: NDArray[np.float32] = np.clip(mean + contrast * (image - image.mean()), 0, 255)
+    return toned
 
 
 def _hand(random: np.random.Generator) -> Mask:

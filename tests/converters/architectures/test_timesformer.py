@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from torch import nn
 
 from converters.architectures import timesformer
 from converters.architectures.classifier import build_reference
-from converters.architectures.timesformer import TimeSformerClassifier
+from converters.architectures.timesformer import (
+    TimeSformer,
+    TimeSformerClassifier,
+    begin_as_shift,
+    initialize_tokens,
+)
 from converters.bundling import card_of
 from converters.checkpoints.timesformer import facebook_state
 from converters.export.onnx import export_onnx
@@ -27,6 +32,7 @@ from converters.quantization.qdq import Form, calibrate, quantize
 from converters.recipe import Options
 from converters.verification.reference import run_artifact
 from edge_tsm.backends import RuntimeOptions, open_backend
+from edge_tsm.errors import InputError
 from tests.helpers import graphs
 from tests.helpers.paths import module_at
 from tests.helpers.timesformer import Size, UpstreamTimeSformer, random_clips, write_facebook
@@ -294,3 +300,28 @@ def test_all_linear_layers_are_int8_and_sums_that_norms_read_are_not(tmp_path: P
         found = run_artifact(backend, card, clips)
         backend.close()
         assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), engine
+
+
+def test_attention_may_begin_as_a_shift() -> None:
+    """Before any training, two heads look one frame back and one ahead, whatever is seen."""
+    spec = TimeSformer("divided", 2, 128, 256, patch=16, patches=2, frames=8, heads=2)
+    model = spec.classifier(SimpleNamespace(segments=8, classes=3))
+    initialize_tokens(model, seed=1)
+    begin_as_shift(model)
+    clips = torch.randn(2, 24, 32, 32, generator=torch.Generator().manual_seed(0))
+    block = model.blocks[0]
+    with torch.no_grad():
+        tokens = block.temporal_norm1(model.tokens(clips)[1])
+        parts = block.temporal_attn._parts(tokens, tokens)
+        q, k, _ = (part.permute(0, 2, 3, 1, 4) for part in parts)
+    asked = (q @ k.transpose(-1, -2)).argmax(-1)  # (N, places, heads, T)
+    frames = torch.arange(8)
+    assert (asked[:, :, 0] == (frames - 1).clamp(min=0)).all()
+    assert (asked[:, :, 1] == (frames + 1).clamp(max=7)).all()
+
+
+def test_only_attention_over_time_begins_as_a_shift() -> None:
+    spec = TimeSformer("joint", 2, 128, 256, patch=16, patches=2, frames=8, heads=2)
+    model = spec.classifier(SimpleNamespace(segments=8, classes=3))
+    with pytest.raises(InputError, match="divided"):
+        begin_as_shift(model)

@@ -82,6 +82,14 @@ def test_times_choose_the_frames() -> None:
     assert still > 1
 
 
+def test_plain_clips_show_a_bright_object_over_a_dark_ground() -> None:
+    clip, plain = generate(5, short_side_px=64), generate(5, short_side_px=64, plain=True)
+    bright = plain.mean(3) > 110
+    assert 0.02 < bright.mean() < 0.5
+    assert plain.mean(3)[~bright].std() < clip.mean(3)[~bright].std()
+    assert plain[bright].mean() > 3 * plain[~bright].mean()
+
+
 def test_labels_are_balanced_and_cannot_be_read_from_the_seed() -> None:
     labels = [label_of(seed) for seed in range(180)]
     assert [labels.count(i) for i in range(9)] == [20] * 9
