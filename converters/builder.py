@@ -159,9 +159,9 @@ def _refuse(plan: Plan, settings: Settings) -> None:
             f"int8 is written for opsets {INT8_OPSETS[0]} to {INT8_OPSETS[-1]}, not "
             f"{settings.opset}; leave out --opset, or --int8"
         )
-    if plan.recipe.facts.dynamic_batch and plan.recipe.streaming is None:
+    if plan.recipe.facts.dynamic_batch:
         raise ConversionError(
-            "int8 of clips is of a fixed batch: a graph of any size computes its shifts as it runs, on "
+            "int8 is of a fixed batch: a graph of any size computes its shifts as it runs, on "
             "whole numbers that have no range to quantize; pass --batch N instead of "
             "--dynamic-batch, or leave out --int8"
         )

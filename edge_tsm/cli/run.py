@@ -221,7 +221,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
                 options=model.runtime,
                 variant=model.variant,
                 aim=model.aim,
-                sources=len(sources),
+                sources=sum(source.live for source in sources.values()),
             )
         )
         if not outputs.as_json:

@@ -59,7 +59,7 @@ def load(
             `predict_many` and `push_many` then run several at a time where that was measured to be
             faster. By default latency, but throughput for an online model of several `sources`: a
             step is too small for all cores. For bundles; a single artifact answers one at a time.
-        sources: how many videos at once, as those of a `Pipeline`, are to be answered.
+        sources: how many live videos, as those of a `Pipeline`, are to be answered at once.
 
     Raises:
         InputError: an aim that there is not.
