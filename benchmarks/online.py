@@ -5,8 +5,9 @@
 MobileNetV2 as the official online demo has it (untrained weights; time does not depend on them) and
 ResNet-50, in one process with interleaved repeats: torch eager as the demo network runs it, the
 online bundle on each engine in f32 and int8, and the clip form of the same weights, whose answer
-shows all 8 frames again. Then 1 to 8 streams, the share of a step that handing out the state takes,
-and, with the trained demo model, how long after an action's start it is answered.
+shows all 8 frames again. Then 1 to 8 streams in each way that there is, the share of a step that
+handing out the state takes, and, with the trained demo model, how long after an action's start it
+is answered.
 """
 
 import argparse
@@ -27,9 +28,13 @@ from turns import Run, in_turns
 from converters import ClipSet, Int8, Options, Settings, convert, plan
 from converters.architectures.classifier import build_online
 from converters.verification.clips import generated_clip
-from edge_tsm import Recognizer, demo, load
+from edge_tsm import Recognizer, RuntimeOptions, demo, load
+from edge_tsm.bundle.card import Card
 from edge_tsm.demo.synthetic import LABELS, generate
+from edge_tsm.inference.loading import open_variant
 from edge_tsm.inference.streaming import feed, fresh_state, next_state
+from edge_tsm.inference.variants import Variant
+from edge_tsm.system.machine import physical_cores
 from tests.helpers.upstream import write_checkpoint
 
 STREAMS = (1, 2, 4, 8)
@@ -64,14 +69,18 @@ def eager(checkpoint: Path, options: Options) -> Run:
 def bundles(arch: str, folder: Path) -> tuple[Path, dict[str, Path]]:
     """Convert the same weights in both forms, with int8; return the checkpoint, too."""
     checkpoint = write_checkpoint(folder, arch, name=f"{arch}.pth.tar")
-    clips = ClipSet(np.stack([generated_clip(s, 8, 224) for s in range(CALIBRATION_CLIPS)]))
-    settings = Settings(int8=Int8(clips, keep_float="none", max_drop=1 - 1e-9))
     one_way = Options(shift_direction="past", segments=8)
     forms = {"online": replace(one_way, online=True), "clip": one_way}
     return checkpoint, {
-        form: convert(checkpoint, folder / f"{arch}-{form}.bundle", options, settings)
+        form: convert(checkpoint, folder / f"{arch}-{form}.bundle", options, with_int8())
         for form, options in forms.items()
     }
+
+
+def with_int8() -> Settings:
+    """Return settings for an int8 of any accuracy."""
+    clips = ClipSet(np.stack([generated_clip(s, 8, 224) for s in range(CALIBRATION_CLIPS)]))
+    return Settings(int8=Int8(clips, keep_float="none", max_drop=1 - 1e-9))
 
 
 def per_frame(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
@@ -118,15 +127,40 @@ def state_share(bundle: Path, rounds: int) -> dict[str, float]:
     return found
 
 
-def streams(bundle: Path, rounds: int) -> dict[str, float]:
-    """Return the time in which N streams of one engine all step once."""
-    recognizer = load(bundle)
-    steps = [stepper(recognizer) for _ in range(max(STREAMS))]
+def streams(bundle: Path, batched: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the time in which N streams of one engine all step once, by the way they do.
 
-    def all_of(count: int) -> Run:
-        return lambda: [step() for step in steps[:count]]
+    From crops to answers, as cameras have it: one after the other on all threads, side by side on
+    one thread each, and all rows of a graph made for as many.
+    """
+    cores, found = max(physical_cores(), 2), dict[str, dict[str, float]]()
+    for engine in ("onnxruntime", "openvino"):
+        runs = dict[str, Run]()
+        for way, path, at_once in (
+            ("one by one", bundle, 1),
+            ("side by side", bundle, cores),
+            ("one batch", batched, 1),
+        ):
+            card = Card.read(path)
+            variant = next(
+                Variant(file, engine)
+                for file in card.files.values()
+                if file.precision == "int8" and engine in file.engines
+            )
+            options = RuntimeOptions(streams=at_once, threads=cores)
+            recognizer = open_variant(path, card, variant, options)
+            for count in STREAMS[-1:] if way == "one batch" else STREAMS:
+                runs[f"{way}, {count}"] = pushes(recognizer, count)
+        found[ENGINE_NAMES[engine]] = in_turns(runs, rounds=rounds).ms()
+    return found
 
-    return in_turns({str(count): all_of(count) for count in STREAMS}, rounds=rounds).ms()
+
+def pushes(recognizer: Recognizer, count: int) -> Run:
+    """Return a step of so many streams, each on a crop of noise."""
+    size = recognizer.card.preprocess.crop_px
+    crops = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8))
+    made = [recognizer.stream() for _ in crops]
+    return lambda: recognizer.push_many(made, crops)
 
 
 def delays_s(clips: int) -> dict[str, Any]:
@@ -174,8 +208,14 @@ def main() -> None:
         for arch in given.archs:
             results[arch] = per_frame(arch, Path(folder), given.rounds)
             print(arch, json.dumps(results[arch], indent=1), flush=True)
-        bundle = Path(folder) / f"{given.archs[0]}-online.bundle"
-        results["streams_ms"] = streams(bundle, given.rounds)
+        first = Path(folder) / f"{given.archs[0]}-online.bundle"
+        batched = convert(
+            Path(folder) / f"{given.archs[0]}.pth.tar",
+            Path(folder) / "batched.bundle",
+            Options(online=True, shift_direction="past", segments=8, batch=max(STREAMS)),
+            with_int8(),
+        )
+        results["streams_ms"] = streams(first, batched, given.rounds)
     results["delay"] = delays_s(given.clips)
     report(results, before, given.out)
     if given.out:

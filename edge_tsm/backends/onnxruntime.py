@@ -61,6 +61,7 @@ class OnnxRuntimeBackend:
             raise BackendError(
                 f"{provider} failed to start; ONNX Runtime would use the CPU instead"
             )
+        self._names = [output.name for output in self._session.get_outputs()]
         if self.device == "tensorrt":
             refuse_free_batch(path, [one.shape for one in self._session.get_inputs()])
 
@@ -72,9 +73,9 @@ class OnnxRuntimeBackend:
         """Return every output by name."""
         if self._session is None:
             raise BackendError("this model is closed")
-        names = [output.name for output in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            outputs = self._session.run(self._names, dict(inputs))
+            return dict(zip(self._names, outputs, strict=True))
         except ORT_ERRORS as error:
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
 

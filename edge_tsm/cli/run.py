@@ -67,7 +67,7 @@ class ModelOptions:
     variant: str = "auto"
     engine: str | None = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
-    aim: Aim = "latency"
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,8 @@ variant_option: Decorator = click.option(
 _AIM: Decorator = click.option(
     "--aim",
     type=click.Choice(get_args(Aim)),
-    default=ModelOptions.aim,
-    show_default=True,
-    help="throughput: of many cameras several at a time, if that was measured to be faster.",
+    help="throughput: of many cameras several at a time, if that was measured to be faster; the "
+    "default for cameras of an online model, else latency.",
 )
 _EXAMPLES = """\b
 Examples:
@@ -172,7 +171,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def parsed(
         engine: str | None,
         variant: str = ModelOptions.variant,
-        aim: Aim = ModelOptions.aim,
+        aim: Aim | None = ModelOptions.aim,
         **arguments: Any,
     ) -> Any:
         model = ModelOptions(variant, engine, collect(arguments), aim)
@@ -222,6 +221,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
                 options=model.runtime,
                 variant=model.variant,
                 aim=model.aim,
+                sources=sum(source.live for source in sources.values()),
             )
         )
         if not outputs.as_json:

@@ -40,7 +40,8 @@ def load(
     engine: str | None = None,
     options: RuntimeOptions | None = None,
     variant: str = "auto",
-    aim: Aim = "latency",
+    aim: Aim | None = None,
+    sources: int = 1,
 ) -> Recognizer:
     """Open a bundle folder, or a single artifact (`.onnx`, `.xml`, `.mnn`) made by edge-tsm.
 
@@ -55,8 +56,10 @@ def load(
         options: device, threads, precision, cache folder.
         variant: the file of a bundle to take, as `model.int8.onnx`, or its engine.
         aim: "latency", or "throughput" where clips a second count and not when each is answered:
-            `predict_many` then runs several at a time where that was measured to be faster. For
-            bundles; a single artifact answers one at a time.
+            `predict_many` and `push_many` then run several at a time where that was measured to be
+            faster. By default latency, but throughput for an online model of several `sources`: a
+            step is too small for all cores. For bundles; a single artifact answers one at a time.
+        sources: how many live videos, as those of a `Pipeline`, are to be answered at once.
 
     Raises:
         InputError: an aim that there is not.
@@ -72,11 +75,13 @@ def load(
     ...     recognizer.card.name
     'demo'
     """
-    if aim not in get_args(Aim):
+    if aim not in (None, *get_args(Aim)):
         raise InputError(f"aim is {aim!r}; it must be one of {', '.join(get_args(Aim))}")
     path, options = local_bundle(path), options or RuntimeOptions()
     if path.is_dir():
         card = Card.read(path)
+        if aim is None:
+            aim = "throughput" if card.streaming is not None and sources > 1 else "latency"
         found = variants(card, path, candidates(options.device, engine), options.device)
         if variant != "auto":
             return _opened(path, card, named(found, variant), options, aim=aim)

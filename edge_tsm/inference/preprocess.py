@@ -29,11 +29,8 @@ class Preprocessor:
 
     def __init__(self, spec: Preprocess) -> None:
         self._spec = spec
-        mean = np.asarray(spec.mean, np.float32)
-        std = np.asarray(spec.std, np.float32)
-        levels = np.arange(256, dtype=np.float32)[:, None] * np.float32(spec.scale)
-        # A table has 256 x 3 entries and holds exactly what upstream computes per pixel.
-        self._table = ((levels - mean) / std).astype(np.float32)
+        self._scale = np.float32(spec.scale)
+        self._mean, self._std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
 
     def crop(self, image: Image, *, color: Color = "bgr") -> Image:
         """Return the resized center crop, (crop_px, crop_px, 3) uint8 in the card's color order.
@@ -84,12 +81,20 @@ class Preprocessor:
         return resized if color == self._spec.color else np.ascontiguousarray(resized[..., ::-1])
 
     def tensor(self, crops: Sequence[Image]) -> NDArray[np.float32]:
-        """Return T crops as (T*3, crop_px, crop_px) float32, channel index `t*3 + c`."""
+        """Return T crops as (T*3, crop_px, crop_px) float32, channel index `t*3 + c`.
+
+        Exactly what upstream computes per pixel, in its order, one plane after the other: a plane
+        stays in the processor's cache, so that this takes less time than a table of the 256 levels.
+        """
         size = self._spec.crop_px
         out = np.empty((len(crops) * 3, size, size), np.float32)
         for t, crop in enumerate(crops):
-            for c in range(3):
-                np.take(self._table[:, c], crop[..., c], out=out[t * 3 + c], mode="clip")
+            for c, (mean, std) in enumerate(zip(self._mean, self._std, strict=True)):
+                plane = out[t * 3 + c]
+                plane[...] = crop[..., c]
+                plane *= self._scale
+                plane -= mean
+                plane /= std
         return out
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import islice
 
@@ -14,12 +15,12 @@ import numpy as np
 from edge_tsm.backends import Backend
 from edge_tsm.bundle.card import Card
 from edge_tsm.datatypes import Color, Image, Prediction, Tensor, Window
-from edge_tsm.errors import InputError
+from edge_tsm.errors import EdgeTsmError, InputError
 from edge_tsm.inference.postprocess import check_finite, probabilities
 from edge_tsm.inference.preprocess import Preprocessor, check_crops
 from edge_tsm.inference.runner import runner_of
 from edge_tsm.inference.sampling import Sampler
-from edge_tsm.inference.streaming import Stream
+from edge_tsm.inference.streaming import Stream, push_together
 from edge_tsm.inference.variants import Variant
 
 
@@ -47,6 +48,7 @@ class Recognizer:
         self._preprocess = Preprocessor(card.preprocess)
         self.runner = runner_of(card, backend, self._preprocess)
         self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     def __call__(
         self, frames: Sequence[Image], *, color: Color = "bgr", fps: float | None = None
@@ -110,15 +112,59 @@ class Recognizer:
         while running:
             yield from running.popleft().result()
 
+    def push_many(self, streams: Sequence[Stream], crops: Sequence[Image]) -> list[Prediction]:
+        """Step any number of this model's streams once, on one crop each, and answer each.
+
+        One run of the engine takes as many as the model does, and where the backend works on
+        several runs at once, it gets them from threads. Each stream is answered as by its own
+        `push`. If a run fails, the others have stepped on all the same.
+
+        Raises:
+            InputError: a stream twice, not a crop for each, or no crops as `prepare` makes them.
+            AnswerError: the engine answers NaN or infinity.
+        """
+        if len(set(map(id, streams))) < len(streams) or len(crops) != len(streams):
+            raise InputError(f"a step is one crop for each of several streams; got {len(crops)}")
+        groups = self._groups(streams, crops)
+        runs = [Future[list[Prediction]]() for _ in groups]
+        waiting = iter(list(zip(runs, groups, strict=True)))
+
+        def work() -> None:  # a step is so short that handing over each one would show
+            for run, group in waiting:
+                try:
+                    run.set_result(push_together(*group))
+                except EdgeTsmError as error:
+                    run.set_exception(error)
+
+        helpers = [self._workers().submit(work) for _ in range(min(self.streams, len(groups)) - 1)]
+        try:
+            work()
+        finally:
+            wait(helpers)
+        for helper in helpers:
+            helper.result()
+        return [answer for run in runs for answer in run.result()]
+
     @property
     def streams(self) -> int:
         """How many batches the backend works on at once."""
         return int(getattr(self.backend, "streams", 1))
 
     def _workers(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="edge-tsm engine")
-        return self._pool
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="edge-tsm engine")
+            return self._pool
+
+    def _groups(
+        self, streams: Sequence[Stream], crops: Sequence[Image]
+    ) -> list[tuple[Sequence[Stream], Sequence[Image]]]:
+        """Return streams and crops by runs; a graph of any batch leaves a share for every run."""
+        rows = self.card.input.most
+        if self.card.input.dynamic_batch:
+            rows = min(rows, -(-len(streams) // self.streams) or 1)
+        starts = range(0, len(streams), rows)
+        return [(streams[start : start + rows], crops[start : start + rows]) for start in starts]
 
     def stream(self) -> Stream:
         """Return a new video stream, to be pushed frame by frame, through an online model.

@@ -83,7 +83,8 @@ class Stream:
 
     Every push is one step and one answer: logits averaged over the last `horizon` steps, fewer
     after a start or reset. `recognizer.stream()` makes one; streams of one recognizer share its
-    engine, and nothing else. `push_together` steps several in one run of the engine.
+    engine, and nothing else: each may be pushed from a thread of its own, by one thread at a time.
+    `Recognizer.push_many` steps several, `push_together` in one run of the engine.
 
     >>> from edge_tsm import demo, load
     >>> with load(demo.bundle("online")) as recognizer:

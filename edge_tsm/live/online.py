@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_tsm.datatypes import Prediction, Window
-from edge_tsm.inference.streaming import Stream, push_together
+from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.streaming import Stream
 from edge_tsm.live.assembler import AssembledClip
 from edge_tsm.live.timing import Cadence, StepClock
 
@@ -51,14 +52,14 @@ class OnlineSession:
 
 
 def step_together(
-    sessions: Sequence[OnlineSession], clips: Sequence[AssembledClip]
+    recognizer: Recognizer, sessions: Sequence[OnlineSession], clips: Sequence[AssembledClip]
 ) -> list[Prediction | None]:
-    """Step several sources, on a clip of one crop each, in one run of the engine.
+    """Step several sources, on a clip of one crop each, by `Recognizer.push_many`.
 
     Returns each one's answer, None where none is due.
     """
     for session, clip in zip(sessions, clips, strict=True):
         session.begin(clip)
     streams = [session.stream for session in sessions]
-    answers = push_together(streams, [clip.crops[0] for clip in clips])
+    answers = recognizer.push_many(streams, [clip.crops[0] for clip in clips])
     return [s.end(c, a) for s, c, a in zip(sessions, clips, answers, strict=True)]

@@ -69,8 +69,8 @@ class FakeOnlineBackend:
 
     engine, device, card_text = "onnxruntime", "cpu", None
 
-    def __init__(self) -> None:
-        self.steps = threading.Semaphore(0)
+    def __init__(self, *, streams: int = 1) -> None:
+        self.steps, self.streams = threading.Semaphore(0), streams
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.steps.release()

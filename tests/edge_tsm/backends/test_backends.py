@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_tsm import backends
+from edge_tsm import backends, demo
 from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.backends.onnxruntime import refuse_free_batch
 from edge_tsm.errors import BackendError
@@ -89,3 +90,21 @@ def test_tensorrt_gets_no_graph_of_any_batch() -> None:
     for free in ("batch", None):
         with pytest.raises(BackendError, match="--batch N instead of --dynamic-batch"):
             refuse_free_batch(Path("model.onnx"), [[2, 3], [free, 3, 56, 56]])
+
+
+def test_openvino_takes_all_inputs_or_none_and_keeps_none() -> None:
+    """One left out would be that of the run before; one that cannot be shared is copied."""
+    pytest.importorskip("openvino")
+    from edge_tsm.backends.openvino import OpenVinoBackend
+
+    backend = OpenVinoBackend(demo.bundle() / "model.onnx", RuntimeOptions(threads=1))
+    clip = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
+    [expected] = backend.run({"clip": clip}).values()
+    for inputs in ({}, {"clip": clip, "other": clip}, {"other": clip}):
+        with pytest.raises(BackendError, match="the inputs are clip"):
+            backend.run(inputs)
+    frozen, turned, wide = clip.copy(), np.asfortranarray(clip), clip.astype(np.float64)
+    frozen.flags.writeable = False
+    for given in (frozen, turned, wide):
+        [found] = backend.run({"clip": given}).values()
+        np.testing.assert_array_equal(found, expected)

@@ -24,6 +24,17 @@ PREPROCESS = Preprocessor(make_card().preprocess)
 SIZES = [(640, 480), (1280, 720), (320, 240), (171, 128)]
 
 
+def test_every_level_is_upstreams_float_to_the_bit() -> None:
+    """ToTorchFormatTensor and GroupNormalize: divided by 255, less the mean, over the deviation."""
+    spec = make_card().preprocess
+    crop = np.resize(np.arange(256, dtype=np.uint8), (224, 224))
+    levels = np.arange(256, dtype=np.float32) * np.float32(spec.scale)
+    for plane, mean, std in zip(
+        PREPROCESS.tensor([np.stack([crop] * 3, axis=2)]), spec.mean, spec.std, strict=True
+    ):
+        np.testing.assert_array_equal(plane, ((levels - np.float32(mean)) / np.float32(std))[crop])
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_and_tensor_are_upstreams(
     size: tuple[int, int], shared: Path, golden_recipe: ModuleType
