@@ -19,11 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from platformdirs import user_state_path
 
 from edge_tsm.errors import InputError
 from edge_tsm.service.web.address import Address
 from edge_tsm.service.web.problems import Refusal
+from edge_tsm.system.cache import state_folder
 from edge_tsm.system.files import private_file, private_folder
 from edge_tsm.system.secrets import clean_secret, resolve
 
@@ -223,7 +223,7 @@ def find_token(text: str | None) -> tuple[str, Path | None]:
 def token_path() -> Path:
     """Return where the machine's own token is kept: the service manager's folder, or the user's."""
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    folder = Path(given) if given else user_state_path("edge-tsm")
+    folder = Path(given) if given else state_folder()
     return folder / "page-token"
 
 
