@@ -231,7 +231,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         decided = page is not None or any(own.rules for own in inputs.own.values())
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
-        store = stack.enter_context(outputs.store(requests, clock)) if rules else None
+        store = stack.enter_context(outputs.store(requests, clock)) if rules is not None else None
         given = [inputs.input(name, source, rules) for name, source in sources.items()]
         applied = filter(None, [rules, *(one.rules for one in given)])
         facts = RunFacts.of(recognizer, sources, applied, version=__version__)
