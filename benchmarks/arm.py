@@ -33,7 +33,7 @@ from edge_tsm.bundle.golden import measure
 from edge_tsm.demo.synthetic import generate
 from edge_tsm.diagnostics.verify import listed_variants
 from edge_tsm.errors import EdgeTsmError
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.system.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent

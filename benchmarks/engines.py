@@ -16,7 +16,7 @@ from turns import in_turns
 from edge_tsm import Card
 from edge_tsm.backends import ENGINES, RuntimeOptions, installed
 from edge_tsm.diagnostics.verify import listed_variants
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 
 FIRST = "model.onnx on onnxruntime"
 

@@ -29,7 +29,7 @@ from converters.planning import Plan
 from converters.verification.clips import generated_clip
 from edge_tsm.backends import ENGINES, RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.variants import Variant
 from tests.helpers.upstream import write_checkpoint

@@ -7,13 +7,17 @@ engine, processes are started in turns: a bare script imports the engine, loads 
 runs it once; `edge_tsm.load` does the same with checks and choice; `edge-tsm run` answers a folder
 of eight pictures, beside a bare script that reads them by OpenCV. "first" is with an empty cache,
 "again" with the one that the run before left. Medians of wall and processor time, and ratios taken
-within each round. `--imports` prints what the imports of `edge-tsm run` cost.
+within each round. "camera" is what `--stats` tells of a run with a test pattern. Modules are
+compiled before, as pip leaves them: a checkout under PYTHONDONTWRITEBYTECODE would compile them at
+every start. `--imports` prints what the imports of `edge-tsm run` cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -28,9 +32,11 @@ import cv2
 import numpy as np
 from environment import environment, report
 
+import edge_tsm
 from edge_tsm.bundle.card import Card
 
 ROUNDS = 7
+CAMERA = "test://640x480/30"
 BARE = {
     "onnxruntime": """
 import sys, numpy as np, onnxruntime
@@ -82,6 +88,19 @@ def commands(bundle: Path, engine: str, artifact: str, pictures: Path) -> dict[s
     }
 
 
+def first_answer_s(bundle: Path, engine: str, artifact: str, cache: Path) -> float:
+    """Return what `--stats` tells of a run with a camera, a test pattern: a window is in it."""
+    command = [sys.executable, "-m", "edge_tsm", "run", str(bundle), "--source", CAMERA]
+    command += ["--engine", engine, "--variant", artifact, "--json", "--stats", "1"]
+    variables = {**os.environ, "EDGE_TSM_CACHE": str(cache)}
+    done = subprocess.run(
+        [*command, "--max-answers", "1"],
+        check=True, capture_output=True, text=True, env=variables, timeout=60,
+    )  # fmt: skip
+    [told] = re.findall(r"first answer ([\d.]+) s", done.stderr)
+    return float(told)
+
+
 def measure(bundle: Path, engine: str, artifact: str, rounds: int) -> dict[str, Any]:
     """Start every process in every round."""
     with tempfile.TemporaryDirectory() as name:
@@ -95,7 +114,9 @@ def measure(bundle: Path, engine: str, artifact: str, rounds: int) -> dict[str, 
         for _ in range(rounds):
             for key, command in started.items():
                 found[key].append(took(command, caches[key]))
+        camera_s = first_answer_s(bundle, engine, artifact, caches["edge-tsm run"])
     return {
+        "camera": {"first_answer_s": camera_s, "window_s": Card.read(bundle).sampling.window_s},
         "first": first,
         "again": {key: _medians(runs) for key, runs in found.items()},
         "over_bare": {
@@ -132,6 +153,7 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    compileall.compile_dir(Path(edge_tsm.__file__).parent, quiet=1)
     if given.imports:
         print("\n".join(imports()))
         return
@@ -140,8 +162,9 @@ def main() -> None:
         for bundle in given.bundles or _untrained(Path(folder)):
             for file in Card.read(bundle).files.values():
                 if file.precision == "int8" and file.proven and file.target == "any":
-                    found = measure(bundle, file.engine, file.path, given.rounds)
-                    results[f"{bundle.stem} {file.path} on {file.engine}"] = found
+                    for engine in file.engines:
+                        found = measure(bundle, engine, file.path, given.rounds)
+                        results[f"{bundle.stem} {file.path} on {engine}"] = found
     report(results, before, given.out)
 
 

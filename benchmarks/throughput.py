@@ -25,7 +25,7 @@ from environment import environment, report
 
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.throughput import Rate, measured
 from edge_tsm.inference.variants import Variant

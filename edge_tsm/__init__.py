@@ -15,8 +15,9 @@ True
 >>> recognizer.close()
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from edge_tsm.system.lazy import lazily
 
 __version__ = "0.2.0"
 
@@ -91,20 +92,11 @@ _HOMES = {
     "sinks.jsonlines": ("JsonLines",),
     "sources": ("PushSource", "SourceOptions", "open_source"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [*sorted(_HOME_OF), "__version__"]
+__all__ = [*sorted(name for names in _HOMES.values() for name in names), "__version__"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that exists
-
-    def __getattr__(name: str) -> object:
-        """Import a public name when it is first used (PEP 562)."""
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"edge_tsm.{_HOME_OF[name]}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazily(__name__, _HOMES)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

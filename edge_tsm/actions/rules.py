@@ -15,11 +15,6 @@ from numpy.typing import NDArray
 from edge_tsm.bundle.schema import Note, decode, did_you_mean, json_schema
 from edge_tsm.errors import InputError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # the same parser, before it came with Python
-    import tomli as tomllib
-
 RULES_FILE = "rules.toml"  # in a bundle: how answers become actions unless someone says otherwise
 
 
@@ -221,6 +216,10 @@ def rule_keys(path: Path) -> list[str]:
 
 
 def _read(name: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib  # slow to import, and most runs read no file
+    else:  # the same parser, before it came with Python
+        import tomli as tomllib
     try:
         with Path(name).open("rb") as stream:
             return tomllib.load(stream)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnxruntime
@@ -109,6 +108,8 @@ def _opened(
         except ORT_ERRORS as error:
             _log.info("%s: the kept graph does not open any more: %s", path, _first_line(error))
             cache.drop(name)
+    from tempfile import TemporaryDirectory  # slow to import, and mostly the graph is kept
+
     with TemporaryDirectory(prefix="edge-tsm-") as folder:
         optimized = Path(folder) / "optimized.onnx"
         settings = session_options(options, processor())

@@ -7,7 +7,7 @@ A type is a dataclass, `str`, `int`, `float`, `bool`, `Literal`, `X | None`, a u
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import inspect
 import math
 import re
@@ -173,6 +173,8 @@ class _Decoder:
 
 def did_you_mean(word: str, words: typing.Iterable[str]) -> str:
     """Return the end of a message that suggests the word that is nearest, or nothing."""
+    import difflib  # for errors alone
+
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -200,6 +202,7 @@ def _is_union(origin: object) -> bool:
     return origin in (typing.Union, types.UnionType)
 
 
+@functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 

@@ -15,11 +15,12 @@ import click
 from edge_tsm.actions.rules import Rules
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.configuration import config_option, is_given
-from edge_tsm.cli.options import Decorator, grouped
+from edge_tsm.cli.groups import Decorator
+from edge_tsm.cli.options import grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Required, Retry
 from edge_tsm.live.worker import SourceInput
-from edge_tsm.sources import Replay, Source, SourceOptions, open_source, scheme_of, takes_rate
+from edge_tsm.sources import Source, SourceOptions, open_source, scheme_of, takes_rate
 from edge_tsm.sources.base import Box, PixelFormat, Size
 from edge_tsm.sources.names import NamedAddress, source_ids
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock, VirtualClock
@@ -27,6 +28,7 @@ from edge_tsm.system.redact import redact
 
 if TYPE_CHECKING:
     from edge_tsm.service.config import RunConfig, SourceConfig
+    from edge_tsm.sources import Replay
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import cloup
 
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.configuration import config_path, is_given
+from edge_tsm.cli.groups import Decorator, option_group
 from edge_tsm.cli.inputs import InputOptions
-from edge_tsm.cli.options import Decorator, grouped
+from edge_tsm.cli.options import grouped
 from edge_tsm.errors import InputError
-from edge_tsm.events import DiskFullError, EventStore, Limits
+from edge_tsm.events import Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
 from edge_tsm.sinks.mqtt.options import MqttOptions
 from edge_tsm.sinks.run import Run, UnknownRun
@@ -27,6 +27,7 @@ from edge_tsm.system.clock import Clock
 from edge_tsm.system.secrets import resolve
 
 if TYPE_CHECKING:
+    from edge_tsm.events import EventStore
     from edge_tsm.service.rule_layers import RuleLayers
 
 _log = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ class OutputOptions:
         Raises:
             SinkError: the file cannot be used.
         """
+        from edge_tsm.events import DiskFullError, EventStore  # a run without rules has none
+
         files = [Path(request.value) for request in requests if request.kind.name == "events"]
         most_age_s = None if self.keep_days is None else self.keep_days * 86_400
         limits = Limits(self.keep_events, most_age_s)
@@ -131,7 +134,7 @@ class OutputOptions:
         sources: Sequence[Source],
         clock: Clock,
         *,
-        store: EventStore,
+        store: EventStore | None,
         on_close: Callable[[], object],
         run: Run | None = None,
     ) -> SinkContext:
@@ -343,7 +346,7 @@ _RULES: tuple[Decorator, ...] = (
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of outputs; the command gets `outputs`, an `OutputOptions`."""
     outputs = grouped("outputs", OutputOptions, _OUTPUTS, title="Where answers go")(command)
-    return cloup.option_group("MQTT and Home Assistant", *_MQTT)(outputs)
+    return option_group("MQTT and Home Assistant", *_MQTT)(outputs)
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:

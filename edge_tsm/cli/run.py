@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-import cloup
 
 from edge_tsm import __version__
 from edge_tsm.backends import RuntimeOptions
+from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import ADDRESS, Decorator, collect, find_bundle, grouped, runtime_options
+from edge_tsm.cli.options import ADDRESS, collect, find_bundle, grouped, runtime_options
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
 from edge_tsm.cli.page import PageOptions, page_options
 from edge_tsm.cli.progress import Progress
@@ -180,7 +180,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
-@cloup.command(help=_HELP, epilog=_EXAMPLES)
+@command(help=_HELP, epilog=_EXAMPLES)
 @click.argument("bundle", required=False, type=ADDRESS)
 @input_options
 @pace_options
@@ -188,7 +188,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
-@cloup.option_group("Model", variant_option, _AIM)
+@option_group("Model", variant_option, _AIM)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: str | Path | None, options: RunOptions) -> None:
@@ -231,7 +231,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         decided = page is not None or any(own.rules for own in inputs.own.values())
         rules = options.rules.chosen(bundle, labels, requests, needed=decided)
         watch = options.pace.watch() if live else Watch()
-        store = stack.enter_context(outputs.store(requests, clock))
+        store = stack.enter_context(outputs.store(requests, clock)) if rules is not None else None
         given = [inputs.input(name, source, rules) for name, source in sources.items()]
         applied = filter(None, [rules, *(one.rules for one in given)])
         facts = RunFacts.of(recognizer, sources, applied, version=__version__)
@@ -259,7 +259,7 @@ def classify(address: str | Path | None, options: RunOptions) -> None:
         )
         monitor.watch(pipeline, dispatcher)
         options.service.serve(monitor, stack, page)
-        if page is not None:
+        if page is not None and store is not None:  # with a page there are rules, and a store
             running = Running(pipeline, monitor, recognizer, store, clock, outputs.folders())
             page.attach(running, options.rules.layers(bundle, inputs))
         stack.enter_context(_terminated_cleanly(live))

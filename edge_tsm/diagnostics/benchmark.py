@@ -21,7 +21,7 @@ from edge_tsm.backends import ENGINES, RuntimeOptions, devices, installed
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.errors import BackendError, CardError, EdgeTsmError
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.variants import Variant, named, variants
 
 _WARM_UP_RUNS = 3

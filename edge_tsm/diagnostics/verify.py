@@ -11,7 +11,7 @@ from edge_tsm.backends import RuntimeOptions, candidates
 from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.errors import AnswerError, BackendError, DamageError
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.variants import Variant
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from edge_tsm.datatypes import Event, Media, StateChange, iso
 from edge_tsm.errors import SinkError
 from edge_tsm.events.database import connect
+from edge_tsm.events.limits import Limits
 from edge_tsm.events.logits import LogitLog
 from edge_tsm.events.query import EventQuery, Feedback
 from edge_tsm.events.record import Message, state_record
@@ -26,18 +27,6 @@ from edge_tsm.system.jsontext import to_json
 RETRY_S = 5.0
 MOST_WAITING = 1000  # messages that memory holds while the file cannot be written
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a store keeps; the oldest events go first, with their media and what was untold.
-
-    >>> Limits(most_events=10).most_age_s is None
-    True
-    """
-
-    most_events: int = 10_000
-    most_age_s: float | None = None
 
 
 @dataclass(frozen=True)

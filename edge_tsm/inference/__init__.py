@@ -2,11 +2,13 @@
 
 __all__ = [
     "loading",
+    "opening",
     "postprocess",
     "preprocess",
     "recognizer",
     "runner",
     "sampling",
     "streaming",
+    "trials",
     "variants",
 ]

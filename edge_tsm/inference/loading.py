@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, candidates, engine, open_backend, readers
-from edge_tsm.bundle.addresses import fetch_bundle, parse_address
-from edge_tsm.bundle.card import GOLDEN_FILE, Card, Verification
-from edge_tsm.bundle.golden import Golden
-from edge_tsm.bundle.integrity import checked, checked_single
+from edge_tsm.bundle.card import GOLDEN_FILE, Card
+from edge_tsm.bundle.integrity import checked_single
 from edge_tsm.errors import (
-    AnswerError,
     BackendError,
     CardError,
     DamageError,
     InputError,
-    VerificationError,
 )
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.inference.throughput import Aim, with_best_streams
 from edge_tsm.inference.variants import Choice, Variant, named, proven, variants
-from edge_tsm.system.machine import processor
 
-# A variant replaces one earlier in order only if it is faster by this factor: timings vary.
-_CLEARLY_FASTER = 0.9
-_TIMED_RUNS = 5
-PROVEN = "f32"  # the arithmetic in which answers were proven
 _log = logging.getLogger("edge_tsm")
 
 
@@ -103,6 +93,10 @@ def local_bundle(path: str | Path) -> Path:
     >>> local_bundle("gestures.bundle").name
     'gestures.bundle'
     """
+    if isinstance(path, Path) or "://" not in path:
+        return Path(path)
+    from edge_tsm.bundle.addresses import fetch_bundle, parse_address  # slow to import
+
     address = parse_address(path)
     return Path(path) if address is None else fetch_bundle(address, check=_prove)
 
@@ -112,7 +106,7 @@ def _prove(bundle: Path) -> None:
     card, options = Card.read(bundle), RuntimeOptions()
     found = variants(card, bundle, candidates(options.device, None), options.device)
     able = proven(found, where=bundle)
-    Choice(card, options, able).remember(_fastest(bundle, card, able, options))
+    _choose(bundle, card, able, options)
 
 
 def _opened(
@@ -128,36 +122,6 @@ def _opened(
     return open_variant(bundle, card, variant, options, kept=True)
 
 
-def open_variant(
-    bundle: Path, card: Card, variant: Variant, options: RuntimeOptions, *, kept: bool = False
-) -> Recognizer:
-    """Open one artifact that the card of a bundle names, and check its files.
-
-    With `kept`, what the engine makes of it is taken from the user's cache, and kept there.
-
-    Raises:
-        DamageError: a file is missing, or not the one that was proven.
-        CardError: the file reads others that the card does not list.
-        BackendError: engine or device not available, or the file is refused.
-    """
-    with checked(bundle, variant.file, first=engine(variant.engine).crashes_on_damage):
-        checksum = "".join((variant.file.sha256, *variant.file.parts.values())) if kept else None
-        path = bundle / variant.file.path
-        backend = open_backend(variant.engine, path, options, checksum=checksum)
-    if not variant.file.proven:
-        _log.warning(
-            "%s: too few clips prove its answers; report.md of the bundle says more", variant
-        )
-    if backend.device == "cpu" and variant.may_saturate(processor()):
-        _log.warning(
-            "%s: int8 sums may saturate on this CPU (AVX2 without VNNI) and answers drift, unless "
-            "converted with --reduce-range; on %s they are exact",
-            variant,
-            " or ".join(name for name, known in ENGINES.items() if not known.int8_saturates),
-        )
-    return Recognizer(card, backend, variant)
-
-
 def _open_best(
     bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions, *, aim: Aim
 ) -> Recognizer:
@@ -171,9 +135,17 @@ def _open_best(
         except (BackendError, DamageError) as error:
             _log.warning("%s does not open any more, trying the others: %s", best, error)
             choice.forget()
-    best = _fastest(bundle, card, found, options)
-    choice.remember(best)
+    best = _choose(bundle, card, found, options)
     return _opened(bundle, card, best, options, aim=aim)
+
+
+def _choose(bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions) -> Variant:
+    """Return the fastest variant that passes its golden check here, and remember it."""
+    from edge_tsm.inference.trials import fastest  # slow to import, and a choice is made once
+
+    best = fastest(bundle, card, found, options)
+    Choice(card, options, found).remember(best)
+    return best
 
 
 def _open_first(
@@ -186,87 +158,6 @@ def _open_first(
         except (BackendError, DamageError) as error:
             _log.warning("%s is passed over: %s", variant, error)
     return open_variant(bundle, card, found[-1], options)
-
-
-def _fastest(
-    bundle: Path, card: Card, found: Sequence[Variant], options: RuntimeOptions
-) -> Variant:
-    """Return the fastest variant that passes its golden check here, with its reason in the log.
-
-    Raises:
-        BackendError, DamageError: none can be opened.
-        VerificationError: none passes.
-    """
-    golden = Golden.read(bundle)
-    trials: list[_Trial] = []
-    failed: BackendError | DamageError | None = None
-    best: _Trial | None = None
-    for variant in found:
-        try:
-            trial = _try(bundle, card, variant, golden, options)
-        except (BackendError, DamageError) as error:
-            failed = failed or error
-            if isinstance(error, (AnswerError, DamageError)):
-                _log.warning("%s is passed over: %s", variant, error)
-            continue
-        trials.append(trial)
-        if not trial.agrees:
-            _log.warning("%s: %s does not answer as at conversion here", bundle, variant)
-        elif best is None or trial.time_ms < _CLEARLY_FASTER * best.time_ms:
-            best = trial
-    if best is not None:
-        _log.info("%s: chose %s, %.1f ms a run", bundle, best.variant, best.time_ms)
-        return best.variant
-    if failed and not trials:
-        raise failed
-    return _least_bad(bundle, trials, options)
-
-
-def _least_bad(bundle: Path, trials: Sequence[_Trial], options: RuntimeOptions) -> Variant:
-    """Return the first variant that keeps its top-1 in an arithmetic that was asked for.
-
-    Raises:
-        VerificationError: the arithmetic is that of the proof, or the answers are others.
-    """
-    for trial in trials:
-        if options.precision != PROVEN and trial.measured.top1_agreement == 1:
-            name, precision = trial.variant, options.precision
-            _log.warning("no variant passes its golden check in %s; using %s", precision, name)
-            return trial.variant
-    raise VerificationError(
-        f"{bundle}: no artifact answers its golden clips here as at conversion; `edge-tsm verify` "
-        "shows how far off they are; --variant NAME runs one all the same"
-    )
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """How a variant answers the golden clips, and the median time of a run."""
-
-    variant: Variant
-    measured: Verification
-    time_ms: float = math.inf
-
-    @property
-    def agrees(self) -> bool:
-        return self.measured.max_rel_diff <= self.measured.tolerance
-
-
-def _try(
-    bundle: Path, card: Card, variant: Variant, golden: Golden, options: RuntimeOptions
-) -> _Trial:
-    """Answer the golden clips with a variant; it is timed if it answers as it should."""
-    name = variant.file.path
-    tolerance = card.verification[name].tolerance
-    with open_variant(bundle, card, variant, options) as recognizer:
-        trial = _Trial(variant, golden.replay(recognizer, tolerance=tolerance, file=name))
-        if not trial.agrees:
-            return trial
-        clip = list(golden.clips[0])
-        import statistics  # slow to import, and a choice is made once
-
-        times_ms = [recognizer.predict(clip).inference_ms for _ in range(_TIMED_RUNS)]
-        return replace(trial, time_ms=statistics.median(times_ms))
 
 
 def _open_file(path: Path, name: str | None, options: RuntimeOptions) -> Recognizer:

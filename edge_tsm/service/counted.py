@@ -70,7 +70,8 @@ class RunCounts:
     """Everything that was counted so far; every number only grows.
 
     `events` are starts by (source, class index), `answered_utc_s` are seconds since 1970 of each
-    source's last answer, `times` are those of the newest answers, oldest first.
+    source's last answer, `times` are those of the newest answers, oldest first, `first_answer_s`
+    are the seconds from the start of the process until its first answer was handed over.
     """
 
     sources: tuple[Counts, ...] = ()
@@ -80,3 +81,4 @@ class RunCounts:
     inference: Histogram = field(default_factory=Histogram)
     latency: Mapping[str, Histogram] = field(default_factory=dict)
     times: tuple[AnswerTimes, ...] = ()
+    first_answer_s: float | None = None

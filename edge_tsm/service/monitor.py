@@ -20,6 +20,7 @@ from edge_tsm.sinks.dispatcher import Dispatcher
 from edge_tsm.sinks.run import OnEnabled, RunFacts
 from edge_tsm.sources import Source
 from edge_tsm.system.clock import Clock
+from edge_tsm.system.machine import process_age_s
 
 KEPT = 1000  # newest answers whose times are kept
 SHORTEST_S = 10.0  # without an answer, until a source counts as late
@@ -74,6 +75,7 @@ class Monitor:
         self._inference = Histogram()
         self._latency = {source: Histogram() for source in self._given}
         self._times = deque[AnswerTimes](maxlen=KEPT)
+        self._first_s: float | None = None
         self._stats = Stats(self.counted, clock.now())
         self._pipeline: Pipeline | None = None
         self._dispatcher: Dispatcher | None = None
@@ -112,6 +114,8 @@ class Monitor:
             if self._last.get(source) is prediction.logits:
                 return
             self._last[source] = prediction.logits
+            if not self._times:
+                self._first_s = process_age_s()
             self._times.append(AnswerTimes.of(prediction, self._clock.now()))
             self._inference.add(prediction.inference_ms / 1000)
             if delay is not None and source in self._latency:
@@ -180,6 +184,7 @@ class Monitor:
                 replace(self._inference, counts=list(self._inference.counts)),
                 {s: replace(h, counts=list(h.counts)) for s, h in self._latency.items()},
                 tuple(self._times),
+                self._first_s,
             )
 
     def figures(self) -> Mapping[str, Any]:

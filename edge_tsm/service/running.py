@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_tsm.events import EventStore
 from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.live.pipeline import Pipeline
 from edge_tsm.service.monitor import Monitor
 from edge_tsm.system.clock import Clock
+
+if TYPE_CHECKING:
+    from edge_tsm.events import EventStore
 
 
 @dataclass(frozen=True, eq=False)

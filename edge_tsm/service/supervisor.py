@@ -15,7 +15,6 @@ from edge_tsm.service.stats import Stats
 from edge_tsm.service.systemd import ServiceNotifier
 from edge_tsm.sources.names import describe_source
 from edge_tsm.system.clock import Clock
-from edge_tsm.system.machine import process_age_s
 
 GLANCE_S = 0.2
 TURNED_S = 1.0
@@ -68,16 +67,21 @@ class Supervisor:
             self._done = True
             self._changed.notify_all()
         self._notifier.stopping()
+        self._tell_first()
         counts = self._counted().sources
         if kind is None and self._silent_s < math.inf and not any(c.answers for c in counts):
             self._warn_silent()
 
     def _tell_first(self) -> None:
-        """Say once, among the figures, how long the first answer took to come."""
-        if self._is_first and any(counts.answers for counts in self._pipeline.counts()):
-            self._is_first = False
-            if (age_s := process_age_s()) is not None:
-                log.info("first answer %.1f s after the process began", age_s)
+        """Say once, if figures are logged, how long the first answer took to come."""
+        if self._watch.stats_s == math.inf or not self._is_first:
+            return
+        if (first_s := self._counted().first_answer_s) is None:
+            return
+        with self._changed:  # the thread and the end of the run both come here
+            is_first, self._is_first = self._is_first, False
+        if is_first:
+            log.info("first answer %.2f s after the process began", first_s)
 
     def log_figures(self) -> None:
         """Log the figures since the last time."""
@@ -104,8 +108,7 @@ class Supervisor:
             self._notify(now_s)
             if now_s >= self._silent_s:
                 self._warn_silent()
-            if self._watch.stats_s < math.inf:
-                self._tell_first()
+            self._tell_first()
             if now_s - self._logged_s >= self._watch.stats_s:
                 self._logged_s = now_s
                 self.log_figures()

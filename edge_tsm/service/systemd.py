@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
@@ -61,6 +60,8 @@ class ServiceNotifier:
         """Return whether it was sent; the first failure of a series is a warning."""
         if self._address is None:
             return False
+        import socket  # slow to import, and most runs have no manager
+
         address = self._address
         if address.startswith("@"):
             address = "\0" + address[1:]

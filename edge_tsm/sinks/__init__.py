@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edge_tsm.errors import InputError
-from edge_tsm.events import EventStore
 from edge_tsm.sinks.base import Cancellable, FrameSink, Sink, StateSink
 from edge_tsm.sinks.dispatcher import Dispatcher, Route
 from edge_tsm.sinks.mqtt.options import MqttOptions
@@ -22,6 +21,9 @@ from edge_tsm.sinks.run import Run, UnknownRun
 from edge_tsm.sinks.segments import SegmentLimits
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
 from edge_tsm.system.plugins import plugin
+
+if TYPE_CHECKING:
+    from edge_tsm.events import EventStore
 
 __all__ = [
     "SINKS",

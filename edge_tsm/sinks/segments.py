@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,8 @@ class SegmentLimits:
 
     def trim(self, pieces: Sequence[Path]) -> None:
         """Remove the oldest of these files or folders, which come oldest first, but the last."""
+        import shutil  # slow to import, and every start reads the defaults here
+
         sizes = [_size(piece) for piece in pieces]
         excess = sum(sizes) - self.quota_bytes
         for piece, size in list(zip(pieces, sizes, strict=True))[:-1]:

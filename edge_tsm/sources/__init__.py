@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from glob import iglob
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_tsm.errors import InputError, SourceError
 from edge_tsm.sources.base import (
     FrameChooser,
     OnProgress,
+    Opener,
     Recording,
     Scheme,
     Source,
     SourceOptions,
     TimeFilter,
 )
-from edge_tsm.sources.deferred import DeferredSource
-from edge_tsm.sources.faulty import Fault, FaultySource
 from edge_tsm.sources.files import (
     ImageFolder,
     VideoFile,
@@ -40,16 +41,33 @@ from edge_tsm.sources.formats import (
     is_video,
     pictures_of,
 )
-from edge_tsm.sources.opencv import Camera, open_camera, open_with_opencv
-from edge_tsm.sources.pattern import TestPattern, open_pattern
-from edge_tsm.sources.push import PushSource
-from edge_tsm.sources.replay import Replay, open_replay
-from edge_tsm.sources.stdin import Pipe, open_pipe
-from edge_tsm.sources.transform import TransformedSource
 from edge_tsm.system.clock import SYSTEM_CLOCK, Clock
+from edge_tsm.system.lazy import lazily
 from edge_tsm.system.opencv import check_name
 from edge_tsm.system.plugins import plugin
 from edge_tsm.system.redact import redact
+
+if TYPE_CHECKING:
+    from edge_tsm.sources.deferred import DeferredSource
+    from edge_tsm.sources.faulty import Fault, FaultySource
+    from edge_tsm.sources.opencv import Camera
+    from edge_tsm.sources.pattern import TestPattern
+    from edge_tsm.sources.push import PushSource
+    from edge_tsm.sources.replay import Replay
+    from edge_tsm.sources.stdin import Pipe
+else:  # a run has one kind of source, rarely several
+    __getattr__ = lazily(
+        __name__,
+        {
+            "deferred": ("DeferredSource",),
+            "faulty": ("Fault", "FaultySource"),
+            "opencv": ("Camera",),
+            "pattern": ("TestPattern",),
+            "push": ("PushSource",),
+            "replay": ("Replay",),
+            "stdin": ("Pipe",),
+        },
+    )
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -115,36 +133,29 @@ def _is_file(text: str) -> bool:
     return path is not None and path.exists()
 
 
-def _open_csi(uri: str, options: SourceOptions, clock: Clock) -> Source:
-    from edge_tsm.sources.gstreamer import open_csi
+def _opener(place: str) -> Opener:
+    """Return a function of this room whose module is imported when it is called."""
+    module, _, name = place.partition(".")
 
-    return open_csi(uri, options, clock)
+    def open_one(uri: str, options: SourceOptions, clock: Clock) -> Source:
+        function: Opener = getattr(import_module(f"edge_tsm.sources.{module}"), name)
+        return function(uri, options, clock)
 
-
-def _open_pipeline(uri: str, options: SourceOptions, clock: Clock) -> Source:
-    from edge_tsm.sources.gstreamer import open_pipeline
-
-    return open_pipeline(uri, options, clock)
-
-
-def _open_av(uri: str, options: SourceOptions, clock: Clock) -> Source:
-    from edge_tsm.sources.pyav import open_av
-
-    return open_av(uri, options, clock)
+    return open_one
 
 
 def _open_network(uri: str, options: SourceOptions, clock: Clock) -> Source:
     """Open a stream through PyAV where it is installed, for its times and sizes, else OpenCV."""
-    from edge_tsm.sources.pyav import open_av
     from edge_tsm.system.pyav import has_pyav
 
-    return (open_av if has_pyav() else open_with_opencv)(uri, options, clock)
+    return (_open_av if has_pyav() else _open_with_opencv)(uri, options, clock)
 
 
 def _open_local(uri: str, options: SourceOptions, _clock: Clock) -> Recording:
     return open_recording(Path(uri.removeprefix("file://")), fps=options.fps)
 
 
+_open_av, _open_with_opencv = _opener("pyav.open_av"), _opener("opencv.open_with_opencv")
 # The first kind that matches an address opens it.
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
@@ -153,7 +164,7 @@ SCHEMES: dict[str, Scheme] = {
             "camera",
             "0, /dev/v4l/by-id/…",
             "a camera",
-            open_camera,
+            _opener("opencv.open_camera"),
             recognizes=_is_camera,
             takes_size=True,
             takes_rate=True,
@@ -163,7 +174,7 @@ SCHEMES: dict[str, Scheme] = {
             "stdin",
             "-",
             "pictures on stdin",
-            open_pipe,
+            _opener("stdin.open_pipe"),
             recognizes=lambda text: text == "-",
             takes_size=True,
             takes_rate=True,
@@ -172,7 +183,7 @@ SCHEMES: dict[str, Scheme] = {
             "csi",
             "csi://0",
             "a CSI camera",
-            _open_csi,
+            _opener("gstreamer.open_csi"),
             recognizes=lambda text: text.startswith("csi://"),
             takes_size=True,
             takes_rate=True,
@@ -182,7 +193,7 @@ SCHEMES: dict[str, Scheme] = {
             "test",
             "test://640x480/30",
             "a test pattern",
-            open_pattern,
+            _opener("pattern.open_pattern"),
             recognizes=lambda text: text.startswith("test://"),
             takes_size=True,
             takes_rate=True,
@@ -191,7 +202,7 @@ SCHEMES: dict[str, Scheme] = {
             "gstreamer",
             "v4l2src ! videoconvert",
             "a GStreamer pipeline",
-            _open_pipeline,
+            _opener("gstreamer.open_pipeline"),
             recognizes=lambda text: " ! " in text,
             takes_rate=True,
             deferrable=True,
@@ -200,7 +211,7 @@ SCHEMES: dict[str, Scheme] = {
             "replay",
             "replay:FOLDER, replay:clip.mp4",
             "a recorded live stream",
-            open_replay,
+            _opener("replay.open_replay"),
             virtual_time=True,
         ),
         Scheme("av", "av:URI", "a video or stream through PyAV", _open_av, deferrable=True),
@@ -208,7 +219,7 @@ SCHEMES: dict[str, Scheme] = {
             "opencv",
             "opencv:URI",
             "a video or stream through OpenCV",
-            open_with_opencv,
+            _open_with_opencv,
             deferrable=True,
         ),
         Scheme(
@@ -286,9 +297,15 @@ def open_source(
 
     def connect() -> Source:
         source = scheme.open(text, chosen, clock)
-        return TransformedSource(source, chosen) if chosen.rotate or chosen.crop else source
+        if not (chosen.rotate or chosen.crop):
+            return source
+        from edge_tsm.sources.transform import TransformedSource
+
+        return TransformedSource(source, chosen)
 
     if deferred and scheme.deferrable and not _is_file(text.partition(":")[2]):
+        from edge_tsm.sources.deferred import DeferredSource
+
         return DeferredSource(redact(text), connect, fps=options.fps or 30.0)
     return connect()
 

@@ -93,6 +93,9 @@ class SourceOptions:
             raise InputError(f"timeout_s is {self.timeout_s}; it must be in (0, 3600]")
 
 
+Opener = Callable[[str, SourceOptions, Clock], Source]
+
+
 @dataclass(frozen=True)
 class Scheme:
     """One kind of source: the addresses it recognizes, how it opens them, what they may be asked.
@@ -107,7 +110,7 @@ class Scheme:
     name: str
     form: str
     summary: str
-    open: Callable[[str, SourceOptions, Clock], Source]
+    open: Opener
     recognizes: Callable[[str], bool] | None = None
     takes_size: bool = False
     takes_rate: bool = False

@@ -20,3 +20,11 @@ def test_a_run_without_a_page_loads_no_web_library() -> None:
     code = "import edge_tsm.cli.run, sys; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"aiohttp", "tomlkit"} & set(done.stdout.split())
+
+
+def test_the_run_command_loads_neither_the_event_store_nor_the_network() -> None:
+    code = "import edge_tsm.cli.run, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {"sqlite3", "socket", "email", "edge_tsm.events.store"} & loaded
+    assert "edge_tsm.live.pipeline" in loaded

@@ -19,6 +19,7 @@ from edge_tsm.sinks import Dispatcher
 from edge_tsm.sinks.run import RunFacts, UnknownRun
 from edge_tsm.sources import Fault, FaultySource, Source, TestPattern
 from edge_tsm.system.clock import VirtualClock
+from edge_tsm.system.machine import process_age_s
 from tests.helpers.answers import says
 from tests.helpers.fakes import FakeBackend, make_card
 
@@ -101,6 +102,15 @@ def test_an_answer_that_comes_again_with_an_end_is_counted_once() -> None:
     for _ in range(2 * KEPT):
         monitor.answered(says("wave", 0))
     assert len(monitor.counted().times) == KEPT
+
+
+def test_the_first_answer_is_timed_from_the_start_of_the_process() -> None:
+    clock, seen = VirtualClock(), list[float | None]()
+    before_s = process_age_s()
+    watched(clock, [camera(clock, "hall")], lambda m, _: seen.append(m.counted().first_answer_s))
+    assert before_s is not None and seen[0] is not None
+    assert before_s <= seen[0] <= (process_age_s() or 0)
+    assert len(seen) > 1 and set(seen) == {seen[0]}  # later ones change nothing
 
 
 def test_before_a_run_it_is_alive_and_not_ready() -> None:

@@ -34,7 +34,12 @@ def supervised(watch: Watch, *, frames: int = 200, fps: float = 10) -> int:
 
 
 def counted(pipeline: Pipeline) -> Callable[[], RunCounts]:
-    return lambda: RunCounts(tuple(pipeline.counts()))
+    def count() -> RunCounts:
+        counts = tuple(pipeline.counts())
+        answered = any(one.answers for one in counts)
+        return RunCounts(counts, first_answer_s=3.25 if answered else None)
+
+    return count
 
 
 def test_a_run_ends_after_its_duration() -> None:
@@ -52,7 +57,16 @@ def test_figures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         supervised(Watch(stats_s=4.0), frames=100)
     lines = [record.getMessage() for record in caplog.records]
     assert sum("0 (fake camera) live: 10.0 frames/s" in line for line in lines) == 2
-    assert sum(line.endswith("s after the process began") for line in lines) == 1
+    assert lines.count("first answer 3.25 s after the process began") == 1
+
+
+def test_a_run_that_ends_with_its_first_answer_tells_when_it_came(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        supervised(Watch(stats_s=60.0), frames=21)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines.count("first answer 3.25 s after the process began") == 1
 
 
 def test_a_window_that_never_fills_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
