@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -407,26 +407,27 @@ def begin_as_shift(model: TimeSformerClassifier) -> None:
     Raises:
         InputError: the network has no attention over time, or too few heads or numbers a token.
     """
-    spec, block = model.spec, model.blocks[0]
-    count = spec.width // 16  # frequencies, up to a quarter turn a frame
+    spec, count = model.spec, model.spec.width // 16  # frequencies, up to a quarter turn a frame
     if spec.attention != "divided" or spec.frames is None:
         raise InputError("only divided attention, of a fixed number of frames, looks along time")
-    heads = block.temporal_attn.heads
-    if heads < 2 or count % 2 or not 0 < 2 * count <= spec.width // heads:
-        raise InputError(f"{heads} heads of {spec.width} numbers in all cannot begin as a shift")
+    attention = cast("Block", model.blocks[0]).temporal_attn
+    if attention.heads < 2 or count % 2 or not 0 < 2 * count <= attention.each:
+        raise InputError(
+            f"{attention.heads} heads of {spec.width} numbers in all cannot begin as a shift"
+        )
     turns = torch.pi / 2 * (torch.arange(count) + 1) / count
     time = torch.arange(model.frames)[:, None] * turns
     seen = spec.width - 4 * count  # then time, then places
     with torch.no_grad():
-        model.patch_embed.weight[seen:] = 0
-        model.patch_embed.bias[seen:] = 0
+        for parameter in model.patch_embed.parameters():
+            parameter[seen:] = 0
         model.time_embed.zero_()
         model.time_embed[0, :, seen : seen + 2 * count] = torch.cat([time.sin(), time.cos()], 1)
-        model.pos_embed *= 0.3
+        model.pos_embed.mul_(0.3)
         model.pos_embed[:, :, seen : seen + 2 * count] = 0
         model.pos_embed[0, 1:, seen + 2 * count :] = _waves_in_frame(spec.patches, 2 * count)
         for head, step in enumerate((-1, 1)):
-            _look(block.temporal_attn, head, turns * step, seen)
+            _look(attention, head, turns * step, seen)
 
 
 def _waves_in_frame(side: int, width: int) -> Tensor:

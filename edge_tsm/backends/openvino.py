@@ -79,7 +79,7 @@ class OpenVinoBackend:
         """
         if inputs.keys() != self._places.keys():
             raise BackendError(f"OpenVINO: the inputs are {', '.join(self._places)}")
-        shared = {name: np.require(array, np.float32, "CW") for name, array in inputs.items()}
+        shared = {name: np.require(array, np.float32, ["C", "W"]) for name, array in inputs.items()}
         return {
             self._places[name]: openvino.Tensor(array, shared_memory=True)
             for name, array in shared.items()

@@ -231,7 +231,7 @@ def _words(kind: Any) -> str:
     if kind in _PLAIN:
         return _PLAIN[kind][0]
     if dataclasses.is_dataclass(kind):
-        keys = list(_hints(kind))
+        keys = [field.name for field in dataclasses.fields(kind)]
         return f"a table {{{', '.join(keys[:4])}{', …' if len(keys) > 4 else ''}}}"
     if origin is Literal:
         return " or ".join(map(repr, args))
