@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from environment import environment, report
 from networks import CALIBRATION_CLIPS, ENGINE_NAMES, answer, opened
+from peak import int8_shares, of_bundle
 from plots import bars
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from converters import ClipSet, Int8, Options, Settings, convert, plan
 from converters.architectures.classifier import build_online
@@ -87,14 +88,22 @@ def per_frame(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
     found = in_turns(runs, rounds=rounds)
     names = [name.removeprefix("clip, ") for name in runs if name.startswith("clip, ")]
     best = {form: found.fastest(*(f"{form}, {e}" for e in ENGINE_NAMES.values())) for form in made}
+    shares = {}
+    for form, bundle in made.items():
+        ms = {name: ms for name, ms in found.ms().items() if name.startswith(form)}
+        shares |= int8_shares(ms, of_bundle(bundle))
     return {
-        "ms": found.ms(),
+        **told("ms", found.rounds),
+        "share_of_int8_peak": shares,
         "best": best,
         "times_faster_than_eager": found.ratio("online, torch eager", best["online"]),
-        "clip_answer_over_step": {
-            "best of each": found.ratio(best["clip"], best["online"]),
-            **{name: found.ratio(f"clip, {name}", f"online, {name}") for name in names},
-        },
+        **told(
+            "clip_answer_over_step",
+            {
+                "best of each": found.ratios(best["clip"], best["online"]),
+                **{name: found.ratios(f"clip, {name}", f"online, {name}") for name in names},
+            },
+        ),
         "state_share": state_share(made["online"], rounds),
     }
 
@@ -118,7 +127,7 @@ def state_share(bundle: Path, rounds: int) -> dict[str, float]:
     return found
 
 
-def streams(bundle: Path, rounds: int) -> dict[str, float]:
+def streams(bundle: Path, rounds: int) -> dict[str, Any]:
     """Return the time in which N streams of one engine all step once."""
     recognizer = load(bundle)
     steps = [stepper(recognizer) for _ in range(max(STREAMS))]
@@ -126,7 +135,8 @@ def streams(bundle: Path, rounds: int) -> dict[str, float]:
     def all_of(count: int) -> Run:
         return lambda: [step() for step in steps[:count]]
 
-    return in_turns({str(count): all_of(count) for count in STREAMS}, rounds=rounds).ms()
+    runs = {str(count): all_of(count) for count in STREAMS}
+    return told("streams_ms", in_turns(runs, rounds=rounds).rounds)
 
 
 def delays_s(clips: int) -> dict[str, Any]:
@@ -175,7 +185,7 @@ def main() -> None:
             results[arch] = per_frame(arch, Path(folder), given.rounds)
             print(arch, json.dumps(results[arch], indent=1), flush=True)
         bundle = Path(folder) / f"{given.archs[0]}-online.bundle"
-        results["streams_ms"] = streams(bundle, given.rounds)
+        results |= streams(bundle, given.rounds)
     results["delay"] = delays_s(given.clips)
     report(results, before, given.out)
     if given.out:
