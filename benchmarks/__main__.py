@@ -22,6 +22,7 @@ from benchmarks.compare import compare
 
 HERE = Path(__file__).resolve().parent
 DEMO = str(HERE.parent / "edge_tsm/demo/demo.bundle")
+CHECKPOINT = str(HERE.parent / "examples/demo/ckpt.best.pth.tar")
 LIMIT_S = 1800
 # What runs unasked, and with which arguments. Left out is what needs data or draws pictures.
 RUNS: dict[str, list[str]] = {
@@ -29,12 +30,16 @@ RUNS: dict[str, list[str]] = {
     "cameras": [DEMO, "--seconds", "5"],
     "conversion": [],
     "cpu_share": [DEMO, "--seconds", "10"],
+    "decode": [],
     "demo": [DEMO, "--clips", "90"],
     "end_to_end": ["--rounds", "3"],
+    "engines": [DEMO, "--rounds", "3"],
     "footprint": [],
     "growth": ["--rounds", "3"],
+    "int8": [f"demo={CHECKPOINT}", "--judge", "24"],
     "online": ["--rounds", "3", "--clips", "9"],
     "overhead": [DEMO, "--rounds", "3"],
+    "peak": [DEMO],
     "routes": ["--rounds", "3"],
     "scan": ["--minutes", "2", "--rounds", "3"],
     "shift_cost": ["--rounds", "3"],
