@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from environment import environment, report
+from peak import int8_shares, multiply_adds
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -91,11 +92,13 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         for engine in ENGINES
         for path in (f32, int8)
     }
+    cpu_ms = {form: ms for form, (ms, _) in forms.items()}
     return {
         "family": card.family,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "bytes": {path.stem: path.stat().st_size for path in (f32, int8)},
-        "cpu_ms": {form: ms for form, (ms, _) in forms.items()},
+        "cpu_ms": cpu_ms,
+        "share_of_int8_peak": int8_shares(cpu_ms, multiply_adds(f32), threads=1),
         "close": {
             engine: close(forms[f"{engine} int8"][1], forms[f"{engine} f32"][1])
             for engine in ENGINES

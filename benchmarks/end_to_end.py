@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 from environment import environment, report
 from plots import bars
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from edge_tsm import Recognizer, demo, load
 from edge_tsm.demo.synthetic import generate
@@ -62,12 +62,13 @@ def measure(bundle: Path, rounds: int) -> dict[str, Any]:
     """Time every stage."""
     with tempfile.TemporaryDirectory() as folder, load(bundle) as recognizer:
         path = film(Path(folder) / "film.mp4")
-        ms = in_turns(stages(path, recognizer), rounds=rounds).ms()
+        turns = in_turns(stages(path, recognizer), rounds=rounds)
         answered = f"{recognizer.variant.file.path} on {recognizer.backend.engine}"
+    ms = turns.ms()
     shares = {name: round(ms[name] / ms["the whole"], 3) for name in ms if name != "the whole"}
     return {
         "artifact": answered,
-        "ms": ms,
+        **told("ms", turns.rounds),
         "share_of_the_whole": shares,
         "decoded_fps": round(FPS * SECONDS / ms["decode"] * 1000, 1),
         "prepare_ms_per_frame": round(ms["resize and crop"] / 8, 2),

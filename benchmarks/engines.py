@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from environment import environment, report
-from turns import in_turns
+from peak import int8_shares, of_bundle
+from turns import in_turns, told
 
 from edge_tsm import Card
 from edge_tsm.backends import ENGINES, RuntimeOptions, installed
@@ -22,7 +23,10 @@ FIRST = "model.onnx on onnxruntime"
 
 
 def measure(bundle: Path, threads: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Return milliseconds per run, and times that of ONNX Runtime's f32, by file and engine."""
+    """Return milliseconds per run, and times that of ONNX Runtime's f32, by file and engine.
+
+    And which share of the machine's int8 peak the files in int8 reach.
+    """
     card, options = Card.read(bundle), RuntimeOptions(threads=threads)
     random = np.random.default_rng(0)
     inputs = [(card.input.name, card.input.shape), *((c.input, c.shape) for c in card.state)]
@@ -34,7 +38,11 @@ def measure(bundle: Path, threads: int, rounds: int) -> dict[str, dict[str, floa
     }
     runs = {name: lambda b=backend: b.run(feed) for name, backend in opened.items()}
     turns = in_turns(runs, rounds=rounds)
-    return {name: {"ms": ms, "times": turns.ratio(name, FIRST)} for name, ms in turns.ms().items()}
+    return {
+        **told("ms", turns.rounds),
+        **told("times_first", {name: turns.ratios(name, FIRST) for name in turns.rounds}),
+        "share_of_int8_peak": int8_shares(turns.ms(), of_bundle(bundle), threads=threads),
+    }
 
 
 def main() -> None:

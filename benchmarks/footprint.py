@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from environment import environment, report
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "edge_tsm/demo/demo.bundle"
 REPEATS, ANSWERS = 20, 20
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--here", action="store_true")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    bundle, results = given.bundle.resolve(), dict[str, Any]()
+    before, bundle, results = environment(), given.bundle.resolve(), dict[str, Any]()
     if given.here:
         for engine in BARE:
             results[engine] = {"memory": memory(sys.executable, engine, bundle, given.artifact)}
@@ -129,8 +131,7 @@ def main() -> None:
                 found["memory"] = memory(python, engine, bundle, given.artifact)
             results[f"edge-tsm{extras}"] = found
             print(f"edge-tsm{extras}", json.dumps(found), flush=True)
-    if given.out:
-        given.out.write_text(json.dumps({"python": sys.version.split()[0], "results": results}))
+    report(results, before, given.out)
 
 
 _EXTRAS = {"": "", "[onnx,headless]": "onnxruntime", "[openvino,headless]": "openvino"}

@@ -11,7 +11,6 @@ with antialiasing, as preprocessing does with a video, and Lanczos.
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import statistics
@@ -23,8 +22,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
+from environment import environment, report
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +100,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=10**9, help="videos")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    before = environment()
     ways = {"upstream": upstream, "edge-tsm": ours}
     timings: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     found = sorted(p for p in arguments.folder.glob("*/*") if p.suffix in (".mp4", ".avi"))
@@ -131,21 +131,9 @@ def main() -> None:
         }
         for name in ways
     }
-    for name, row in results.items():
-        print(name, json.dumps({k: v for k, v in row.items() if k != "rounds"}))
     version = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True)
-    environment = {
-        "cpus": len(os.sched_getaffinity(0)),
-        "workers": arguments.workers,
-        "videos": len(videos),
-        "python": platform.python_version(),
-        "opencv": cv2.__version__,
-        "ffmpeg": version.stdout.split()[2],
-    }
-    if arguments.out:
-        arguments.out.write_text(
-            json.dumps({"environment": environment, "results": results}, indent=1)
-        )
+    about = {"workers": arguments.workers, "videos": len(videos)}
+    report(results, {**before, **about, "ffmpeg": version.stdout.split()[2]}, arguments.out)
 
 
 if __name__ == "__main__":

@@ -15,21 +15,21 @@ from typing import Any
 from environment import environment, report
 from networks import answer, make_bundle, opened
 from plots import lines
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from converters import Options
 
 BATCHES, SEGMENTS, THREADS, SIZES = (1, 2, 4, 8), (8, 16), (1, 2), (112, 160, 224, 256)
-Curves = dict[str, dict[int, float]]
+Curves = dict[str, dict[int, list[float]]]  # by artifact and number: every round
 
 
 def curves(runs: dict[tuple[str, int], Run], *, rounds: int) -> Curves:
     """Time runs that are named by artifact and by a number; return milliseconds by both."""
     found = in_turns({f"{name}|{count}": run for (name, count), run in runs.items()}, rounds=rounds)
     result: Curves = {}
-    for key, ms in found.ms().items():
+    for key, times in found.rounds.items():
         name, count = key.split("|")
-        result.setdefault(name, {})[int(count)] = ms
+        result.setdefault(name, {})[int(count)] = times
     return result
 
 
@@ -38,8 +38,8 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Curves]:
 
     def grown(bundles: dict[int, Path]) -> Curves:
         return curves(
-            {(told, value): answer(recognizer)
-             for value, bundle in bundles.items() for told, recognizer in opened(bundle)},
+            {(name, value): answer(recognizer)
+             for value, bundle in bundles.items() for name, recognizer in opened(bundle)},
             rounds=rounds,
         )  # fmt: skip
 
@@ -49,14 +49,14 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Curves]:
     batches = grown({count: made(batch=count) for count in BATCHES})
     plain = made()
     threads = {
-        (told, count): answer(recognizer)
+        (name, count): answer(recognizer)
         for count in THREADS
-        for told, recognizer in opened(plain, threads=count)
+        for name, recognizer in opened(plain, threads=count)
     }
     return {
         "batch": {
-            told: {count: round(ms / count, 3) for count, ms in curve.items()}
-            for told, curve in batches.items()
+            name: {count: [ms / count for ms in times] for count, times in curve.items()}
+            for name, curve in batches.items()
         },
         "frames": grown({count: made(segments=count) for count in SEGMENTS}),
         "threads": curves(threads, rounds=rounds),
@@ -73,8 +73,16 @@ def main() -> None:
     given = parser.parse_args()
     before = environment()
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(given.arch, Path(folder), given.rounds)
-    report({"arch": given.arch, "ms_per_clip": results}, before, given.out)
+        grown = measure(given.arch, Path(folder), given.rounds)
+    found = {
+        key: {
+            growth: {name: told("ms", curve)[key] for name, curve in curves.items()}
+            for growth, curves in grown.items()
+        }
+        for key in ("ms", "ms_mad")
+    }
+    results = {"ms_per_clip": found["ms"], "ms_per_clip_mad": found["ms_mad"]}
+    report({"arch": given.arch, **results}, before, given.out)
     if given.out:
         across = {
             "batch": "clips in one run",
@@ -82,7 +90,7 @@ def main() -> None:
             "threads": "threads",
             "size": "picture side, pixels",
         }
-        lines(results, given.out.with_suffix(".png"), unit="ms per clip", across=across)
+        lines(found["ms"], given.out.with_suffix(".png"), unit="ms per clip", across=across)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from environment import environment, report
 from networks import CALIBRATION_CLIPS, ENGINE_NAMES, answer, opened
+from peak import int8_shares, of_bundle
 from plots import bars
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from converters import ClipSet, Int8, Options, Settings, convert, plan
 from converters.architectures.classifier import build_online
@@ -31,7 +32,7 @@ from converters.verification.clips import generated_clip
 from edge_tsm import Recognizer, RuntimeOptions, demo, load
 from edge_tsm.bundle.card import Card
 from edge_tsm.demo.synthetic import LABELS, generate
-from edge_tsm.inference.loading import open_variant
+from edge_tsm.inference.opening import open_variant
 from edge_tsm.inference.streaming import feed, fresh_state, next_state
 from edge_tsm.inference.variants import Variant
 from edge_tsm.system.machine import physical_cores
@@ -96,14 +97,22 @@ def per_frame(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
     found = in_turns(runs, rounds=rounds)
     names = [name.removeprefix("clip, ") for name in runs if name.startswith("clip, ")]
     best = {form: found.fastest(*(f"{form}, {e}" for e in ENGINE_NAMES.values())) for form in made}
+    shares = {}
+    for form, bundle in made.items():
+        ms = {name: ms for name, ms in found.ms().items() if name.startswith(form)}
+        shares |= int8_shares(ms, of_bundle(bundle))
     return {
-        "ms": found.ms(),
+        **told("ms", found.rounds),
+        "share_of_int8_peak": shares,
         "best": best,
         "times_faster_than_eager": found.ratio("online, torch eager", best["online"]),
-        "clip_answer_over_step": {
-            "best of each": found.ratio(best["clip"], best["online"]),
-            **{name: found.ratio(f"clip, {name}", f"online, {name}") for name in names},
-        },
+        **told(
+            "clip_answer_over_step",
+            {
+                "best of each": found.ratios(best["clip"], best["online"]),
+                **{name: found.ratios(f"clip, {name}", f"online, {name}") for name in names},
+            },
+        ),
         "state_share": state_share(made["online"], rounds),
     }
 
@@ -127,13 +136,13 @@ def state_share(bundle: Path, rounds: int) -> dict[str, float]:
     return found
 
 
-def streams(bundle: Path, batched: Path, rounds: int) -> dict[str, dict[str, float]]:
+def streams(bundle: Path, batched: Path, rounds: int) -> dict[str, Any]:
     """Return the time in which N streams of one engine all step once, by the way they do.
 
     From crops to answers, as cameras have it: one after the other on all threads, side by side on
     one thread each, and all rows of a graph made for as many.
     """
-    cores, found = max(physical_cores(), 2), dict[str, dict[str, float]]()
+    cores, found = max(physical_cores(), 2), dict[str, Any]()
     for engine in ("onnxruntime", "openvino"):
         runs = dict[str, Run]()
         for way, path, at_once in (
@@ -151,7 +160,7 @@ def streams(bundle: Path, batched: Path, rounds: int) -> dict[str, dict[str, flo
             recognizer = open_variant(path, card, variant, options)
             for count in STREAMS[-1:] if way == "one batch" else STREAMS:
                 runs[f"{way}, {count}"] = pushes(recognizer, count)
-        found[ENGINE_NAMES[engine]] = in_turns(runs, rounds=rounds).ms()
+        found[ENGINE_NAMES[engine]] = told("streams_ms", in_turns(runs, rounds=rounds).rounds)
     return found
 
 
@@ -215,7 +224,7 @@ def main() -> None:
             Options(online=True, shift_direction="past", segments=8, batch=max(STREAMS)),
             with_int8(),
         )
-        results["streams_ms"] = streams(first, batched, given.rounds)
+        results["streams"] = streams(first, batched, given.rounds)
     results["delay"] = delays_s(given.clips)
     report(results, before, given.out)
     if given.out:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from environment import environment, report
+from turns import spread
 
 import edge_tsm
 from edge_tsm.sources import TestPattern
@@ -55,11 +56,14 @@ def main() -> None:
             rounds.append(
                 (bare_s(recognizer, given.answers), pipeline_s(recognizer, given.answers))
             )
+        bare_ms, pipeline_ms = ([1000 * s for s in side] for side in zip(*rounds, strict=True))
         results = {
             "model": recognizer.card.name,
             "engine": recognizer.backend.engine,
-            "bare_ms": round(statistics.median(bare for bare, _ in rounds) * 1000, 2),
-            "pipeline_ms": round(statistics.median(full for _, full in rounds) * 1000, 2),
+            "bare_ms": round(statistics.median(bare_ms), 2),
+            "bare_ms_mad": spread(bare_ms),
+            "pipeline_ms": round(statistics.median(pipeline_ms), 2),
+            "pipeline_ms_mad": spread(pipeline_ms),
             "overhead": round(statistics.median(full / bare - 1 for bare, full in rounds), 4),
             "overhead_by_round": [round(full / bare - 1, 4) for bare, full in rounds],
         }

@@ -30,8 +30,9 @@ from networks import (
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxsim import simplify
+from peak import int8_shares, of_bundle
 from plots import bars
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from converters import Options, plan
 
@@ -129,12 +130,18 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
     check(runs)
     found = in_turns(runs, rounds=rounds)
     hand, best = "hand export, ONNX Runtime f32", found.fastest("edge-tsm")
-    ratios = {f"{hand} / {name}": found.ratio(hand, name) for name in runs if name != hand}
+    ratios = {f"{hand} / {name}": found.ratios(hand, name) for name in runs if name != hand}
     f32 = {
-        engine: found.ratio(f"edge-tsm, {engine} f32", f"hand export, {engine} f32")
+        engine: found.ratios(f"edge-tsm, {engine} f32", f"hand export, {engine} f32")
         for engine in ENGINE_NAMES.values()
     }
-    return {"ms": found.ms(), "best": best, "times_faster": ratios, "f32_over_hand_export": f32}
+    return {
+        **told("ms", found.rounds),
+        "share_of_int8_peak": int8_shares(found.ms(), of_bundle(bundle)),
+        "best": best,
+        **told("times_faster", ratios),
+        **told("f32_over_hand_export", f32),
+    }
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from networks import answer, each_network, make_bundle, opened
+from peak import int8_shares, of_bundle
 from plots import bars
-from turns import in_turns
+from turns import in_turns, told
 
 ARCHS = {"ResNet-50": "resnet50", "ResNet-18": "resnet18", "MobileNetV2": "mobilenetv2"}
 
@@ -29,8 +30,12 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
     }
     found = in_turns({n: answer(recognizers[n]) for n in sorted(recognizers)}, rounds=rounds)
     names = [name.removesuffix(", TSM") for name in recognizers if name.endswith(", TSM")]
-    ratios = {name: found.ratio(f"{name}, TSM", f"{name}, no shift") for name in names}
-    return {"ms": found.ms(), "tsm_over_no_shift": ratios}
+    ratios = {name: found.ratios(f"{name}, TSM", f"{name}, no shift") for name in names}
+    return {
+        **told("ms", found.rounds),
+        "share_of_int8_peak": int8_shares(found.ms(), of_bundle(bundles["TSM"])),
+        **told("tsm_over_no_shift", ratios),
+    }
 
 
 def main() -> None:

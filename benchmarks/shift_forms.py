@@ -19,7 +19,7 @@ import onnx
 from networks import ENGINE_NAMES, each_network
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from turns import Run, in_turns
+from turns import Run, in_turns, told
 
 from converters import Options, plan
 from converters.architectures.classifier import build_reference
@@ -246,7 +246,7 @@ def _on(
             raise SystemExit(f"{name} answers otherwise on {engine}")
     found = in_turns(runs, rounds=rounds)
     return {
-        "ms": found.ms(),
+        **told("ms", found.rounds),
         "over_no_shift": {name: found.ratio(name, "no shift") for name in files},
         "over_as_written": {
             name: found.ratio(name, "as written") for name in (*files, "bytes as input")

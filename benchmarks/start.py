@@ -31,6 +31,7 @@ from typing import Any
 import cv2
 import numpy as np
 from environment import environment, report
+from turns import spread
 
 import edge_tsm
 from edge_tsm.bundle.card import Card
@@ -127,13 +128,17 @@ def measure(bundle: Path, engine: str, artifact: str, rounds: int) -> dict[str, 
 
 
 def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
+    """Return the median of every figure, and its spread beside it."""
+    found = dict[str, float]()
+    for key in runs[0]:
+        values = [run[key] for run in runs]
+        found |= {key: round(statistics.median(values), 3), f"{key}_mad": spread(values)}
+    return found
 
 
 def _ratio(found: Mapping[str, list[dict[str, float]]], ours: str, bare: str) -> dict[str, float]:
-    pairs = list(zip(found[ours], found[bare], strict=True))
-    keys = pairs[0][0]
-    return {k: round(statistics.median(a[k] / b[k] for a, b in pairs), 3) for k in keys}
+    pairs = zip(found[ours], found[bare], strict=True)
+    return _medians([{key: a[key] / b[key] for key in a} for a, b in pairs])
 
 
 def imports(most: int = 30) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from environment import environment, report
+from turns import spread, told
 
 from edge_tsm.backends import RuntimeOptions
 from edge_tsm.bundle.card import Card
@@ -53,19 +54,19 @@ def measure(
         for turn in range(rounds):
             for way in list(ways)[:: -1 if turn % 2 else 1]:
                 found[way].append(measured(opened[way], least_s=least_s))
+    rates = {way: [rate.clips_per_s for rate in each] for way, each in found.items()}
+    one = rates["one at a time"]
+    faster, alone = (
+        [a / b for a, b in zip(rates[way], one, strict=True)] for way in ("several", "one thread")
+    )
     return {
         "streams": threads,
         **{way: _told(rates) for way, rates in found.items()},
-        "ratio": _ratio(found["several"], found["one at a time"]),
-        "most": round(threads * _ratio(found["one thread"], found["one at a time"]), 3),
+        **told("times_faster", {"several": faster}),
+        "most": round(threads * statistics.median(alone), 3),
         "equal_to_the_bit": equal,
         "worst_difference": worst,
     }
-
-
-def _ratio(rates: list[Rate], over: list[Rate]) -> float:
-    pairs = zip(rates, over, strict=True)
-    return round(statistics.median(a.clips_per_s / b.clips_per_s for a, b in pairs), 3)
 
 
 def compared(one: Recognizer, other: Recognizer) -> tuple[bool, float]:
@@ -81,8 +82,10 @@ def compared(one: Recognizer, other: Recognizer) -> tuple[bool, float]:
 
 
 def _told(rates: list[Rate]) -> dict[str, float]:
+    clips_per_s = [rate.clips_per_s for rate in rates]
     return {
-        "clips_per_s": round(statistics.median(rate.clips_per_s for rate in rates), 2),
+        "clips_per_s": round(statistics.median(clips_per_s), 2),
+        "clips_per_s_mad": spread(clips_per_s),
         "p95_ms": round(statistics.median(rate.p95_ms for rate in rates), 2),
     }
 

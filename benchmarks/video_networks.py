@@ -27,7 +27,9 @@ import numpy as np
 import torch
 from apart import each
 from networks import HandExport, export_by_hand
+from peak import int8_shares, multiply_adds
 from torch import nn
+from turns import spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -170,10 +172,14 @@ def measure(subject: Subject, folder: Path, *, rounds: int, seconds: float) -> d
             times[name].call(run)
         if turn > 1 and time.monotonic() - started > seconds:
             break
+    found = told(times)
+    cpu_ms = {name: row["cpu_ms"] for name, row in found.items()}
+    macs = multiply_adds(paths["f32 onnxruntime"])
     return {
         "frames": card.sampling.segments,
         "rounds": turn,
-        "runs": told(times),
+        "runs": found,
+        "share_of_int8_peak": int8_shares(cpu_ms, macs, threads=THREADS),
         "mib": {
             name: round(paths[f"{name} onnxruntime"].stat().st_size / 2**20, 1)
             for name in ("f32", "int8")
@@ -187,7 +193,9 @@ def told(times: Mapping[str, Times]) -> dict[str, Any]:
     return {
         name: {
             "cpu_ms": round(cpu, 1),
+            "cpu_ms_mad": spread(times[name].cpu[1:]),
             "wall_ms": round(wall, 1),
+            "wall_ms_mad": spread(times[name].wall[1:]),
             "times_faster": {
                 engine: round(best[f"by hand {engine}"][0] / cpu, 2) for engine in ENGINES
             },

@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that the code says: commands, schemas, public names, checkpoints.
+"""Write the parts of docs/ that code and results say: commands, schemas, names, figures.
 
     python docs/scripts/reference.py          # writes them
     python docs/scripts/reference.py --check  # names what is not current, exit code 1
@@ -22,6 +22,8 @@ import edge_tsm
 from edge_tsm.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks/results"
+sys.path.insert(0, str(ROOT))  # for benchmarks, which nothing installs
 PLACE = re.compile(
     r"(<!-- generated: (\w[\w ]*?)(?: (\S+/\S+))? -->\n).*?(<!-- end of generated -->)", re.DOTALL
 )
@@ -169,11 +171,27 @@ def released_checkpoints(_: str | None) -> str:
     return f"{markdown()}\n"
 
 
+def results(_: str | None) -> str:
+    """Return the table of what was measured where."""
+    from benchmarks.compare import overview
+
+    return f"{overview(RESULTS)}\n"
+
+
+def figures(_: str | None) -> str:
+    """Return every figure of benchmarks/results."""
+    from benchmarks.compare import markdown
+
+    return markdown(RESULTS)
+
+
 KINDS = {
     "command line": command_line,
     "schema": schema,
     "public names": public_names,
     "released checkpoints": released_checkpoints,
+    "results": results,
+    "figures": figures,
 }
 
 
