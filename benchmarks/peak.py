@@ -105,19 +105,14 @@ def _written(
     """Write one node of a kind, its input and weight quantized where `int8` says so."""
     scale, zeros = np.float32(1 / 64), {"u8": np.uint8(128), "s8": np.int8(0)}
     constants = {"weight": weight if int8 else weight * scale, "scale": scale, **zeros}
-    feeds = ("x", "weight")
-    nodes = []
-    if int8:
+    pads = {"pads": [1, 1, 1, 1]} if kind == "Conv" else {}
+    nodes = [helper.make_node(kind, ["x", "weight"], ["y"], **pads)]
+    if int8:  # with an answer in int8, too: else ONNX Runtime has nothing to run in it
         nodes = [
             helper.make_node("QuantizeLinear", ["x", "scale", "u8"], ["quantized"]),
             helper.make_node("DequantizeLinear", ["quantized", "scale", "u8"], ["left"]),
             helper.make_node("DequantizeLinear", ["weight", "scale", "s8"], ["right"]),
-        ]
-        feeds = ("left", "right")
-    pads = {"pads": [1, 1, 1, 1]} if kind == "Conv" else {}
-    nodes.append(helper.make_node(kind, feeds, ["wide" if int8 else "y"], **pads))
-    if int8:  # else ONNX Runtime has nothing to run in int8
-        nodes += [
+            helper.make_node(kind, ["left", "right"], ["wide"], **pads),
             helper.make_node("QuantizeLinear", ["wide", "scale", "u8"], ["narrow"]),
             helper.make_node("DequantizeLinear", ["narrow", "scale", "u8"], ["y"]),
         ]

@@ -42,7 +42,7 @@ class Turns:
         return min((name for name in ms if name.startswith(prefixes)), key=ms.__getitem__)
 
 
-def told(figure: str, rounds: Mapping[Any, Sequence[float]]) -> dict[str, dict[Any, float]]:
+def told(figure: str, rounds: Mapping[Any, Sequence[float]]) -> dict[str, dict[Any, float | None]]:
     """Return the medians of a figure by run, and beside them their spread over the rounds.
 
     The spread is the median absolute deviation, under the figure's name with `_mad`: what
@@ -54,8 +54,13 @@ def told(figure: str, rounds: Mapping[Any, Sequence[float]]) -> dict[str, dict[A
     }
 
 
-def spread(values: Sequence[float]) -> float:
-    """Return the median absolute deviation, which a few odd rounds do not change."""
+def spread(values: Sequence[float]) -> float | None:
+    """Return the median absolute deviation, which a few odd rounds do not change.
+
+    None of fewer than three rounds, which tell nothing of it.
+    """
+    if len(values) < 3:
+        return None
     middle = statistics.median(values)
     return round(statistics.median(abs(value - middle) for value in values), 3)
 

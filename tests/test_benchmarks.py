@@ -179,6 +179,8 @@ def test_the_spread_that_a_file_holds_is_the_noise_of_its_figures() -> None:
     [change] = compare.changes(before, after, noise=0.1)
     assert change.name == "ms.steady"  # 10 % is more than its noise, 90 % is less than the other's
     assert next(compare.figures({"ms": 3.0, "ms_mad": 0.5})).mad == 0.5  # beside one number, too
+    once = told("ms", {"run": [10.0]})
+    assert [(f.name, f.mad) for f in compare.figures(once)] == [("ms.run", None)]
 
 
 def test_the_page_of_figures_says_which_machine_and_command(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _SLOWEST, _FASTEST = 0, 1000
 _BLACK = 3  # of 255, on average
 _LONG = 200  # frames from which asking for keyframes can pay
 _WORTH = 0.6  # of all frames: decoding more of them than that is done in one go
-_SEEKABLE = ("h264", "hevc")  # every packet is a frame that is shown
+_SEEKABLE = ("h264", "hevc", "mpeg4")  # every packet is a frame that is shown
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,8 @@ class AvDecoder:
         packets = [packet for packet in container.demux(stream) if packet.size]
         shown = sorted({packet.pts for packet in packets if packet.pts is not None})
         keys = sorted({packet.pts for packet in packets if packet.is_keyframe} & set(shown))
-        doubtful = any(packet.is_discard or packet.is_corrupt for packet in packets)
+        least = _least_bytes(stream)
+        doubtful = any(p.is_discard or p.is_corrupt or p.size < least for p in packets)
         # Two packets a frame are fields; another count than claimed is a container that lies.
         sure = packets and packets[0].is_keyframe and len(shown) == len(packets)
         sure = sure and claimed in (None, len(shown))
@@ -265,6 +266,16 @@ class AvDecoder:
                 yield from packet.decode()
             except pyav().error.InvalidDataError:
                 yield None
+
+
+def _least_bytes(stream: Any) -> float:
+    """Return the bytes below which a packet may hold no frame that is shown.
+
+    MPEG-4 says "as before" by a header of at most 8 bytes, which decodes to nothing; a coded frame
+    has a bit or more for every macroblock beside it, or is made of two others, and then in doubt.
+    """
+    codec = stream.codec_context
+    return 8 + codec.width * codec.height / 256 / 8 if codec.name == "mpeg4" else 0
 
 
 @dataclass(frozen=True)

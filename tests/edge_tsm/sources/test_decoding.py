@@ -15,7 +15,7 @@ from edge_tsm.sources.decoding import AvDecoder, OpenCvDecoder, open_decoder
 from edge_tsm.sources.files import VideoFile
 from tests.helpers.videos import write_video
 
-pytest.importorskip("av", reason="PyAV is not installed")
+av = pytest.importorskip("av", reason="PyAV is not installed")
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
 PLAIN = {  # ffmpeg's arguments by file, of what both decode alike
@@ -79,16 +79,46 @@ def test_opencv_alone_warns_of_a_black_beginning(
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("arguments", ["", "-bf 3 -x264-params open-gop=1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-c:v libx264",
+        "-c:v libx264 -bf 3 -x264-params open-gop=1",
+        "-c:v mpeg4",
+        "-c:v mpeg4 -bf 2 -flags +qpel",
+    ],
+)
 def test_a_long_recording_is_decoded_around_the_wanted_frames(
     arguments: str, tmp_path: Path
 ) -> None:
-    path = filmed(tmp_path / "x.mp4", f"-c:v libx264 -g 25 {arguments}", seconds=12)
+    path = filmed(tmp_path / "x.mp4", f"{arguments} -g 25", seconds=12)
     wanted = [3, 3, 100, 113, 299]
     frames = AvDecoder(path, None).chosen(lambda count: wanted)
     assert frames is not None
     assert_equal(list(frames), VideoFile(path, decoder=OpenCvDecoder).sample(lambda _: wanted))
     assert AvDecoder(path, None).chosen(range) is None  # all of them: in one go
+
+
+@needs_ffmpeg
+def test_packets_of_mpeg4_that_show_nothing_are_not_counted_as_frames(tmp_path: Path) -> None:
+    """As a packed stream of AVI has them, copied into MP4: each second one is a few bytes long."""
+    packed, path = tmp_path / "x.avi", tmp_path / "x.mp4"
+    filmed(packed, "-c:v mpeg4 -g 25", seconds=12)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", packed, "-c", "copy", path], check=True)
+    assert AvDecoder(path, None).chosen(lambda count: [3, 100]) is not None
+    with av.open(str(packed)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in source.demux(stream) if p.size):
+            same = av.Packet(b"\0\0\1\xb6\x5a\x7f" if number == 30 else bytes(packet))
+            same.pts = same.dts = number
+            same.time_base, same.stream = stream.time_base, copy
+            same.is_keyframe = packet.is_keyframe
+            target.mux(same)
+    assert AvDecoder(path, None).chosen(lambda count: [3, 100]) is None
+    wanted = [3, 100, 250]
+    found = VideoFile(path).sample(lambda _: wanted)
+    assert_equal(found, VideoFile(path, decoder=OpenCvDecoder).sample(lambda _: wanted))
 
 
 @needs_ffmpeg
