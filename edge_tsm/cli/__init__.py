@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import write_sections
 from edge_tsm.errors import EdgeTsmError
 from edge_tsm.system.printable import PrintableStream, printable, write_control
 from edge_tsm.system.redact import redact
@@ -31,6 +31,10 @@ class _Known:
     module: str
     attribute: str
     help: str
+
+    def stand_in(self, name: str) -> click.Command:
+        """Return what stands for it in a list."""
+        return click.Command(name, help=self.help)
 
     def load(self) -> click.Command:
         """Import it."""
@@ -111,25 +115,12 @@ COMMANDS: dict[str, _Known] = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(cloup.Group):
     """The only place that catches EdgeTsmError; `--debug` lets it through with its traceback."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in the order of the help."""
-        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a subcommand."""
         return COMMANDS[cmd_name].load() if cmd_name in COMMANDS else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the subcommands by section; none is imported for that."""
-        limit = formatter.width - 6 - max(map(len, COMMANDS))
-        sections = dict[str, list[tuple[str, str]]]()
-        for name, known in COMMANDS.items():
-            short = click.Command(name, help=known.help).get_short_help_str(limit)
-            sections.setdefault(known.section, []).append((name, short))
-        write_sections(formatter, sections)
 
     def invoke(self, ctx: click.Context) -> Any:
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -183,8 +174,15 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@cloup.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="edge-tsm")
 def main(debug: bool) -> None:
     """Put Temporal Shift Module (TSM) video classifiers on edge devices."""
+
+
+for _title in dict.fromkeys(known.section for known in COMMANDS.values()):
+    main.section(
+        _title,
+        *(k.stand_in(name) for name, k in COMMANDS.items() if k.section == _title),
+    )

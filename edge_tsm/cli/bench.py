@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import command
 from edge_tsm.cli.options import ADDRESS, engine_option, find_bundle, threads_option
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
@@ -30,7 +30,7 @@ Row = Measured | Failed
 HEAD = ("file", "engine", "device", "median", "p95", "clips/s", "memory", "golden")
 
 
-@command()
+@cloup.command()
 @click.argument("bundle", required=False, type=ADDRESS)
 @click.option("--device", help="Only this device. [default: all of this machine]")
 @click.option("--variant", help="Only this file of the bundle, in this process.")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 from click.core import ParameterSource
 
-from edge_tsm.cli.groups import Decorator
+from edge_tsm.cli.options import Decorator
 from edge_tsm.sources import scheme_of
 from edge_tsm.system.printable import printable
 from edge_tsm.system.secrets import resolve
@@ -88,7 +89,7 @@ def is_given(name: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
-@click.group("config")
+@cloup.group("config")
 def config_command() -> None:
     """Look after the file of a run."""
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.int8 import INT8_OPTIONS
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import ADDRESS
+from edge_tsm.cli.options import ADDRESS, Decorator
 from edge_tsm.cli.table import layout
 from edge_tsm.errors import ConversionError, IncompleteError, InputError
 from edge_tsm.system.printable import printable, write_control
@@ -184,12 +184,12 @@ Examples:
 """
 
 
-@command(epilog=_EXAMPLES)
+@cloup.command(epilog=_EXAMPLES)
 @click.argument("address", metavar="CHECKPOINT", type=ADDRESS)
-@option_group("What the weights cannot tell", *_CHECKPOINT)
-@option_group("Online form", *_ONLINE)
-@option_group("Int8", *INT8_OPTIONS)
-@option_group("The bundle", *_BUNDLE)
+@cloup.option_group("What the weights cannot tell", *_CHECKPOINT)
+@cloup.option_group("Online form", *_ONLINE)
+@cloup.option_group("Int8", *INT8_OPTIONS)
+@cloup.option_group("The bundle", *_BUNDLE)
 def convert(address: str | Path, output: Path | None, **given: Any) -> None:
     """Turn CHECKPOINT into a bundle: ONNX and OpenVINO IR, proven equal to it.
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import cloup
 
 from edge_tsm import demo as packaged
-from edge_tsm.cli.groups import command
 from edge_tsm.cli.inputs import InputOptions
 from edge_tsm.cli.options import grouped
 from edge_tsm.cli.outputs import OutputOptions
@@ -61,7 +61,7 @@ demo_options = grouped(
 )
 
 
-@command()
+@cloup.command()
 @demo_options
 @model_options
 def demo(options: DemoOptions, model: ModelOptions) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import command
 from edge_tsm.cli.options import ADDRESS, collect, fetched
 from edge_tsm.cli.table import layout
 from edge_tsm.diagnostics.doctor import check_bundle, examine
@@ -17,7 +17,7 @@ from edge_tsm.system.jsontext import to_json
 PROBLEM_CODE = 1
 
 
-@command()
+@cloup.command()
 @click.argument("bundle", required=False, type=ADDRESS)
 @click.option(
     "--device", default="cpu", show_default=True, help="Where BUNDLE's golden clips are replayed."

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.lists import LIST_OPTIONS, as_read
-from edge_tsm.cli.options import ADDRESS, collect, fetched, runtime_options
+from edge_tsm.cli.options import ADDRESS, Decorator, collect, fetched, runtime_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.scores import as_text, failures
 from edge_tsm.data.checks import check_files
@@ -116,11 +116,11 @@ Examples:
 """
 
 
-@command("evaluate", epilog=_EXAMPLES)
+@cloup.command("evaluate", epilog=_EXAMPLES)
 @click.argument("paths", metavar="BUNDLE... LIST", nargs=-1, required=True, type=ADDRESS)
-@option_group("Clips and protocol", *_CLIPS)
-@option_group("Models", *_MODELS)
-@option_group("Output", *_OUTPUT)
+@cloup.option_group("Clips and protocol", *_CLIPS)
+@cloup.option_group("Models", *_MODELS)
+@cloup.option_group("Output", *_OUTPUT)
 @runtime_options
 def evaluate_command(paths: Sequence[str | Path], **arguments: Any) -> None:
     """Measure BUNDLE (or several, side by side) on the labeled clips of LIST.

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.lists import LIST_OPTIONS
+from edge_tsm.cli.options import Decorator
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.table import layout
 from edge_tsm.data.annotations import KINDS
@@ -83,13 +84,13 @@ Examples:
 """
 
 
-@command(epilog=_EXAMPLES)
+@cloup.command(epilog=_EXAMPLES)
 @click.argument(
     "sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
-@option_group("Videos and classes", *_VIDEOS)
-@option_group("Pictures", *_PICTURES)
+@cloup.option_group("Videos and classes", *_VIDEOS)
+@cloup.option_group("Pictures", *_PICTURES)
 def frames(sources: tuple[Path, ...], target: Path, **options: Any) -> None:
     """Cut the videos of SRC into DST/…/img_00001.jpg, with lists as upstream has them.
 

@@ -6,8 +6,8 @@ import json
 import time
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import command
 from edge_tsm.errors import SourceError
 from edge_tsm.system.printable import printable
 
@@ -16,7 +16,7 @@ MOST_BYTES = 1 << 20
 PAUSE_S = 0.5
 
 
-@command()
+@cloup.command()
 @click.argument("url", default=DEFAULT)
 @click.option(
     "--timeout",

@@ -6,14 +6,14 @@ import math
 from pathlib import Path
 
 import click
+import cloup
 
 from edge_tsm.bundle.card import Card, Sampling
-from edge_tsm.cli.groups import command
 from edge_tsm.cli.options import ADDRESS, fetched
 from edge_tsm.cli.table import layout
 
 
-@command()
+@cloup.command()
 @click.argument("bundle", type=ADDRESS)
 @click.option("--json", "as_json", is_flag=True, help="The card as it is.")
 def info(bundle: str | Path, as_json: bool) -> None:

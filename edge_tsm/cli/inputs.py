@@ -15,8 +15,7 @@ import click
 from edge_tsm.actions.rules import Rules
 from edge_tsm.bundle.card import Card
 from edge_tsm.cli.configuration import config_option, is_given
-from edge_tsm.cli.groups import Decorator
-from edge_tsm.cli.options import grouped
+from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.live.capture import CaptureOptions, Required, Retry
 from edge_tsm.live.worker import SourceInput

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_tsm.cli.groups import Decorator
+from edge_tsm.cli.options import Decorator
 
 
 def _layers(_ctx: click.Context, _param: click.Parameter, text: str) -> str | tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from edge_tsm.cli.groups import Decorator
+from edge_tsm.cli.options import Decorator
 from edge_tsm.data.clips import Dataset
 from edge_tsm.data.listing import Roles, parse_columns
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.backends import ENGINES, RuntimeOptions, find_engine
 from edge_tsm.bundle.card import CARD_FILE
-from edge_tsm.cli.groups import Decorator, option_group
 from edge_tsm.cli.messages import Messages, messages_to_stderr
 from edge_tsm.errors import CardError
 from edge_tsm.inference.loading import local_bundle
 from edge_tsm.system.printable import printable
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _known_engine(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
@@ -60,7 +62,7 @@ _RUNTIME: tuple[Decorator, ...] = (
 
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --engine, --device, --threads, --precision, --cache-dir; read by `collect`."""
-    group: Decorator = option_group("Engine", engine_option, *_RUNTIME)
+    group: Decorator = cloup.option_group("Engine", engine_option, *_RUNTIME)
     return group(command)
 
 
@@ -77,7 +79,7 @@ def grouped(name: str, kind: type, options: Sequence[Decorator], *, title: str =
             own = {name: arguments.pop(name) for name in names}
             return command(**arguments, **{name: kind(**own)})
 
-        return option_group(title, *options)(parsed) if options else parsed
+        return cloup.option_group(title, *options)(parsed) if options else parsed
 
     return add
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from edge_tsm.actions.rules import RuleOverrides, Rules, Threshold, starting_rules
 from edge_tsm.cli.configuration import config_path, is_given
-from edge_tsm.cli.groups import Decorator, option_group
 from edge_tsm.cli.inputs import InputOptions
-from edge_tsm.cli.options import grouped
+from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.events import Limits
 from edge_tsm.sinks import SINKS, SinkContext, SinkRequest, find_sink
@@ -346,7 +346,7 @@ _RULES: tuple[Decorator, ...] = (
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of outputs; the command gets `outputs`, an `OutputOptions`."""
     outputs = grouped("outputs", OutputOptions, _OUTPUTS, title="Where answers go")(command)
-    return option_group("MQTT and Home Assistant", *_MQTT)(outputs)
+    return cloup.option_group("MQTT and Home Assistant", *_MQTT)(outputs)
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_tsm.cli.groups import Decorator
-from edge_tsm.cli.options import grouped
+from edge_tsm.cli.options import Decorator, grouped
 from edge_tsm.errors import InputError
 from edge_tsm.sinks import SINKS, SinkRequest
 from edge_tsm.system.printable import printable

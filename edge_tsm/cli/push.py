@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
 from edge_tsm.bundle.modelcard import accuracies_of
-from edge_tsm.cli.groups import command
 from edge_tsm.diagnostics.publishing import prepare, publish
 from edge_tsm.errors import InputError
 from edge_tsm.system.files import read_bounded
@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@command(epilog=_EXAMPLES)
+@cloup.command(epilog=_EXAMPLES)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("address", metavar="hf://ORG/NAME[@BRANCH]")
 @click.option(

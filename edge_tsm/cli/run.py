@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+import cloup
 
 from edge_tsm import __version__
 from edge_tsm.backends import RuntimeOptions
-from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.inputs import InputOptions, input_options, is_same_file
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import ADDRESS, collect, find_bundle, grouped, runtime_options
+from edge_tsm.cli.options import ADDRESS, Decorator, collect, find_bundle, grouped, runtime_options
 from edge_tsm.cli.outputs import OutputOptions, RuleOptions, output_options, rule_options
 from edge_tsm.cli.page import PageOptions, page_options
 from edge_tsm.cli.progress import Progress
@@ -180,7 +180,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
-@command(help=_HELP, epilog=_EXAMPLES)
+@cloup.command(help=_HELP, epilog=_EXAMPLES)
 @click.argument("bundle", required=False, type=ADDRESS)
 @input_options
 @pace_options
@@ -188,7 +188,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @rule_options
 @grouped("service", ServiceOptions, _SERVICE, title="Seen from outside")
 @page_options
-@option_group("Model", variant_option, _AIM)
+@cloup.option_group("Model", variant_option, _AIM)
 @model_options
 @grouped("options", RunOptions, ())
 def run(bundle: str | Path | None, options: RunOptions) -> None:

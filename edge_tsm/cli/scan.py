@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import Decorator, command, option_group
 from edge_tsm.cli.messages import messages_to_stderr
-from edge_tsm.cli.options import ADDRESS, fetched, grouped
+from edge_tsm.cli.options import ADDRESS, Decorator, fetched, grouped
 from edge_tsm.cli.outputs import RuleOptions, decision_options
 from edge_tsm.cli.progress import Progress
 from edge_tsm.cli.run import ModelOptions, model_options, variant_option
@@ -93,7 +93,7 @@ Examples:
 """
 
 
-@command("scan", epilog=_EXAMPLES)
+@cloup.command("scan", epilog=_EXAMPLES)
 @click.argument("address", metavar="BUNDLE", type=ADDRESS)
 @click.argument(
     "videos", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path)
@@ -101,7 +101,7 @@ Examples:
 @grouped("options", ScanOptions, _SCAN, title="Windows")
 @decision_options
 @grouped("outputs", TimelineOptions, _OUTPUT, title="Where the timeline goes")
-@option_group("Model", variant_option)
+@cloup.option_group("Model", variant_option)
 @model_options
 def scan_command(
     address: str | Path,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
-from edge_tsm.cli.groups import command
 from edge_tsm.cli.options import ADDRESS, collect, fetched, runtime_options
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import BackendError, VerificationError
@@ -15,7 +15,7 @@ from edge_tsm.system.printable import printable
 from edge_tsm.system.width import columns_of, left
 
 
-@command()
+@cloup.command()
 @click.argument("address", metavar="BUNDLE", type=ADDRESS)
 @runtime_options
 def verify(address: str | Path, engine: str | None, **arguments: Any) -> None:

@@ -136,7 +136,7 @@ def test_verify_notices_damage(damage: str, bundle: Path, tmp_path: Path) -> Non
         (["run", "B", "--source", "V", "--source", "V", "--save", "x.mp4"], 2, "one source, got 2"),
         (["info", "nope"], 3, "not a bundle"),
         (["verify", "nope"], 3, "not a bundle"),
-        (["cnvert", "x"], 2, "No such command"),
+        (["cnvert", "x"], 2, "Did you mean 'convert'?"),
         (["convert", "nope.pth"], (7, 8), "nope.pth does not exist|needs torch"),
     ],
 )
