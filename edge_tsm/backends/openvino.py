@@ -51,6 +51,7 @@ class OpenVinoBackend:
                 f"{path}: OpenVINO refuses it on {device}: {_last(error)}"
             ) from error
         self._places = {port.get_any_name(): i for i, port in enumerate(compiled.inputs)}
+        _tell_precision(compiled, device, options.precision)
         self._names = [output.get_any_name() for output in compiled.outputs]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,6 +177,14 @@ def _properties(device: str, options: RuntimeOptions) -> dict[str, Any]:
     elif options.cache_dir is not None:  # what the CPU compiles is kept by CompiledCache
         properties["CACHE_DIR"] = str(options.cache_dir)
     return properties
+
+
+def _tell_precision(compiled: Any, device: str, wanted: str) -> None:
+    """Warn where OpenVINO takes another arithmetic than was asked for; f32 is never replaced."""
+    if wanted != "f32":
+        taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if taken != wanted:
+            _log.warning("%s does not compute in %s: OpenVINO takes %s", device, wanted, taken)
 
 
 def _card_text(model: openvino.Model) -> str | None:
