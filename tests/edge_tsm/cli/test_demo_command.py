@@ -13,6 +13,8 @@ from edge_tsm.bundle.card import Card
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.demo.synthetic import LABELS, generate, label_of
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.variants import Variant
+from edge_tsm.system.machine import processor
 from tests.helpers.command import edge_tsm
 from tests.helpers.paths import ROOT
 
@@ -68,6 +70,8 @@ def test_a_device_can_check_it(form: str) -> None:
     assert card.online == (form == "online")
     for name, file in card.files.items():
         for engine in filter(installed, file.engines):
+            if Variant(file, engine).may_saturate(processor()):
+                continue  # loading it warns: its answers drift on such a CPU
             with load(bundle, engine=engine, variant=name) as recognizer:
                 tolerance = card.verification[name].tolerance
                 result = golden.replay(recognizer, tolerance=tolerance, file=name)
