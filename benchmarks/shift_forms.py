@@ -186,7 +186,7 @@ def of_bytes(source: Path, path: Path) -> Path:
     """Write `source` without its first quantizer: the input is what that would have made."""
     model = onnx.load(str(source))
     clip = model.graph.input[0]
-    (first,) = (n for n in model.graph.node if n.input[0] == clip.name)
+    (first,) = (node for node in model.graph.node if node.input[:1] == [clip.name])
     nodes = [node for node in model.graph.node if node is not first]
     for node in nodes:
         for i, name in enumerate(node.input):

@@ -183,6 +183,26 @@ def test_every_form_of_the_shift_answers_the_same(name: str, tmp_path: Path) -> 
     assert other.read_bytes() != written.read_bytes()
 
 
+def test_bytes_as_input_answer_as_what_is_quantized_in_the_graph(tmp_path: Path) -> None:
+    import onnx
+    import shift_forms
+    from onnx import numpy_helper
+
+    written = demo.bundle() / "model.int8.onnx"
+    graph = onnx.load(str(written)).graph
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    (first,) = (node for node in graph.node if node.input[:1] == ["clip"])
+    scale, zero = (constants[name] for name in first.input[1:])
+    clip = np.random.default_rng(0).standard_normal((1, 24, 224, 224)).astype(np.float32)
+    as_bytes = np.clip(np.rint(clip / scale) + zero, 0, 255).astype(np.uint8)
+    other = shift_forms.of_bytes(written, tmp_path / "bytes.onnx")
+    answers = [
+        open_backend("onnxruntime", path, RuntimeOptions()).run({"clip": given})["logits"]
+        for path, given in ((written, clip), (other, as_bytes))
+    ]
+    assert np.array_equal(*answers)
+
+
 def test_the_spread_that_a_file_holds_is_the_noise_of_its_figures() -> None:
     from turns import told
 

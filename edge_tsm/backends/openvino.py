@@ -50,7 +50,8 @@ class OpenVinoBackend:
             raise BackendError(
                 f"{path}: OpenVINO refuses it on {device}: {_last(error)}"
             ) from error
-        self._places = {port.get_any_name(): i for i, port in enumerate(compiled.inputs)}
+        ports = enumerate(compiled.inputs)
+        self._places = {p.get_any_name(): (i, p.get_element_type().to_dtype()) for i, p in ports}
         _tell_precision(compiled, device, options.precision)
         self._names = [output.get_any_name() for output in compiled.outputs]
 
@@ -80,11 +81,12 @@ class OpenVinoBackend:
         """
         if inputs.keys() != self._places.keys():
             raise BackendError(f"OpenVINO: the inputs are {', '.join(self._places)}")
-        shared = {name: np.require(array, np.float32, ["C", "W"]) for name, array in inputs.items()}
-        return {
-            self._places[name]: openvino.Tensor(array, shared_memory=True)
-            for name, array in shared.items()
-        }
+        tensors = {}
+        for name, array in inputs.items():
+            place, kind = self._places[name]
+            shared = np.require(array, kind, ["C", "W"])
+            tensors[place] = openvino.Tensor(shared, shared_memory=True)
+        return tensors
 
     def close(self) -> None:
         """Release the compiled model; what runs now does so at its end."""
