@@ -57,6 +57,7 @@ from edge_tsm.errors import BackendError, ConversionError, IncompleteError, Veri
 from edge_tsm.inference.loading import load
 from edge_tsm.inference.preprocess import Preprocessor
 from edge_tsm.inference.recognizer import Recognizer
+from edge_tsm.inference.variants import Variant
 from edge_tsm.system.machine import processor
 
 RANDOM_CLIPS = 4
@@ -510,10 +511,7 @@ class _Builder:
         return {s.file: s.check.total for s in self._steps if s.file in self._files}
 
     def _replay(self) -> None:
-        """Answer the golden clips from the finished files, as a device does.
-
-        A file stays for the engines that can: int8 may saturate on one and not on another.
-        """
+        """Answer the golden clips from the finished files, as a device does."""
         golden, verification = Golden.read(self._folder), self._verification()
         for writer in WRITERS.values():
             entry = self._files.get(writer.file)
@@ -525,20 +523,23 @@ class _Builder:
                 ):
                     result = golden.replay(recognizer, tolerance=tolerance, file=writer.file)
                     if not result.max_rel_diff <= result.tolerance:
-                        self._refuse_engine(writer.file, engine)
+                        self._leave_out(writer.file, engine)
 
-    def _refuse_engine(self, name: str, engine: str) -> None:
-        """Let an artifact go on without an engine on which it fails.
+    def _leave_out(self, name: str, engine: str) -> None:
+        """Let int8 go on without an engine that fails because its sums saturate on this CPU.
 
         Raises:
-            VerificationError: it is the engine that the artifact is for.
+            VerificationError: it fails for another reason, or on the engine that the file is for.
         """
         failure, entry = f"{name} fails its own golden clips on {engine}", self._files[name]
-        if engine == entry.engine:
+        int8 = self._settings.int8
+        narrow = int8 is not None and int8.reduce_range
+        saturates = Variant(entry, engine).may_saturate(processor()) and not narrow
+        if engine == entry.engine or not saturates:
             raise VerificationError(failure)
         also = {other: version for other, version in entry.also.items() if other != engine}
         self._files[name] = dataclasses.replace(entry, also=also)
-        self._warn(f"{failure}, which is not listed for it")
+        self._warn(f"{failure}, whose sums saturate on this CPU; the file is not listed for it")
 
     def _count(self, what: str, done: int, total: int) -> None:
         self._progress(f"{what} {done}/{total} …")

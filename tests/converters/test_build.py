@@ -30,10 +30,8 @@ from converters.recipe import Options
 from converters.verification.reference import TOLERANCE, Reference
 from edge_tsm import load
 from edge_tsm.actions.rules import RULES_FILE, read_rules
-from edge_tsm.bundle.card import METADATA_KEY, Card, Verification
-from edge_tsm.bundle.golden import Golden
+from edge_tsm.bundle.card import METADATA_KEY, Card
 from edge_tsm.errors import ConversionError, IncompleteError, InputError, VerificationError
-from edge_tsm.inference.recognizer import Recognizer
 from tests.helpers.upstream import write_checkpoint
 
 
@@ -399,24 +397,3 @@ def test_weights_beyond_f16_leave_the_bundle_without_f16(checkpoint: Path, tmp_p
     assert not list(bundle.glob("*f16*"))
     warnings = json.loads((bundle / "report.json").read_text())["warnings"]
     assert any("no model.f16.xml: " in warning for warning in warnings)
-
-
-def test_an_engine_that_fails_the_golden_clips_is_left_out(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As OpenVINO's int8 does on a CPU whose sums saturate; the file stays for the other engine."""
-    real = Golden.replay
-
-    def replay(self: Golden, recognizer: Recognizer, **facts: Any) -> Verification:
-        found = real(self, recognizer, **facts)
-        failing = recognizer.backend.engine == "openvino"
-        return dataclasses.replace(found, max_rel_diff=1.0) if failing else found
-
-    monkeypatch.setattr(Golden, "replay", replay)
-    lines = list[str]()
-    made = convert(
-        checkpoint, tmp_path / "x.bundle", settings=Settings(ir=False), progress=lines.append
-    )
-    (file,) = Card.read(made).files.values()
-    assert file.engines == ("onnxruntime",)
-    assert any("fails its own golden clips on openvino" in line for line in lines)

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from converters import builder
 from converters.builder import Settings, convert
 from converters.quantization.calibration import ClipSet, Feeds, read_clips, split
 from converters.quantization.evidence import weigh
@@ -25,7 +27,7 @@ from converters.verification.clips import generated_clip
 from edge_tsm import demo as packaged
 from edge_tsm import load
 from edge_tsm.backends import ENGINES
-from edge_tsm.bundle.card import Card
+from edge_tsm.bundle.card import Card, Verification
 from edge_tsm.bundle.golden import Golden
 from edge_tsm.diagnostics.verify import Status, verify_bundle
 from edge_tsm.errors import (
@@ -35,6 +37,7 @@ from edge_tsm.errors import (
     IncompleteError,
     VerificationError,
 )
+from edge_tsm.inference.recognizer import Recognizer
 from edge_tsm.system.machine import Processor
 from tests.helpers.contrary_engine import ENGINE as CONTRARY
 from tests.helpers.fakes import make_card
@@ -392,6 +395,38 @@ def test_int8_that_fails_on_a_second_engine_alone_leaves_the_f32_bundle_and_its_
         "openvino": "unproven",
         "contrary": "worse",
     }
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_int8_that_fails_its_golden_clips_on_a_second_engine_stays_only_if_the_cpu_is_why(
+    saturates: bool, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, cpu = (
+        Golden.replay,
+        Processor("some CPU", ("AVX2",) if saturates else ("AVX2", "VNNI"), 2, None),
+    )
+
+    def replay(self: Golden, recognizer: Recognizer, *, file: str, **facts: Any) -> Verification:
+        found = real(self, recognizer, file=file, **facts)
+        failing = (file, recognizer.backend.engine) == ("model.int8.onnx", "openvino")
+        return replace(found, max_rel_diff=1.0) if failing else found
+
+    monkeypatch.setattr(Golden, "replay", replay)
+    monkeypatch.setattr(builder, "processor", lambda: cpu)
+    int8 = Int8(generated(3), holdout=generated(3), max_drop=0.9)
+    lines, settings = list[str](), Settings(ir=False, int8=int8)
+    path = tmp_path / "x.bundle"
+    failure = "model.int8.onnx fails its own golden clips on openvino"
+    if not saturates:
+        with pytest.raises(IncompleteError, match=failure):
+            convert(checkpoint, path, SMALL, settings)
+        assert list(Card.read(path).files) == ["model.onnx"]
+        return
+    convert(checkpoint, path, SMALL, settings, progress=lines.append)
+    files = Card.read(path).files
+    assert files["model.int8.onnx"].engines == ("onnxruntime",)
+    assert files["model.onnx"].engines == ("onnxruntime", "openvino")
+    assert any(failure in line for line in lines)
 
 
 def test_only_what_is_named_stays_in_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
