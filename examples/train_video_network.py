@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import torch
 
 from converters.architectures.slowfast import slowfast
-from converters.architectures.timesformer import TimeSformer, begin_as_shift, initialize_tokens
+from converters.architectures.timesformer import TimeSformer, begin_as_shift
 from converters.architectures.topologies import initialize
 from converters.checkpoints import facebook_slowfast, timesformer
 from converters.recipe import preprocess_of
@@ -24,11 +24,10 @@ from edge_tsm.demo.synthetic import LABELS, MIRRORED, REVERSED
 
 TRAIN, VAL, SIZE_PX, SIDE_PX = 2_000_000, 1_000_000, 64, 80
 SMALL = TimeSformer("divided", 4, 128, 512, patch=16, patches=4, frames=8, heads=2)
-# Frames, spec, fresh weights, names in the file, batch, crops of several sizes; stages, each of
-NETWORKS = {  # plain clips or not, their number, epochs, and learning rate
+NETWORKS = {  # frames, spec, fresh, names, batch, sizes, stages of (plain, clips, epochs, rate)
     "slowfast": (16, slowfast(16, (2, 2, 2, 2), alpha=4, thinner=4), initialize,
                  facebook_slowfast.facebook_state, 32, True, [(False, 9000, 5, 3e-3)]),
-    "timesformer": (8, SMALL, initialize_tokens, timesformer.facebook_state, 16, False,
+    "timesformer": (8, SMALL, begin_as_shift, timesformer.facebook_state, 16, False,
                     [(True, 6000, 2, 1e-3), (False, 9000, 8, 7e-4)]),
 }  # fmt: skip
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -42,8 +41,6 @@ data = f"NUM_FRAMES: {frames}, SAMPLING_RATE: {64 // frames}, TRAIN_CROP_SIZE: {
 folder.mkdir(parents=True, exist_ok=True)
 model = spec.classifier(SimpleNamespace(segments=frames, classes=len(LABELS)))
 fresh(model, seed=1)
-if arguments.network == "timesformer":
-    begin_as_shift(model)
 
 
 def clips(first: int, count: int, view: Augmentation, *, plain: bool) -> GeneratedClips:

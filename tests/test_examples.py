@@ -250,6 +250,6 @@ def test_the_packaged_bundles_are_what_the_checkpoints_give(tmp_path: Path) -> N
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_say_how_to_run_them(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 76
+    assert len(text.splitlines()) <= 73
     assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
     assert re.search(rf'run\(\s*"{path.name}"', Path(__file__).read_text())

@@ -397,8 +397,8 @@ def initialize_tokens(model: TimeSformerClassifier, *, seed: int) -> None:
             nn.init.zeros_(parameter)
 
 
-def begin_as_shift(model: TimeSformerClassifier) -> None:
-    """Let two heads of the first attention over time begin as a temporal shift.
+def begin_as_shift(model: TimeSformerClassifier, *, seed: int) -> None:
+    """Give fresh weights by which two heads of the first attention over time are a temporal shift.
 
     The first looks one frame back, the second one ahead, by sines and cosines of time, which have
     numbers of a token to themselves, as places in the frame have. From even attention a small
@@ -415,6 +415,7 @@ def begin_as_shift(model: TimeSformerClassifier) -> None:
         raise InputError(
             f"{attention.heads} heads of {spec.width} numbers in all cannot begin as a shift"
         )
+    initialize_tokens(model, seed=seed)
     turns = torch.pi / 2 * (torch.arange(count) + 1) / count
     time = torch.arange(model.frames)[:, None] * turns
     seen = spec.width - 4 * count  # then time, then places
