@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from converters.quantization.equalize import Equalization
 from converters.quantization.judgment import Answers, drift
 from converters.quantization.observer import Feed, Ranges
 from converters.quantization.qdq import Layer
+from converters.quantization.session import open_session
 from edge_tsm.bundle.card import Activation
 from edge_tsm.datatypes import Logits
 
@@ -83,8 +83,6 @@ def nearest(
 
 def answers(path: Path, feeds: Iterable[Feed]) -> Logits:
     """Return the logits of every feed, (K, classes)."""
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     logits = session.get_outputs()[0].name
     return np.concatenate([session.run([logits], dict(feed))[0] for feed in feeds])

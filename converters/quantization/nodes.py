@@ -12,6 +12,7 @@ from onnx import NodeProto, ValueInfoProto, helper, numpy_helper
 from converters.quantization.graph import Graph
 from converters.quantization.observer import Feed
 from converters.quantization.qdq import Scale
+from converters.quantization.session import open_session
 
 Array = NDArray[np.float32]
 Values = dict[str, list[Array]]  # by tensor, of every clip
@@ -54,12 +55,7 @@ def _session(
     opsets, version = graph.model.opset_import, graph.model.ir_version
     body = helper.make_graph([node], "node", inputs, outputs, tensors)
     model = helper.make_model(body, opset_imports=opsets, ir_version=version)
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    return open_session(model.SerializeToString(), spin=False)
 
 
 def uses(graph: Graph) -> dict[str, int]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from converters.quantization.session import open_session
 from edge_tsm.datatypes import Tensor
 
 Channels = NDArray[np.float32]  # of each channel, (C,)
@@ -109,11 +109,7 @@ def _watch(
 def _run(
     model: ModelProto, outputs: Sequence[str], feeds: Iterable[Feed]
 ) -> dict[str, list[NDArray[np.float32]]]:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString())
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in outputs}
     for feed in feeds:
         for name, value in zip(outputs, session.run(outputs, dict(feed)), strict=True):

@@ -38,7 +38,7 @@ from edge_tsm.errors import (
     VerificationError,
 )
 from edge_tsm.inference.recognizer import Recognizer
-from edge_tsm.system.machine import Processor
+from edge_tsm.system.machine import Processor, processor
 from tests.helpers.contrary_engine import ENGINE as CONTRARY
 from tests.helpers.fakes import make_card
 
@@ -309,7 +309,12 @@ def test_trained_weights_keep_their_answers(shared: Path, tmp_path: Path) -> Non
     for name, step in (("train", 17), ("val", 5)):
         lines = (clips / f"{name}.txt").read_text().splitlines()[::step]
         (tmp_path / f"{name}.txt").write_text("".join(f"{clips}/{line}\n" for line in lines))
-    int8 = Int8(tmp_path / "train.txt", holdout=tmp_path / "val.txt", max_drop=0.1)
+    int8 = Int8(
+        tmp_path / "train.txt",
+        holdout=tmp_path / "val.txt",
+        max_drop=0.1,
+        reduce_range=processor().int8_saturates,
+    )
     [weights] = shared.glob("weights/TSM_fight*/ckpt.pth.tar")
     bundle = convert(weights, tmp_path / "fight.bundle", settings=Settings(int8=int8))
     rows = json.loads((bundle / "report.json").read_text())["verdicts"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -104,8 +103,7 @@ def lopsided(source: Path, path: Path, first: str, then: str, *, by: float) -> P
 
 
 def run(path: Path) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, feed)[0] for feed in inputs(4, 40)])
+    return answers(path, inputs(4, 40))
 
 
 # Weights of 5 bits: what they lose then stands out from what activations lose.
@@ -217,8 +215,7 @@ def test_one_pass_finds_the_harm_that_a_graph_per_layer_finds(
     for name in LAYERS:
         others = [other for other in LAYERS if other != name]
         quantize(source, path, ranges, Form(), keep=others, layers=layers)
-        sessions = [onnxruntime.InferenceSession(str(p)) for p in (source, path)]
-        f32, int8 = (np.concatenate([s.run(None, f)[0] for f in feeds]) for s in sessions)
+        f32, int8 = (answers(p, feeds) for p in (source, path))
         assert found[name] == pytest.approx(np.mean((f32 - int8) ** 2), rel=0.5), name
 
 
