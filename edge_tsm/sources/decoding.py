@@ -16,7 +16,7 @@ from edge_tsm.errors import SourceError
 from edge_tsm.sources.base import FrameChooser
 from edge_tsm.sources.formats import CODECS
 from edge_tsm.system.opencv import VideoCapture, opencv
-from edge_tsm.system.pyav import bgr_of, has_pyav, pyav, translated
+from edge_tsm.system.pyav import Converter, has_pyav, pyav, translated
 
 _log = logging.getLogger(__name__)
 _MOST_LOST = 30  # frames in a row that cannot be decoded, after which a video is over
@@ -149,7 +149,8 @@ class AvDecoder:
 
     def __init__(self, path: Path, threads: int | None) -> None:
         self._path, self._threads = str(path), threads
-        with self._opened() as (container, stream):
+        with self._opened() as video:
+            container, stream = video.container, video.stream
             rate = float(stream.guessed_rate or stream.average_rate or 0)
             self.fps = rate if _SLOWEST < rate < _FASTEST else 25.0
             duration_s = container.duration / pyav().time_base if container.duration else 0.0
@@ -157,15 +158,14 @@ class AvDecoder:
             name = str(stream.codec_context.name)
             self.codec = CODECS.get(name, name)
             self._stream_codec = name
-            self._begin = stream.start_time or 0
             depths = {part.bits for part in getattr(stream.format, "components", ())}
             self.is_plain = depths == {8}
 
     def shots(self) -> Iterator[Shot | None]:
         """See `Decoder`."""
-        with self._opened() as (container, stream):
-            for picture in self._pictures(container, stream):
-                yield picture and self._shot(picture, stream)
+        with self._opened() as video:
+            for picture in video.pictures():
+                yield picture and video.shot(picture)
 
     def chosen(self, choose: FrameChooser) -> Sequence[Frame] | None:
         """See `Decoder`: from a recording with keyframes, and none of whose frames is in doubt.
@@ -175,8 +175,8 @@ class AvDecoder:
         """
         if self.claimed < _LONG or self._stream_codec not in _SEEKABLE:
             return None
-        with self._opened() as (container, stream):
-            times = self._times(container, stream, claimed=self.claimed)
+        with self._opened() as video:
+            times = video.times(claimed=self.claimed)
             if times is None:
                 return None
             wanted = choose(len(times.shown))
@@ -185,70 +185,49 @@ class AvDecoder:
                 return None
             found = dict[int, Frame]()
             for key, indices in groups.items():
-                container.seek(key, stream=stream)
-                found |= self._frames(container, stream, {times.shown[i]: i for i in indices})
+                video.seek(key)
+                found |= self._frames(video, {times.shown[i]: i for i in indices})
         return [found[i] for i in wanted] if found.keys() >= set(wanted) else None
 
     def listed(self) -> Listing | None:
         """See `Decoder`: by the times of packets, where each is one frame that is shown."""
-        with self._opened() as (container, stream):
-            times = self._times(container, stream, claimed=None)
+        with self._opened() as video:
+            times = video.times(claimed=None)
             if times is None:
                 return None
-            times_s = [self._time_s(pts, stream) or 0.0 for pts in times.shown]
+            times_s = [video.time_s(pts) or 0.0 for pts in times.shown]
         return Listing(times_s, partial(self._listed_shots, times))
 
     def _listed_shots(self, times: _Times, wanted: Sequence[int]) -> Generator[tuple[int, Shot]]:
         """Yield wanted frames, decoding what lies between two of them or begins at a keyframe."""
-        with self._opened() as (container, stream):
+        with self._opened() as video:
             for key, indices in times.runs(wanted):
                 if key != times.keys[0]:
-                    container.seek(key, stream=stream)
+                    video.seek(key)
                 left, last = {times.shown[i]: i for i in indices}, times.shown[indices[-1]]
-                for picture in self._pictures(container, stream):
+                for picture in video.pictures():
                     if picture is None or picture.pts is None:
                         continue
                     if (index := left.get(picture.pts)) is not None:
-                        yield index, self._shot(picture, stream)
+                        yield index, video.shot(picture)
                     if picture.pts >= last:
                         break
 
-    def _frames(self, container: Any, stream: Any, wanted: Mapping[int, int]) -> dict[int, Frame]:
-        """Return the frames of these times, by index, decoding from where the container stands."""
+    def _frames(self, video: _Opened, wanted: Mapping[int, int]) -> dict[int, Frame]:
+        """Return the frames of these times, by index, decoding from where the video stands."""
         found, last = dict[int, Frame](), max(wanted)
-        for picture in self._pictures(container, stream):
+        for picture in video.pictures():
             if picture is None or picture.pts is None or picture.pts > last:
                 break
             if (index := wanted.get(picture.pts)) is not None:
-                time_s = self._time_s(picture.pts, stream) or index / self.fps
-                found[index] = Frame(bgr_of(picture), index, time_s)
+                time_s = video.time_s(picture.pts) or index / self.fps
+                found[index] = Frame(video.convert(picture), index, time_s)
             if picture.pts == last:
                 break
         return found
 
-    def _times(self, container: Any, stream: Any, *, claimed: int | None) -> _Times | None:
-        """Return when frames are shown, None where packets do not tell it beyond doubt.
-
-        One doubt is whether they are as many as `claimed`, if that is given.
-        """
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        shown = sorted({packet.pts for packet in packets if packet.pts is not None})
-        keys = sorted({packet.pts for packet in packets if packet.is_keyframe} & set(shown))
-        least = _least_bytes(stream)
-        doubtful = any(p.is_discard or p.is_corrupt or p.size < least for p in packets)
-        # Two packets a frame are fields; another count than claimed is a container that lies.
-        sure = packets and packets[0].is_keyframe and len(shown) == len(packets)
-        sure = sure and claimed in (None, len(shown))
-        return _Times(shown, keys) if sure and not doubtful and keys[:1] == shown[:1] else None
-
-    def _shot(self, picture: Any, stream: Any) -> Shot:
-        return Shot(self._time_s(picture.pts, stream), partial(bgr_of, picture))
-
-    def _time_s(self, pts: int | None, stream: Any) -> float | None:
-        return None if pts is None else float((pts - self._begin) * stream.time_base)
-
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
+    def _opened(self) -> Iterator[_Opened]:
         with translated(f"{self._path} cannot be read"), pyav().open(self._path) as container:
             if not container.streams.video:
                 raise SourceError(f"{self._path} holds no video")
@@ -256,16 +235,50 @@ class AvDecoder:
             stream.thread_type = "AUTO"
             if self._threads:
                 stream.codec_context.thread_count = self._threads
-            yield container, stream
+            yield _Opened(container, stream)
 
-    @staticmethod
-    def _pictures(container: Any, stream: Any) -> Iterator[Any | None]:
-        """Yield decoded pictures, None for a packet that cannot be decoded."""
-        for packet in container.demux(stream):
+
+class _Opened:
+    """A video that is being read: its packets, pictures and times."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.container, self.stream, self.convert = container, stream, Converter()
+        self._begin = stream.start_time or 0
+
+    def pictures(self) -> Iterator[Any | None]:
+        """Yield decoded pictures from here on, None for a packet that cannot be decoded."""
+        for packet in self.container.demux(self.stream):
             try:
                 yield from packet.decode()
             except pyav().error.InvalidDataError:
                 yield None
+
+    def seek(self, key: int) -> None:
+        """Go to the keyframe of this time, in ticks."""
+        self.container.seek(key, stream=self.stream)
+
+    def shot(self, picture: Any) -> Shot:
+        """Return a decoded picture as a shot."""
+        return Shot(self.time_s(picture.pts), partial(self.convert, picture))
+
+    def time_s(self, pts: int | None) -> float | None:
+        """Return a time in ticks as seconds from the beginning."""
+        return None if pts is None else float((pts - self._begin) * self.stream.time_base)
+
+    def times(self, *, claimed: int | None) -> _Times | None:
+        """Return when frames are shown, None where packets do not tell it beyond doubt.
+
+        One doubt is whether they are as many as `claimed`, if that is given.
+        """
+        packets = [packet for packet in self.container.demux(self.stream) if packet.size]
+        shown = sorted({packet.pts for packet in packets if packet.pts is not None})
+        keys = sorted({packet.pts for packet in packets if packet.is_keyframe} & set(shown))
+        least = _least_bytes(self.stream)
+        doubtful = any(p.is_discard or p.is_corrupt or p.size < least for p in packets)
+        # Two packets a frame are fields; another count than claimed is a container that lies.
+        sure = packets and packets[0].is_keyframe and len(shown) == len(packets)
+        sure = sure and claimed in (None, len(shown))
+        return _Times(shown, keys) if sure and not doubtful and keys[:1] == shown[:1] else None
 
 
 def _least_bytes(stream: Any) -> float:
