@@ -155,7 +155,8 @@ class VideoFile:
                     yield index, shot
 
     def close(self) -> None:
-        """Nothing is held open between passes."""
+        """Close the file where no pass has begun; between passes nothing is held open."""
+        self._decoder.close()
 
     def _pass(
         self, wanted: Sequence[int], progress: OnProgress | None

@@ -79,6 +79,7 @@ def test_opencv_alone_warns_of_a_black_beginning(
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -89,14 +90,51 @@ def test_opencv_alone_warns_of_a_black_beginning(
     ],
 )
 def test_a_long_recording_is_decoded_around_the_wanted_frames(
-    arguments: str, tmp_path: Path
+    arguments: str, threads: int, tmp_path: Path
 ) -> None:
     path = filmed(tmp_path / "x.mp4", f"{arguments} -g 25", seconds=12)
-    wanted = [3, 3, 100, 113, 299]
-    frames = AvDecoder(path, None).chosen(lambda count: wanted)
-    assert frames is not None
-    assert_equal(list(frames), VideoFile(path, decoder=OpenCvDecoder).sample(lambda _: wanted))
-    assert AvDecoder(path, None).chosen(range) is None  # all of them: in one go
+    expected = list(VideoFile(path, decoder=OpenCvDecoder))
+    for wanted in ([3, 3, 100, 113, 299], [2, 30, 55], list(range(125, 150))):
+        frames = AvDecoder(path, threads).chosen(lambda count, wanted=wanted: wanted)
+        assert frames is not None
+        assert_equal(list(frames), [expected[i] for i in wanted])
+    assert AvDecoder(path, threads).chosen(range) is None  # all of them: in one go
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("x.webm", "-c:v libvpx-vp9 -deadline good -cpu-used 8 -auto-alt-ref 1 -b:v 50k"),
+        ("x.mp4", "-c:v libvpx-vp9 -deadline good -cpu-used 8 -auto-alt-ref 1 -b:v 50k"),
+        ("x.mkv", "-c:v libaom-av1 -cpu-used 8 -b:v 50k"),
+        ("x.mp4", "-c:v libsvtav1 -preset 12 -b:v 50k -loglevel quiet"),
+    ],
+)
+def test_hidden_frames_come_with_one_that_is_shown(
+    name: str, arguments: str, tmp_path: Path
+) -> None:
+    path = filmed(
+        tmp_path / name, f"{arguments} -g 50 -lag-in-frames 19 -pix_fmt yuv420p", seconds=12
+    )
+    frames, wanted = list(VideoFile(path)), [3, 100, 117, 290]
+    found = AvDecoder(path, None).chosen(lambda count: wanted)
+    assert len(frames) == 300 and found is not None
+    assert_equal(list(found), [frames[i] for i in wanted])
+
+
+@pytest.mark.parametrize("decoder", [AvDecoder, OpenCvDecoder])
+def test_a_file_that_is_never_read_is_closed(decoder: type, tmp_path: Path) -> None:
+    def opened() -> int:
+        links = (p.resolve() for p in Path("/proc/self/fd").iterdir())
+        return sum(link == path for link in links)
+
+    path = write_video(tmp_path / "x.avi", 20).resolve()
+    video = VideoFile(path, decoder=decoder)
+    video.close()
+    assert opened() == 0
+    assert len(list(video)) == len(list(video)) == 20
+    assert opened() == 0
 
 
 @needs_ffmpeg
