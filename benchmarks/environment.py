@@ -43,7 +43,9 @@ def command() -> str:
 
 
 def report(results: Any, before: dict[str, Any], out: Path | None) -> None:
-    """Print the results, and write them with the environment to `out`."""
+    """Print the results, and write them with the environment to `out`; none at all are an error."""
+    if not results:
+        sys.exit("nothing was measured: nothing that is named is of the kind asked for")
     print(json.dumps(results, indent=1), flush=True)
     if out:
         out.write_text(json.dumps({"environment": before, "results": results}, indent=1) + "\n")

@@ -46,6 +46,15 @@ def test_what_is_kept_answers_to_the_bit_and_what_was_tampered_with_is_not_loade
     np.testing.assert_array_equal(again, plain)
 
 
+def test_the_graph_of_a_large_file_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("edge_tsm.backends.onnxruntime._LARGEST_KEPT", ARTIFACT.stat().st_size - 1)
+    answer("onnxruntime", tmp_path)
+    assert not (tmp_path / "compiled").exists()
+
+
 def test_another_artifact_version_thread_or_stream_has_an_entry_of_its_own(tmp_path: Path) -> None:
     def cache(checksum: str = "a", **options: int) -> CompiledCache:
         return CompiledCache(checksum, RuntimeOptions(cache_dir=tmp_path, **options))
