@@ -134,6 +134,7 @@ def measure(arch: str, folder: Path, rounds: int) -> dict[str, Any]:
     f32 = {
         engine: found.ratios(f"edge-tsm, {engine} f32", f"hand export, {engine} f32")
         for engine in ENGINE_NAMES.values()
+        if f"hand export, {engine} f32" in runs
     }
     return {
         **told("ms", found.rounds),

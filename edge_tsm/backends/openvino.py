@@ -124,10 +124,8 @@ def _opened(
             cache.drop(name)
     read = core.read_model(path)
     _refuse_other_targets(path, read)
-    compiled, card_text = (
-        core.compile_model(read, target.device, target.properties),
-        _card_text(read),
-    )
+    card_text = _card_text(read)
+    compiled = core.compile_model(read, target.device, target.properties)
     if cache is not None:
         try:
             cache.write(name, Compiled(compiled.export_model().getvalue(), card_text))
