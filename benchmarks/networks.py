@@ -51,6 +51,8 @@ def each_network(
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if unknown := set(given.networks) - archs.keys():
+        parser.error(f"{min(unknown)} is none of {', '.join(archs)}")
     before, results = environment(), {}
     for name in given.networks:
         with tempfile.TemporaryDirectory() as folder:
