@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,12 +21,20 @@ def bars(
     unit: str,
     strong: Sequence[str] = (),
 ) -> None:
-    """Draw a panel of bars per entry; names that begin with one of `strong` stand out."""
-    most = max(map(len, panels.values()))
+    """Draw a panel of bars per entry, up to four beside each other.
+
+    Names that begin with one of `strong` stand out.
+    """
+    most, columns = max(map(len, panels.values())), len(panels)
+    if columns > 4:  # a page is not wider
+        columns = 2
+    rows = math.ceil(len(panels) / columns)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(6.5 * len(panels), 1.4 + 0.36 * most), squeeze=False
+        rows, columns, figsize=(6.5 * columns, (1.4 + 0.36 * most) * rows), squeeze=False
     )
-    for axis, (title, values) in zip(axes[0], panels.items(), strict=True):
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (title, values) in zip(axes.flat, panels.items(), strict=False):
         names = list(values)[::-1]
         colors = [OURS if name.startswith(tuple(strong)) else OTHERS for name in names]
         drawn = axis.barh(names, [values[name] for name in names], color=colors)
