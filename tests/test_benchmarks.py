@@ -309,12 +309,12 @@ def test_what_measures_the_peak_multiplies(
 
     from edge_tsm.backends import RuntimeOptions, open_backend
 
-    sizes = {"SIDE": 8, "CHANNELS": 4, "PICTURES": 2, "PICTURE": 5, "DEPTH": 2}
+    sizes = {"SIDE": 16, "CHANNELS": 4, "PICTURES": 2, "PICTURE": 5, "DEPTH": 2}
     for name, small in sizes.items():
         monkeypatch.setattr(peak, name, small)
     path = getattr(peak, kind)(tmp_path, int8=int8)
-    shape = (8, 8) if kind == "product" else (2, 4, 5, 5)
-    assert peak.multiply_adds(path) == 2 * (8**3 if kind == "product" else 2 * 4 * 25 * 4 * 9)
+    shape = (16, 16) if kind == "product" else (2, 4, 5, 5)
+    assert peak.multiply_adds(path) == 2 * (16**3 if kind == "product" else 2 * 4 * 25 * 4 * 9)
     x = np.random.default_rng(0).random(shape, np.float32)
     answers = [
         open_backend(engine, path, RuntimeOptions(precision="f32")).run({"x": x})["y"]
