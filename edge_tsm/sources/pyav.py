@@ -14,7 +14,7 @@ from edge_tsm.sources.decoding import AvDecoder
 from edge_tsm.sources.files import VideoFile
 from edge_tsm.sources.timing import COUNTED_S, REAL_S, SenderClock, most_queued, without_backlog
 from edge_tsm.system.clock import Alarm, Clock
-from edge_tsm.system.pyav import Converter, pyav, translated
+from edge_tsm.system.pyav import bgr_of, pyav, translated
 from edge_tsm.system.redact import redact
 
 FASTEST_FPS = 1000
@@ -70,12 +70,12 @@ class AvStream:
             most=most_queued(waiting_s, self.fps),
             interval_s=1 / self.fps,
         )
-        index, convert = -1, Converter()
+        index = -1
         with container, translated(f"{self.uri} cannot be read"):
             for index, picture in enumerate(pictures):
                 now_s = self._clock.now()
                 time_s, gap = sender.place(_time_s(picture, now_s), now_s=now_s)
-                yield Frame(convert(picture), index, time_s, gap)
+                yield Frame(bgr_of(picture), index, time_s, gap)
                 if self._closed:
                     return
         if not self._closed:

@@ -72,6 +72,18 @@ class Converter:
     def __call__(self, picture: Any) -> Image:
         """Convert one picture."""
         converted = self._reformatter.reformat(picture, format="bgr24", threads=1)
-        image: Image = converted.to_ndarray()
-        turns = round(picture.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        return _turned(picture, converted.to_ndarray())
+
+
+def bgr_of(picture: Any) -> Image:
+    """Convert one picture by threads of its own, which takes some milliseconds.
+
+    For live streams: a camera that sends in bursts is read no faster than the capture, which holds
+    one frame, takes what it needs. With `Converter` most frames of a burst were lost there.
+    """
+    return _turned(picture, picture.to_ndarray(format="bgr24"))
+
+
+def _turned(picture: Any, image: Image) -> Image:
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
