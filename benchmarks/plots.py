@@ -34,7 +34,7 @@ def bars(
     )
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    for axis, (title, values) in zip(axes.flat, panels.items(), strict=False):
+    for axis, (title, values) in zip(axes.flat[: len(panels)], panels.items(), strict=True):
         names = list(values)[::-1]
         colors = [OURS if name.startswith(tuple(strong)) else OTHERS for name in names]
         drawn = axis.barh(names, [values[name] for name in names], color=colors)
